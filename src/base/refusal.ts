@@ -1,0 +1,59 @@
+import { LibraryError } from './errors.ts'
+
+/**
+ * Why an image was refused. Stable words: they stand in the API (`failure.code`), the log and the tests.
+ * Texts carry numbers that we parsed, never strings from the file or from the server.
+ */
+export type RefusalCategory =
+  | 'empty'
+  | 'not-an-image'
+  | 'unsupported-format'
+  | 'unsupported-version'
+  | 'nested'
+  | 'polyglot'
+  | 'bad-header'
+  | 'bad-size'
+  | 'too-large'
+  | 'backing-file'
+  | 'external-data'
+  | 'encrypted'
+  | 'unknown-feature'
+  | 'unsupported-compression'
+  | 'marked-corrupt'
+  | 'bad-table'
+  | 'bad-entry'
+  | 'overlap'
+  | 'bad-cluster'
+  | 'truncated'
+  | 'bad-stream'
+  | 'checksum'
+  | 'size-mismatch'
+  | 'unsupported-stream'
+  | 'memory-limit'
+  | 'trailing-garbage'
+  | 'source'
+
+/** The image is refused: trying the same bytes again would end the same way. */
+export class Refusal extends LibraryError {
+  readonly category: RefusalCategory
+
+  constructor(category: RefusalCategory, message: string, options: { cause?: unknown; hint?: string } = {}) {
+    super(category === 'too-large' ? 'too_large' : 'invalid', message, options)
+    this.name = 'Refusal'
+    this.category = category
+  }
+}
+
+/**
+ * The bytes could not be fetched. `retryable` tells a passing fault (a dropped connection, 503) from a
+ * lasting one (404, an address that is not allowed).
+ */
+export class SourceFailure extends Refusal {
+  readonly retryable: boolean
+
+  constructor(message: string, options: { cause?: unknown; hint?: string; retryable: boolean }) {
+    super('source', message, options)
+    this.name = 'SourceFailure'
+    this.retryable = options.retryable
+  }
+}

@@ -1,0 +1,66 @@
+import type { ImportLimits } from '#base/limits.ts'
+
+/** Where an image's bytes are to come from. */
+export type IngestSource =
+  | { readonly kind: 'http'; readonly url: string }
+  /** A file that this library wrote itself (an upload); never a path that a user named. */
+  | { readonly kind: 'file'; readonly path: string }
+
+export interface IngestRequest {
+  readonly source: IngestSource
+  /** What the received bytes must hash to: 64 hex digits; a difference is refused as `checksum`. */
+  readonly expectedSha256?: string
+  readonly limits: ImportLimits
+  /** Address ranges, CIDR, that sources may lie in although they are private. */
+  readonly allowSource: readonly string[]
+}
+
+/**
+ * connecting: nothing received yet; receiving: bytes arrive and are decoded as they do; decoding: all arrived, some
+ * still to decode; saving: decoded, being put on stable storage.
+ */
+export type IngestPhase = 'connecting' | 'receiving' | 'decoding' | 'saving'
+
+export interface IngestProgress {
+  readonly phase: IngestPhase
+  /** Source bytes received, and in all where the source says. */
+  readonly received: number
+  readonly total: number | undefined
+  /** Bytes per second over the last seconds. */
+  readonly rate: number
+  /** Bytes of the disk that are cut and stored, its size where known, and those of them that are not zero. */
+  readonly decoded: number
+  readonly virtualSize: number | undefined
+  readonly dataSize: number
+}
+
+export interface IngestResult {
+  /** The manifest's digest: 64 hex digits. */
+  readonly manifest: string
+  readonly virtualSize: number
+  /** Bytes of the disk in blocks that are not all zeros. */
+  readonly dataSize: number
+  /** Bytes of blocks that this registration added to the store. */
+  readonly addedSize: number
+  /** Innermost last: `raw`, `qcow2`, `xz+raw`, `gzip+qcow2`. */
+  readonly formatChain: string
+  /** Things a user may want to know, one sentence each: "was not closed cleanly", "looks like an ISO 9660". */
+  readonly notes: readonly string[]
+  readonly source: {
+    readonly url: string | undefined
+    readonly finalUrl: string | undefined
+    readonly bytes: number
+    readonly sha256: string
+    readonly etag: string | undefined
+    readonly lastModified: string | undefined
+  }
+}
+
+/**
+ * Turns a source into stored blocks and a manifest, all of it on stable storage when it returns.
+ * @throws Refusal, SourceFailure, LibraryError (store trouble), or the signal's reason
+ */
+export type Ingest = (
+  request: IngestRequest,
+  options: { readonly onProgress: (progress: IngestProgress) => void; readonly signal: AbortSignal },
+) => Promise<IngestResult>

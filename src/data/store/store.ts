@@ -1,0 +1,62 @@
+import type { RandomBytes } from '#base/bytes.ts'
+
+/** `sha256:` is left off inside the data plane: 64 lower-case hex digits. */
+export type Digest = string
+
+export interface StoredFile {
+  readonly digest: Digest
+  /** Bytes at rest. */
+  readonly size: number
+  /** When it was put or last claimed, milliseconds since 1970. */
+  readonly claimedAt: number
+}
+
+/**
+ * A place for blocks, each named by the SHA-256 of its plain bytes and kept as it stands in an LZ4 frame
+ * (docs/design.md "Blocks at rest"). Puts are atomic and idempotent; gets never return wrong bytes.
+ */
+export interface BlockStore {
+  /**
+   * Says whether a block is stored, and keeps it from a collection that is under way.
+   * @returns its size at rest in bytes, or undefined where it is not stored
+   */
+  claim(digest: Digest): Promise<number | undefined>
+  /**
+   * Keeps a block at rest; it is on stable storage only after `sync`.
+   * @param bytes may be reused once the promise resolves
+   */
+  put(digest: Digest, bytes: Uint8Array): Promise<void>
+  /**
+   * @returns the block at rest; its frame checksum was verified
+   * @throws not_found, corrupt
+   */
+  get(digest: Digest): Promise<Uint8Array>
+  /**
+   * Removes a block unless it was put or claimed at or after `unclaimedSince` (milliseconds since 1970), however the
+   * two calls interleave.
+   * @returns whether it was removed
+   */
+  remove(digest: Digest, unclaimedSince: number): Promise<boolean>
+  list(): AsyncIterable<StoredFile>
+  /** Moves a damaged block out of the way, so that the same content can be put again. */
+  quarantine(digest: Digest): Promise<void>
+}
+
+/** Immutable manifests, named by the SHA-256 of their root (docs/design.md "Manifests"). */
+export interface ManifestStore {
+  claim(digest: Digest): Promise<number | undefined>
+  /** Keeps what `parts` yield, in order; nothing is visible until all of it is written. */
+  put(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
+  /** @throws not_found */
+  open(digest: Digest): Promise<RandomBytes & AsyncDisposable>
+  remove(digest: Digest, unclaimedSince: number): Promise<boolean>
+  list(): AsyncIterable<StoredFile>
+  quarantine(digest: Digest): Promise<void>
+}
+
+export interface Store extends AsyncDisposable {
+  readonly blocks: BlockStore
+  readonly manifests: ManifestStore
+  /** Returns once everything put or claimed before the call is on stable storage, folder entries included. */
+  sync(): Promise<void>
+}

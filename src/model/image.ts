@@ -1,0 +1,83 @@
+import type { RefusalCategory } from '#base/refusal.ts'
+
+export type ImageStatus =
+  | 'creating'
+  | 'available'
+  | 'deprecated'
+  | 'unavailable'
+  | 'deleting'
+  | 'deleted'
+  | 'failed'
+export type Arch = 'x86_64' | 'i686'
+export type SourceType = 'upload' | 'snapshot'
+
+/** Why a registration failed: a stable code, a sentence, and a next step a person can act on. */
+export interface Failure {
+  readonly code: RefusalCategory | 'internal' | 'checksum' | 'storage' | 'quota'
+  readonly message: string
+  readonly hint: string
+}
+
+/** Where an image's bytes came from; the receipt of its registration. */
+export interface Provenance {
+  /** Without user, password or query secrets. */
+  readonly url: string | null
+  readonly finalUrl: string | null
+  readonly formatChain: string | null
+  readonly bytes: number | null
+  readonly sha256: string | null
+  readonly etag: string | null
+  readonly lastModified: string | null
+  readonly notes: readonly string[]
+}
+
+export type RegistrationPhase =
+  | 'waiting'
+  | 'uploading'
+  | 'connecting'
+  | 'receiving'
+  | 'decoding'
+  | 'saving'
+  | 'done'
+
+/** How far a registration is. 100 only when the image is available, and by then safe on stable storage. */
+export interface Progress {
+  readonly phase: RegistrationPhase
+  readonly percent: number | null
+  readonly bytesDone: number
+  readonly bytesTotal: number | null
+  /** Bytes per second. */
+  readonly rate: number | null
+  readonly etaSeconds: number | null
+  readonly attempt: number
+}
+
+/** A disk one can build servers from. Sizes in bytes, times in milliseconds since 1970. */
+export interface Image {
+  readonly id: string
+  readonly accountId: string
+  readonly name: string
+  readonly arch: Arch
+  readonly status: ImageStatus
+  readonly description: string | null
+  readonly username: string | null
+  readonly sourceType: SourceType
+  readonly sourceTrigger: 'manual' | 'schedule'
+  readonly source: string | null
+  readonly minRam: number | null
+  readonly public: boolean
+  readonly official: boolean
+  readonly compatibilityMode: boolean
+  readonly locked: boolean
+  readonly licenceName: string | null
+  readonly ancestorId: string | null
+  readonly virtualSize: number
+  readonly dataSize: number
+  /** The manifest's digest, 64 hex digits, once available. */
+  readonly manifest: string | null
+  readonly provenance: Provenance
+  readonly progress: Progress | null
+  readonly failure: Failure | null
+  readonly createdAt: number
+  readonly updatedAt: number
+}
