@@ -1,0 +1,126 @@
+import type { Account } from '#model/account.ts'
+import type { ApiClient, PermissionsGroup } from '#model/api-client.ts'
+import type { Session } from '#model/session.ts'
+import type { User } from '#model/user.ts'
+
+export type Scope = 'infrastructure' | 'orbit'
+
+/** The OAuth 2 words (RFC 6749 section 5.2, RFC 6750 section 3.1); `expired_token` is the Brightbox API's own. */
+export type AuthError =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'invalid_scope'
+  | 'invalid_token'
+  | 'expired_token'
+
+export interface Refused {
+  readonly ok: false
+  readonly error: AuthError
+  /** One sentence. */
+  readonly description: string
+  /** Set where too many attempts failed: nothing is checked before this many milliseconds have passed. */
+  readonly retryAfterMs?: number
+}
+
+export type AuthResult<T> = { readonly ok: true; readonly value: T } | Refused
+
+/** Id and secret of an API client (`cli-`) or an application (`app-`). */
+export interface Credentials {
+  readonly id: string
+  readonly secret: string
+}
+
+/** Fields of a token request as they came; what is missing is undefined. */
+export interface TokenRequest {
+  readonly grantType: string | undefined
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  readonly refreshToken?: string | undefined
+  /** Separated by spaces, commas or both. */
+  readonly scope?: string | undefined
+}
+
+export interface IssuedTokens {
+  /** 40 hex digits. */
+  readonly accessToken: string
+  /** Only for the password and refresh grants. */
+  readonly refreshToken: string | undefined
+  readonly scopes: readonly Scope[]
+  /** Seconds. */
+  readonly expiresIn: number
+}
+
+export interface ApiClientAttributes {
+  readonly name?: string | null
+  readonly description?: string | null
+  readonly permissions?: PermissionsGroup
+}
+
+/** A client whose secret was just made: 30 lower-case letters and digits, shown this once and kept as a hash. */
+export interface ApiClientWithSecret {
+  readonly client: ApiClient
+  readonly secret: string
+}
+
+export interface UserAttributes {
+  readonly name?: string
+  readonly email?: string
+  readonly sshKey?: string | null
+  readonly password?: string
+}
+
+/** Who may ask, and the records of accounts, users and API clients that decide it. */
+export interface Auth {
+  /** Answers a token request. `credentials` are undefined where the request had none. */
+  issue(credentials: Credentials | undefined, request: TokenRequest): Promise<AuthResult<IssuedTokens>>
+  /**
+   * What an access token stands for.
+   * @param accountId the account asked for; by default the client's own or the user's first
+   * @throws not_found where the token is good but the account is not one that it may act on
+   */
+  authenticate(accessToken: string, accountId?: string): Promise<AuthResult<Session>>
+
+  readonly accounts: {
+    /** Those that the session could act on: all of a user's, the one of a client. */
+    list(session: Session): Promise<Account[]>
+    show(session: Session, id: string): Promise<Account>
+    update(session: Session, id: string, attributes: { readonly name?: string }): Promise<Account>
+  }
+  readonly clients: {
+    /** Those not revoked, oldest first. */
+    list(session: Session): Promise<ApiClient[]>
+    create(session: Session, attributes: ApiClientAttributes): Promise<ApiClientWithSecret>
+    /** Also a revoked one. */
+    show(session: Session, id: string): Promise<ApiClient>
+    update(session: Session, id: string, attributes: ApiClientAttributes): Promise<ApiClient>
+    /** Idempotent. Tokens already issued live until they expire. */
+    revoke(session: Session, id: string): Promise<ApiClient>
+    resetSecret(session: Session, id: string): Promise<ApiClientWithSecret>
+  }
+  readonly users: {
+    list(session: Session): Promise<User[]>
+    show(session: Session, id: string): Promise<User>
+    /** @throws not_found where an API client asks */
+    self(session: Session): Promise<User>
+    update(session: Session, id: string, attributes: UserAttributes): Promise<User>
+  }
+  /** For whoever runs the library; no session stands behind these. */
+  readonly operator: {
+    createAccount(attributes: { readonly name: string }): Promise<Account>
+    listAccounts(): Promise<Account[]>
+    createClient(accountId: string, attributes: ApiClientAttributes): Promise<ApiClientWithSecret>
+    /** @throws conflict where the email is taken */
+    createUser(attributes: {
+      readonly name: string
+      readonly email: string
+      readonly password: string
+      readonly accountIds: readonly string[]
+    }): Promise<User>
+    setPassword(userId: string, password: string): Promise<User>
+    /** Removes tokens that expired; returns how many. */
+    removeExpiredTokens(): Promise<number>
+  }
+}

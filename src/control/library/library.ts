@@ -1,0 +1,137 @@
+import type { Event } from '#model/event.ts'
+import type { Image } from '#model/image.ts'
+import type { Session } from '#model/session.ts'
+
+/** What is shown of an image inside another record. */
+export type NestedImage = Pick<
+  Image,
+  | 'id'
+  | 'accountId'
+  | 'name'
+  | 'username'
+  | 'status'
+  | 'locked'
+  | 'description'
+  | 'source'
+  | 'sourceTrigger'
+  | 'arch'
+  | 'createdAt'
+  | 'official'
+  | 'public'
+>
+
+/** An image and the one it was made from, where the session may see that. */
+export interface ShownImage extends Image {
+  readonly ancestor: NestedImage | null
+}
+
+/** Attributes as a client sends them: checked here, so that every edge gives the same answers. */
+export interface RegisterAttributes {
+  /** Exactly one of `httpUrl` and `upload`. */
+  readonly httpUrl?: string | null
+  /** The bytes come through `uploads`. */
+  readonly upload?: boolean
+  readonly name?: string | null
+  readonly arch: string
+  readonly description?: string | null
+  readonly username?: string | null
+  /** MiB; 0 is taken for "not given", as the official CLI sends it. */
+  readonly minRam?: number | null
+  readonly public?: boolean
+  readonly compatibilityMode?: boolean
+  /** `sha256:` and 64 hex digits of the bytes as received. */
+  readonly checksum?: string | null
+}
+
+export interface UpdateAttributes {
+  readonly name?: string | null
+  readonly username?: string | null
+  readonly description?: string | null
+  readonly arch?: string
+  readonly minRam?: number | null
+  readonly public?: boolean
+  readonly compatibilityMode?: boolean
+  /** Only `available` and `deprecated`. */
+  readonly status?: string
+}
+
+/** How far an upload is; times in milliseconds since 1970, sizes in bytes. */
+export interface Upload {
+  readonly received: number
+  readonly limit: number
+  readonly expiresAt: number
+}
+
+/**
+ * The images of all accounts, as a session may see and change them.
+ * All functions that take an id throw `not_found` where the session may not see that image, `denied` where it sees it
+ * but may not change it, `invalid` with the field's name first ("arch must be …"), `conflict` where the state forbids it.
+ */
+export interface Library extends AsyncDisposable {
+  /** Makes an image in status `creating`, and the job that fills it. */
+  register(session: Session, attributes: RegisterAttributes): Promise<ShownImage>
+  /**
+   * The account's own images and everybody's public ones, oldest first, in one query.
+   * @param page `limit` 1 to 1000; `after` is the id of the last image of the page before
+   */
+  list(session: Session, page?: { readonly limit?: number; readonly after?: string }): Promise<ShownImage[]>
+  show(session: Session, id: string): Promise<ShownImage>
+  update(session: Session, id: string, attributes: UpdateAttributes): Promise<ShownImage>
+  /** Works in every phase, idempotent; a registration under way is cancelled. @throws conflict where locked */
+  destroy(session: Session, id: string): Promise<ShownImage>
+  lock(session: Session, id: string): Promise<ShownImage>
+  unlock(session: Session, id: string): Promise<ShownImage>
+  /**
+   * The image whose bytes are to be read, with its manifest's digest.
+   * @throws conflict where there are no bytes yet or no more
+   */
+  use(session: Session, id: string): Promise<ShownImage & { readonly manifest: string }>
+
+  /** Oldest first; of one image (also a deleted one of the account's own) or all of the account's own, at most 1000. */
+  events(
+    session: Session,
+    id?: string,
+    page?: { readonly after?: number; readonly limit?: number },
+  ): Promise<Event[]>
+  /**
+   * Events with a sequence number above `after`, first those already there, then each as it happens, none lost and
+   * none twice; ends when the signal aborts.
+   */
+  watch(session: Session, id: string | undefined, after: number, signal: AbortSignal): AsyncGenerator<Event>
+
+  readonly uploads: {
+    show(session: Session, id: string): Promise<Upload>
+    /**
+     * Appends bytes; `offset` must be what was received so far, so that a broken upload can be taken up again.
+     * @throws conflict where the offset is another or the upload is finished, too_large
+     */
+    receive(
+      session: Session,
+      id: string,
+      offset: number,
+      bytes: AsyncIterable<Uint8Array>,
+      signal: AbortSignal,
+    ): Promise<Upload>
+    /** Says that all bytes are there; registration starts. */
+    finish(session: Session, id: string): Promise<ShownImage>
+  }
+
+  /** For whoever runs the library; no session stands behind these. */
+  readonly operator: {
+    setOfficial(id: string, official: boolean): Promise<Image>
+    /** Everything that must survive a collection, at this moment. */
+    roots(): Promise<Roots>
+  }
+  /** Keeps a manifest's blocks from collection until disposed of; renewed by itself while held. */
+  acquirePin(manifest: string): Promise<AsyncDisposable>
+
+  /** Mends what a crash left behind, then begins to work on jobs. */
+  start(): Promise<void>
+}
+
+/** What collection must leave alone. */
+export interface Roots {
+  readonly manifests: ReadonlySet<string>
+  /** Blocks put or claimed at or after this time may belong to a registration under way; milliseconds since 1970. */
+  readonly unclaimedSince: number
+}
