@@ -1,6 +1,8 @@
 import type { Event } from '#model/event.ts'
 import type { Image } from '#model/image.ts'
+import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
+import type { Zone } from '#model/zone.ts'
 
 /** What is shown of an image inside another record. */
 export type NestedImage = Pick<
@@ -115,6 +117,10 @@ export interface Library extends AsyncDisposable {
     /** Says that all bytes are there; registration starts. */
     finish(session: Session, id: string): Promise<ShownImage>
   }
+
+  /** What servers can be built as and where; smallest first. */
+  serverTypes(session: Session): Promise<ServerType[]>
+  zones(session: Session): Promise<Zone[]>
 
   /** For whoever runs the library; no session stands behind these. */
   readonly operator: {
