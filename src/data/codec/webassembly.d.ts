@@ -1,0 +1,14 @@
+// The part of WebAssembly that the codec uses: the compiler has these types only in its DOM library.
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array)
+  }
+  class Memory {
+    constructor(descriptor: { initial: number; maximum: number; shared: boolean })
+    readonly buffer: SharedArrayBuffer
+  }
+  class Instance {
+    constructor(module: Module, imports: { env: { memory: Memory } })
+    readonly exports: unknown
+  }
+}
