@@ -1,0 +1,196 @@
+import { type Static, Type } from 'typebox'
+import {
+  identity,
+  integer,
+  line,
+  nullableInteger,
+  nullableString,
+  nullableTime,
+  oneOf,
+  printTime,
+  time,
+  urlOf,
+} from './fields.ts'
+
+const reference = (prefix: string, type: string) =>
+  Type.Object({ ...identity(prefix, type), name: Type.Optional(Type.String()) })
+
+export const AccountReferenceSchema = Type.Object({
+  ...identity('acc', 'account'),
+  name: Type.String(),
+  status: Type.String(),
+})
+export type AccountReferenceJson = Static<typeof AccountReferenceSchema>
+
+const empty = Type.Array(Type.Unknown(), { description: 'always empty here', maxItems: 0 })
+
+const nested = {
+  clients: Type.Array(reference('cli', 'api_client')),
+  images: Type.Array(reference('img', 'image')),
+  users: Type.Array(reference('usr', 'user')),
+  zones: Type.Array(reference('zon', 'zone')),
+  servers: empty,
+  load_balancers: empty,
+  database_servers: empty,
+  database_snapshots: empty,
+  cloud_ips: empty,
+  server_groups: empty,
+  firewall_policies: empty,
+  volumes: empty,
+}
+
+const retired = () => nullableString('always null here')
+
+export const AccountSchema = Type.Object(
+  {
+    ...AccountReferenceSchema.properties,
+    status: oneOf([
+      'pending',
+      'active',
+      'overdue',
+      'warning',
+      'suspended',
+      'terminated',
+      'closed',
+      'deleted',
+    ]),
+    address_1: retired(),
+    address_2: retired(),
+    city: retired(),
+    county: retired(),
+    postcode: retired(),
+    country_code: retired(),
+    country_name: retired(),
+    vat_registration_number: retired(),
+    telephone_number: retired(),
+    telephone_verified: Type.Boolean(),
+    verified_telephone: retired(),
+    verified_at: nullableTime('always null here'),
+    verified_ip: retired(),
+    created_at: time(),
+    servers_used: integer('servers that exist'),
+    ram_limit: nullableInteger('MiB'),
+    ram_used: integer('MiB'),
+    block_storage_limit: nullableInteger('MiB'),
+    block_storage_used: integer('MiB'),
+    cloud_ips_limit: nullableInteger('count'),
+    cloud_ips_used: integer('count'),
+    load_balancers_limit: nullableInteger('count'),
+    load_balancers_used: integer('count'),
+    dbs_instances_used: integer('count'),
+    dbs_ram_limit: nullableInteger('MiB'),
+    dbs_ram_used: integer('MiB'),
+    valid_credit_card: Type.Boolean(),
+    library_ftp_host: retired(),
+    library_ftp_user: retired(),
+    library_ftp_password: retired(),
+    owner: Type.Optional(reference('usr', 'user')),
+    ...Object.fromEntries(Object.entries(nested).map(([key, schema]) => [key, Type.Optional(schema)])),
+  },
+  { $id: 'Account' },
+)
+
+export const AccountUpdateSchema = Type.Object(
+  { name: Type.Optional(Type.String({ ...line(255, 'shown to people'), minLength: 1 })) },
+  { $id: 'AccountUpdate', additionalProperties: false },
+)
+
+export interface AccountView {
+  readonly id: string
+  readonly name: string
+  readonly createdAt: number
+}
+
+interface Named {
+  readonly id: string
+  readonly name: string
+}
+
+/** What an account's full view lists; left out where the caller asked for `nested=false`. */
+export interface AccountNested {
+  readonly owner: Named | undefined
+  readonly clients: readonly Named[]
+  readonly images: readonly Named[]
+  readonly users: readonly Named[]
+  readonly zones: readonly Named[]
+}
+
+export const printAccountReference = (
+  account: Pick<AccountView, 'id' | 'name'>,
+  base: string,
+): AccountReferenceJson => ({
+  id: account.id,
+  resource_type: 'account',
+  url: urlOf(base, 'accounts', account.id),
+  name: account.name,
+  status: 'active',
+})
+
+/**
+ * Prints an account with every key that clients know; what this library has no notion of is null, 0 or empty.
+ * Limits are 0 rather than null, because tables subtract them.
+ */
+export function printAccount(account: AccountView, base: string, nestedView?: AccountNested) {
+  return {
+    ...printAccountReference(account, base),
+    ...RETIRED,
+    created_at: printTime(account.createdAt),
+    ...LIMITS,
+    ...(nestedView ? printNested(nestedView, base) : {}),
+  }
+}
+
+const RETIRED = {
+  address_1: null,
+  address_2: null,
+  city: null,
+  county: null,
+  postcode: null,
+  country_code: null,
+  country_name: null,
+  vat_registration_number: null,
+  telephone_number: null,
+  telephone_verified: false,
+  verified_telephone: null,
+  verified_at: null,
+  verified_ip: null,
+  valid_credit_card: false,
+  library_ftp_host: null,
+  library_ftp_user: null,
+  library_ftp_password: null,
+} as const
+
+const LIMITS = {
+  servers_used: 0,
+  ram_limit: 0,
+  ram_used: 0,
+  block_storage_limit: 0,
+  block_storage_used: 0,
+  cloud_ips_limit: 0,
+  cloud_ips_used: 0,
+  load_balancers_limit: 0,
+  load_balancers_used: 0,
+  dbs_instances_used: 0,
+  dbs_ram_limit: 0,
+  dbs_ram_used: 0,
+} as const
+
+function printNested(view: AccountNested, base: string) {
+  const print = (items: readonly Named[], type: string, collection: string) =>
+    items.map(({ id, name }) => ({ id, resource_type: type, url: urlOf(base, collection, id), name }))
+  return {
+    ...(view.owner ? { owner: print([view.owner], 'user', 'users')[0] } : {}),
+    clients: print(view.clients, 'api_client', 'api_clients'),
+    images: print(view.images, 'image', 'images'),
+    users: print(view.users, 'user', 'users'),
+    zones: print(view.zones, 'zone', 'zones'),
+    servers: [],
+    load_balancers: [],
+    database_servers: [],
+    database_snapshots: [],
+    cloud_ips: [],
+    server_groups: [],
+    firewall_policies: [],
+    volumes: [],
+  }
+}

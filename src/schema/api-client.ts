@@ -1,0 +1,73 @@
+import { type Static, Type } from 'typebox'
+import { type AccountReferenceJson, AccountReferenceSchema, printAccountReference } from './account.ts'
+import {
+  identity,
+  nullableLine,
+  nullableString,
+  nullableTime,
+  oneOf,
+  printNullableTime,
+  urlOf,
+} from './fields.ts'
+
+export const PERMISSIONS = ['full', 'storage'] as const
+
+export const ApiClientSchema = Type.Object(
+  {
+    ...identity('cli', 'api_client'),
+    name: Type.String(),
+    description: nullableString(),
+    secret: nullableString('only in the answers to create and reset_secret'),
+    permissions_group: oneOf(PERMISSIONS, 'full: everything; storage: object storage only'),
+    revoked_at: nullableTime('when it was destroyed; its tokens end with it or expire'),
+    account: AccountReferenceSchema,
+  },
+  { $id: 'ApiClient' },
+)
+export type ApiClientJson = Static<typeof ApiClientSchema>
+
+const fields = {
+  name: Type.Optional(nullableLine(255, 'shown to people')),
+  description: Type.Optional(nullableString(undefined, 16_384)),
+  permissions_group: Type.Optional(oneOf(PERMISSIONS)),
+}
+
+export const ApiClientCreateSchema = Type.Object(fields, {
+  $id: 'ApiClientCreate',
+  additionalProperties: false,
+})
+export type ApiClientCreateJson = Static<typeof ApiClientCreateSchema>
+
+export const ApiClientUpdateSchema = Type.Object(fields, {
+  $id: 'ApiClientUpdate',
+  additionalProperties: false,
+})
+export type ApiClientUpdateJson = Static<typeof ApiClientUpdateSchema>
+
+export interface ApiClientView {
+  readonly id: string
+  readonly name: string
+  readonly description: string | null
+  readonly permissions: 'full' | 'storage'
+  readonly revokedAt: number | null
+}
+
+export function printApiClient(
+  client: ApiClientView,
+  account: { readonly id: string; readonly name: string },
+  base: string,
+  secret: string | null = null,
+): ApiClientJson {
+  const reference: AccountReferenceJson = printAccountReference(account, base)
+  return {
+    id: client.id,
+    resource_type: 'api_client',
+    url: urlOf(base, 'api_clients', client.id),
+    name: client.name,
+    description: client.description,
+    secret,
+    permissions_group: client.permissions,
+    revoked_at: printNullableTime(client.revokedAt),
+    account: reference,
+  }
+}

@@ -1,0 +1,19 @@
+import { type Static, Type } from 'typebox'
+
+/** The body of every refusal under `/1.0`. */
+export const ProblemSchema = Type.Object(
+  {
+    error_name: Type.String({ description: 'a stable word, for programs' }),
+    errors: Type.Array(Type.String(), { description: 'sentences, for people' }),
+    request_id: Type.Optional(Type.String({ description: 'finds the request in the log' })),
+  },
+  { $id: 'Problem' },
+)
+export type ProblemJson = Static<typeof ProblemSchema>
+
+/** The body of a refusal by the token endpoint, and of every 401 (RFC 6749 §5.2, RFC 6750 §3). */
+export const OAuthProblemSchema = Type.Object(
+  { error: Type.String(), error_description: Type.String() },
+  { $id: 'OAuthProblem' },
+)
+export type OAuthProblemJson = Static<typeof OAuthProblemSchema>

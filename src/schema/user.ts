@@ -1,0 +1,62 @@
+import { type Static, Type } from 'typebox'
+import { AccountReferenceSchema, printAccountReference } from './account.ts'
+import { identity, line, nullable, nullableString, printTime, time, urlOf } from './fields.ts'
+
+export const UserSchema = Type.Object(
+  {
+    ...identity('usr', 'user'),
+    name: Type.String(),
+    email_address: Type.String(),
+    email_verified: Type.Boolean(),
+    ssh_key: nullableString(),
+    messaging_pref: Type.Boolean(),
+    created_at: time(),
+    '2fa': Type.Object({ enabled: Type.Boolean() }),
+    default_account: nullable<Static<typeof AccountReferenceSchema>>(AccountReferenceSchema),
+    accounts: Type.Array(AccountReferenceSchema),
+  },
+  { $id: 'User' },
+)
+export type UserJson = Static<typeof UserSchema>
+
+export const UserUpdateSchema = Type.Object(
+  {
+    name: Type.Optional(line(255, 'shown to people')),
+    email_address: Type.Optional(Type.String({ ...line(254, 'also the login name'), minLength: 3 })),
+    ssh_key: Type.Optional(nullableString('a public key in OpenSSH form', 16_384)),
+    password: Type.Optional(Type.String({ minLength: 8, maxLength: 1024 })),
+    password_confirmation: Type.Optional(Type.String({ maxLength: 1024 })),
+  },
+  { $id: 'UserUpdate', additionalProperties: false },
+)
+export type UserUpdateJson = Static<typeof UserUpdateSchema>
+
+export interface UserView {
+  readonly id: string
+  readonly name: string
+  readonly email: string
+  readonly sshKey: string | null
+  readonly createdAt: number
+}
+
+export function printUser(
+  user: UserView,
+  accounts: readonly { readonly id: string; readonly name: string }[],
+  base: string,
+): UserJson {
+  const references = accounts.map((account) => printAccountReference(account, base))
+  return {
+    id: user.id,
+    resource_type: 'user',
+    url: urlOf(base, 'users', user.id),
+    name: user.name,
+    email_address: user.email,
+    email_verified: true,
+    ssh_key: user.sshKey,
+    messaging_pref: false,
+    created_at: printTime(user.createdAt),
+    '2fa': { enabled: false },
+    default_account: references[0] ?? null,
+    accounts: references,
+  }
+}
