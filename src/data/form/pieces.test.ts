@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
+import { test } from 'node:test'
+import { orAbort, type Piece, readPieces } from './pieces.ts'
+
+const open = new AbortController().signal
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+
+/** Pieces of four letters each, which count how far they were loaded. */
+function letters(loaded: number[] = []) {
+  return async function* (from: number): AsyncGenerator<Piece> {
+    for (let offset = from - (from % 4); offset < 26; offset += 4) {
+      const length = Math.min(4, 26 - offset)
+      const load = () => {
+        loaded.push(offset)
+        return Uint8Array.from({ length }, (_, index) => 97 + offset + index)
+      }
+      yield { offset, length, load }
+    }
+  }
+}
+
+async function readText(offset: number, length: number) {
+  return text(Buffer.concat(await Array.fromAsync(readPieces(letters()(offset), offset, length, open))))
+}
+
+test('pieces: every range is the slice of the whole', async () => {
+  const whole = await readText(0, 26)
+  assert.equal(whole, 'abcdefghijklmnopqrstuvwxyz')
+  for (let offset = 0; offset <= 26; offset++)
+    for (let length = 0; offset + length <= 26; length++)
+      assert.equal(await readText(offset, length), whole.slice(offset, offset + length))
+})
+
+test('pieces: one piece is loaded ahead and no more', async () => {
+  const loaded: number[] = []
+  const reading = readPieces(letters(loaded)(0), 0, 26, open)
+  await reading.next()
+  assert.deepEqual(loaded, [0, 4])
+  await reading.next()
+  assert.deepEqual(loaded, [0, 4, 8])
+  await reading.return(undefined)
+})
+
+test('pieces: a reader that leaves is not followed by the failure of the piece ahead', async () => {
+  async function* pieces(): AsyncGenerator<Piece> {
+    yield { offset: 0, length: 1, load: () => new Uint8Array(1) }
+    yield { offset: 1, length: 1, load: () => Promise.reject(new Error('disk on fire')) }
+  }
+  const reading = readPieces(pieces(), 0, 2, open)
+  assert.equal((await reading.next()).value?.length, 1)
+  await reading.return(undefined)
+  await assert.rejects(Array.fromAsync(readPieces(pieces(), 0, 2, open)), /disk on fire/)
+})
+
+test('pieces: an abort ends a wait for a piece that never comes', async () => {
+  async function* pieces(): AsyncGenerator<Piece> {
+    yield { offset: 0, length: 1, load: () => new Promise<Uint8Array>(() => undefined) }
+  }
+  const controller = new AbortController()
+  const reading = Array.fromAsync(readPieces(pieces(), 0, 1, controller.signal))
+  controller.abort(new Error('gone'))
+  await assert.rejects(reading, /gone/)
+})
+
+test('orAbort: an aborted signal wins over work that is done, and nothing stays listening', async () => {
+  const controller = new AbortController()
+  assert.equal(await orAbort(Promise.resolve(7), controller.signal), 7)
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
+  controller.abort(new Error('gone'))
+  await assert.rejects(orAbort(Promise.resolve(7), controller.signal), /gone/)
+})

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
+import {
+  CLUSTER_SIZE,
+  headerCluster,
+  l1TableCluster,
+  l2TableCluster,
+  planQcow2,
+  type Qcow2Layout,
+  refcountBlockCluster,
+  refcountTableCluster,
+} from './qcow2-layout.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'qcow2-layout-'))
+const file = join(folder, 'disk.qcow2')
+after(() => rmSync(folder, { recursive: true }))
+
+const REGION = 512 * MiB
+
+/** Writes all tables of a disk whose listed regions are full of data; the data clusters are a hole. */
+function writeTables(diskSize: number, full: readonly number[]): Qcow2Layout {
+  const clustersOf = (region: number) =>
+    Math.ceil(Math.min(REGION, diskSize - region * REGION) / CLUSTER_SIZE)
+  const dataClusters = full.reduce((sum, region) => sum + clustersOf(region), 0)
+  const regionCount = Math.ceil(diskSize / REGION)
+  const layout = planQcow2({ diskSize, regionCount, regions: Uint32Array.from(full), dataClusters })
+  const fd = openSync(file, 'w')
+  const put = (cluster: number, bytes: Uint8Array) => {
+    assert.equal(bytes.length, CLUSTER_SIZE)
+    writeSync(fd, bytes, 0, bytes.length, cluster * CLUSTER_SIZE)
+  }
+  put(0, headerCluster(layout))
+  for (let at = layout.refcountTable; at < layout.refcountBlocks; at++)
+    put(at, refcountTableCluster(layout, at - layout.refcountTable))
+  for (let at = layout.refcountBlocks; at < layout.l1Table; at++)
+    put(at, refcountBlockCluster(layout, at - layout.refcountBlocks))
+  for (let at = layout.l1Table; at < layout.l2Tables; at++)
+    put(at, l1TableCluster(layout, at - layout.l1Table))
+  let data = 0
+  full.forEach((region, order) => {
+    const count = clustersOf(region)
+    put(layout.l2Tables + order, l2TableCluster(layout, [{ guest: 0, data, count }]))
+    data += count
+  })
+  ftruncateSync(fd, layout.clusters * CLUSTER_SIZE)
+  closeSync(fd)
+  return layout
+}
+
+function assertClean(layout: Qcow2Layout, message: string): void {
+  const { status, stdout } = spawnSync('qemu-img', ['check', '--output=json', '-f', 'qcow2', file])
+  const report = JSON.parse(stdout.toString())
+  assert.equal(status, 0, `${message}: ${stdout}`)
+  assert.equal(report['check-errors'], 0, message)
+  assert.equal(report.leaks, undefined, message)
+  assert.equal(report['allocated-clusters'] ?? 0, layout.clusters - layout.data, message)
+  assert.equal(report['image-end-offset'], layout.clusters * CLUSTER_SIZE, message)
+}
+
+test('qcow2 layout: a sector, a cluster, a region and one sector more or less pass qemu-img check', () => {
+  for (const size of [512, 64 * KiB, 64 * KiB + 512, MiB, REGION - 512, REGION, REGION + 512]) {
+    const layout = writeTables(size, size > REGION ? [0, 1] : [0])
+    assertClean(layout, `${size} bytes`)
+    const info = JSON.parse(execFileSync('qemu-img', ['info', '--output=json', file]).toString())
+    assert.equal(info['virtual-size'], size)
+    assert.equal(info['cluster-size'], CLUSTER_SIZE)
+    assert.equal(info['format-specific'].data.compat, '1.1')
+    assert.equal(info['format-specific'].data['refcount-bits'], 16)
+  }
+})
+
+test('qcow2 layout: the clusters around a full refcount block are counted once each', () => {
+  // header, refcount table, one refcount block, L1 table and five L2 tables leave this many for data
+  const last = 32_768 - 9
+  for (const clusters of [last - 1, last, last + 1, last + 2]) {
+    const layout = writeTables(clusters * CLUSTER_SIZE, [0, 1, 2, 3].slice(0, Math.ceil(clusters / 8192)))
+    assertClean(layout, `${clusters} data clusters`)
+  }
+  const fits = planQcow2({
+    diskSize: 2 * GiB,
+    regionCount: 5,
+    regions: Uint32Array.of(0, 1, 2, 3, 4),
+    dataClusters: last,
+  })
+  assert.equal(fits.clusters, 32_768)
+  assert.equal(fits.l1Table - fits.refcountBlocks, 1)
+  const over = planQcow2({ ...fits, dataClusters: last + 1 })
+  assert.equal(over.clusters, 32_770)
+  assert.equal(over.l1Table - over.refcountBlocks, 2)
+})
+
+test('qcow2 layout: a dense 64 GiB disk and a sparse 8 TiB one pass qemu-img check', () => {
+  const dense = Array.from({ length: 128 }, (_, region) => region)
+  assertClean(writeTables(64 * GiB, dense), 'dense')
+  assertClean(writeTables(8 * TiB, [0, 8191, 8192, 16_383]), 'sparse')
+})
+
+test('qcow2 layout: a disk of zeros has its tables and nothing else', () => {
+  const layout = writeTables(TiB, [])
+  assertClean(layout, 'zeros')
+  assert.equal(layout.clusters, 4)
+})
+
+test('qcow2 layout: refcounts need a second table cluster only past 16 TiB of file', () => {
+  const plan = (dataClusters: number) =>
+    planQcow2({ diskSize: 0, regionCount: 0, regions: new Uint32Array(0), dataClusters })
+  for (const around of [32_768 * 8192 - 8195, 32_768 * 8192 - 1]) {
+    const layout = plan(around)
+    const blocks = layout.l1Table - layout.refcountBlocks
+    const tables = layout.refcountBlocks - layout.refcountTable
+    assert.equal(blocks, Math.ceil(layout.clusters / 32_768))
+    assert.equal(tables, Math.ceil(blocks / 8192))
+  }
+})
