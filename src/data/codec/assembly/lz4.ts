@@ -31,8 +31,7 @@ const SKIP_LOG: u32 = 6
 // @ts-ignore: decorator
 @inline function copy16(to: usize, from: usize, end: usize): void {
   do {
-    store<u64>(to, load<u64>(from))
-    store<u64>(to, load<u64>(from, 8), 8)
+    v128.store(to, v128.load(from))
     to += 16
     from += 16
   } while (to < end)
@@ -113,7 +112,7 @@ export function compress(source: usize, length: usize, target: usize, capacity: 
         store<u8>(token, 240)
         to = writeLength(to, literals - 15)
       } else store<u8>(token, <u8>(literals << 4))
-      if (to + literals + 16 <= targetEnd && anchor + literals + 16 <= end) copy8(to, anchor, to + literals)
+      if (to + literals + 16 <= targetEnd && anchor + literals + 16 <= end) copy16(to, anchor, to + literals)
       else memory.copy(to, anchor, literals)
       to += literals
       while (true) {
@@ -193,8 +192,7 @@ export function decompress(source: usize, length: usize, target: usize, capacity
     let literals = token >> 4
     if (literals < 15 && at + 18 < end && to + 42 <= targetEnd) {
       // Far from both ends a short sequence is copied whole: 16 bytes of literals, then 18 of the match.
-      store<u64>(to, load<u64>(at))
-      store<u64>(to, load<u64>(at, 8), 8)
+      v128.store(to, v128.load(at))
       to += literals
       at += literals
       const near = <usize>load<u16>(at)
