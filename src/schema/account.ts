@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { Account } from '#model/account.ts'
 import {
   identity,
   integer,
@@ -13,7 +14,7 @@ import {
 } from './fields.ts'
 
 const reference = (prefix: string, type: string) =>
-  Type.Object({ ...identity(prefix, type), name: Type.Optional(Type.String()) })
+  Type.Object({ ...identity(prefix, type), name: nullableString() })
 
 export const AccountReferenceSchema = Type.Object({
   ...identity('acc', 'account'),
@@ -95,15 +96,9 @@ export const AccountUpdateSchema = Type.Object(
   { $id: 'AccountUpdate', additionalProperties: false },
 )
 
-export interface AccountView {
-  readonly id: string
-  readonly name: string
-  readonly createdAt: number
-}
-
 interface Named {
   readonly id: string
-  readonly name: string
+  readonly name: string | null
 }
 
 /** What an account's full view lists; left out where the caller asked for `nested=false`. */
@@ -115,22 +110,19 @@ export interface AccountNested {
   readonly zones: readonly Named[]
 }
 
-export const printAccountReference = (
-  account: Pick<AccountView, 'id' | 'name'>,
-  base: string,
-): AccountReferenceJson => ({
+export const printAccountReference = (account: Account, base: string): AccountReferenceJson => ({
   id: account.id,
   resource_type: 'account',
   url: urlOf(base, 'accounts', account.id),
   name: account.name,
-  status: 'active',
+  status: account.status,
 })
 
 /**
  * Prints an account with every key that clients know; what this library has no notion of is null, 0 or empty.
  * Limits are 0 rather than null, because tables subtract them.
  */
-export function printAccount(account: AccountView, base: string, nestedView?: AccountNested) {
+export function printAccount(account: Account, base: string, nestedView?: AccountNested) {
   return {
     ...printAccountReference(account, base),
     ...RETIRED,

@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox'
+import type { Account } from '#model/account.ts'
+import type { ApiClient, PermissionsGroup } from '#model/api-client.ts'
 import { type AccountReferenceJson, AccountReferenceSchema, printAccountReference } from './account.ts'
 import {
   identity,
@@ -10,12 +12,12 @@ import {
   urlOf,
 } from './fields.ts'
 
-export const PERMISSIONS = ['full', 'storage'] as const
+export const PERMISSIONS = ['full', 'storage'] as const satisfies readonly PermissionsGroup[]
 
 export const ApiClientSchema = Type.Object(
   {
     ...identity('cli', 'api_client'),
-    name: Type.String(),
+    name: nullableString(),
     description: nullableString(),
     secret: nullableString('only in the answers to create and reset_secret'),
     permissions_group: oneOf(PERMISSIONS, 'full: everything; storage: object storage only'),
@@ -44,17 +46,9 @@ export const ApiClientUpdateSchema = Type.Object(fields, {
 })
 export type ApiClientUpdateJson = Static<typeof ApiClientUpdateSchema>
 
-export interface ApiClientView {
-  readonly id: string
-  readonly name: string
-  readonly description: string | null
-  readonly permissions: 'full' | 'storage'
-  readonly revokedAt: number | null
-}
-
 export function printApiClient(
-  client: ApiClientView,
-  account: { readonly id: string; readonly name: string },
+  client: ApiClient,
+  account: Account,
   base: string,
   secret: string | null = null,
 ): ApiClientJson {

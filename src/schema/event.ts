@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
-import { identity, nullable, printTime, time, urlOf } from './fields.ts'
+import type { Event } from '#model/event.ts'
+import { identity, integer, nullable, printTime, time, urlOf } from './fields.ts'
 
 const ReferenceSchema = Type.Object({
   id: Type.String(),
@@ -11,7 +12,8 @@ type Reference = Static<typeof ReferenceSchema>
 export const EventSchema = Type.Object(
   {
     ...identity('evt', 'event'),
-    action: Type.String({ description: 'a stable word: created, available, failed, updated, …' }),
+    sequence: integer('rises with every event; `after=` and `Last-Event-ID` take it'),
+    action: Type.String({ description: 'a stable word: image.registered, image.available, image.failed, …' }),
     message: Type.String({ description: 'one sentence' }),
     short_message: Type.String(),
     created_at: time(),
@@ -23,16 +25,6 @@ export const EventSchema = Type.Object(
   { $id: 'Event' },
 )
 export type EventJson = Static<typeof EventSchema>
-
-export interface EventView {
-  readonly id: string
-  readonly action: string
-  readonly message: string
-  readonly resourceId: string
-  readonly clientId: string | null
-  readonly userId: string | null
-  readonly createdAt: number
-}
 
 const KINDS: Record<string, readonly [type: string, collection: string]> = {
   img: ['image', 'images'],
@@ -47,19 +39,20 @@ function printReference(id: string, base: string): Reference {
   return { id, resource_type: type, url: urlOf(base, collection, id) }
 }
 
-export function printEvent(event: EventView, base: string): EventJson {
+export function printEvent(event: Event, base: string): EventJson {
   const resource = printReference(event.resourceId, base)
   return {
     id: event.id,
     resource_type: 'event',
     url: urlOf(base, 'events', event.id),
+    sequence: event.sequence,
     action: event.action,
     message: event.message,
     short_message: event.action,
     created_at: printTime(event.createdAt),
     affects: [resource],
     resource,
-    client: event.clientId === null ? null : printReference(event.clientId, base),
-    user: event.userId === null ? null : printReference(event.userId, base),
+    client: event.actor.clientId === null ? null : printReference(event.actor.clientId, base),
+    user: event.actor.userId === null ? null : printReference(event.actor.userId, base),
   }
 }

@@ -1,6 +1,5 @@
 import { type Static, Type } from 'typebox'
 import { LibraryError } from '#base/errors.ts'
-import type { Failure, Image, Progress, Provenance } from '#model/image.ts'
 import {
   identity,
   integer,
@@ -10,10 +9,7 @@ import {
   nullableNumber,
   nullableString,
   oneOf,
-  printMebibytes,
-  printTime,
   time,
-  urlOf,
 } from './fields.ts'
 
 export const IMAGE_STATUSES = [
@@ -133,176 +129,69 @@ export const ImageUpdateSchema = Type.Object(
 export type ImageUpdateJson = Static<typeof ImageUpdateSchema>
 
 export const UploadSchema = Type.Object(
-  { offset: integer('bytes received so far'), total: nullableInteger('bytes in all, once known') },
+  {
+    offset: integer('bytes received so far'),
+    limit: integer('bytes that an upload may have'),
+    expires_at: time('after this an unfinished upload fails'),
+  },
   { $id: 'Upload' },
 )
 export type UploadJson = Static<typeof UploadSchema>
 
-/** What a registration asks for, after the request's shape and rules were checked. */
+/** What a request to register asks for; the library applies the rules. */
 export interface ParsedImageCreate {
-  readonly name: string | null
-  readonly arch: 'x86_64' | 'i686'
-  readonly username: string | null
-  readonly description: string | null
-  readonly minRam: number | null
-  readonly public: boolean
-  readonly compatibilityMode: boolean
-  readonly source: { readonly kind: 'http'; readonly url: string } | { readonly kind: 'upload' }
-  /** 64 hex digits. */
-  readonly sha256: string | null
+  readonly arch: string
+  readonly name?: string | null
+  readonly username?: string | null
+  readonly description?: string | null
+  readonly minRam?: number | null
+  readonly public?: boolean
+  readonly compatibilityMode?: boolean
+  readonly httpUrl?: string | null
+  readonly upload?: boolean
+  readonly checksum?: string | null
 }
 
 /**
- * Applies the rules that span fields; the shape was checked against the schema before.
- * @throws invalid, naming the field and the rule
+ * Takes over what the library knows; the shape was checked against the schema before.
+ * @throws invalid for the sources of the Brightbox API that this library does not have
  */
 export function parseImageCreate(body: ImageCreateJson): ParsedImageCreate {
-  return {
-    ...parseTexts(body),
-    arch: body.arch,
-    minRam: body.min_ram || null,
-    public: body.public ?? false,
-    compatibilityMode: body.compatibility_mode ?? false,
-    source: parseSource(body),
-    sha256: body.checksum ? parseChecksum(body.checksum) : null,
-  }
-}
-
-const parseTexts = (body: ImageCreateJson) => ({
-  name: body.name || null,
-  username: body.username || null,
-  description: body.description || null,
-})
-
-function parseSource(body: ImageCreateJson): ParsedImageCreate['source'] {
-  if (body.server || body.volume) {
-    const field = body.server ? 'server' : 'volume'
-    throw new LibraryError('invalid', `${field}: this library has no ${field}s yet; use http_url or upload`)
+  for (const field of ['server', 'volume'] as const) {
+    if (body[field]) {
+      throw new LibraryError('invalid', `${field}: this library has no ${field}s; use http_url or upload`)
+    }
   }
   if (body.source) {
     throw new LibraryError('invalid', 'source: uploads by FTP are retired; use http_url or upload')
   }
-  if (body.upload === true && body.http_url) {
-    throw new LibraryError('invalid', 'http_url and upload exclude each other: name exactly one source')
-  }
-  if (body.upload === true) return { kind: 'upload' }
-  if (!body.http_url) {
-    throw new LibraryError('invalid', 'http_url is required (or upload: true to send the bytes yourself)')
-  }
-  return { kind: 'http', url: parseUrl(body.http_url) }
-}
-
-function parseUrl(text: string): string {
-  const url = URL.parse(text)
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new LibraryError('invalid', 'http_url must be an absolute http or https URL')
-  }
-  return url.href
-}
-
-/**
- * Reads `sha256:` and 64 hex digits; the prefix may be left off.
- * @returns the digits in lower case
- * @throws invalid
- */
-export function parseChecksum(text: string): string {
-  const digits = /^(?:sha256:)?([0-9a-f]{64})$/i.exec(text)?.[1]
-  if (!digits) throw new LibraryError('invalid', 'checksum must be sha256: and 64 hex digits')
-  return digits.toLowerCase()
-}
-
-export interface ParsedImageUpdate {
-  readonly name?: string | null
-  readonly username?: string | null
-  readonly description?: string | null
-  readonly arch?: 'x86_64' | 'i686'
-  readonly minRam?: number | null
-  readonly public?: boolean
-  readonly compatibilityMode?: boolean
-  readonly status?: 'available' | 'deprecated'
-}
-
-/** An absent key changes nothing; null and the empty string clear. */
-export function parseImageUpdate(body: ImageUpdateJson): ParsedImageUpdate {
   return {
-    ...(body.name === undefined ? {} : { name: body.name || null }),
-    ...(body.username === undefined ? {} : { username: body.username || null }),
-    ...(body.description === undefined ? {} : { description: body.description || null }),
-    ...(body.arch === undefined ? {} : { arch: body.arch }),
-    ...(body.min_ram === undefined ? {} : { minRam: body.min_ram || null }),
-    ...(body.public === undefined ? {} : { public: body.public }),
-    ...(body.compatibility_mode === undefined ? {} : { compatibilityMode: body.compatibility_mode }),
-    ...(body.status === undefined ? {} : { status: body.status }),
+    ...parseChanges(body),
+    arch: body.arch,
+    ...(body.http_url === undefined ? {} : { httpUrl: body.http_url }),
+    ...(body.upload === undefined ? {} : { upload: body.upload }),
+    ...(body.checksum === undefined ? {} : { checksum: body.checksum }),
   }
 }
 
-export interface PrintImageOptions {
-  /** Scheme and host that `url` begins with. */
-  readonly base: string
-  /** The image that this one was built from, where it is still known and visible. */
-  readonly ancestor?: Image
-  /** Where the bytes came from is its owner's business: left out for other accounts. */
-  readonly withSource: boolean
+export interface ParsedImageUpdate
+  extends Omit<ParsedImageCreate, 'arch' | 'httpUrl' | 'upload' | 'checksum'> {
+  readonly arch?: string
+  readonly status?: string
 }
 
-export function printImage(image: Image, { base, ancestor, withSource }: PrintImageOptions): ImageJson {
-  return {
-    ...printNestedImage(image, base),
-    source_type: image.sourceType,
-    virtual_size: printMebibytes(image.virtualSize),
-    disk_size: printMebibytes(image.dataSize),
-    min_ram: image.minRam,
-    compatibility_mode: image.compatibilityMode,
-    licence_name: image.licenceName,
-    ancestor: ancestor ? printNestedImage(ancestor, base) : null,
-    updated_at: printTime(image.updatedAt),
-    digest: image.manifest === null ? null : `sha256:${image.manifest}`,
-    progress: withSource && image.progress ? printProgress(image.progress) : null,
-    failure: withSource ? printFailure(image.failure) : null,
-    source_info: withSource ? printSourceInfo(image.provenance) : null,
-  }
-}
-
-function printNestedImage(image: Image, base: string): Static<typeof NestedImageSchema> {
-  return {
-    id: image.id,
-    resource_type: 'image',
-    url: urlOf(base, 'images', image.id),
-    name: image.name,
-    username: image.username,
-    status: image.status,
-    locked: image.locked,
-    description: image.description,
-    source: image.source,
-    source_trigger: image.sourceTrigger,
-    arch: image.arch,
-    created_at: printTime(image.createdAt),
-    official: image.official,
-    public: image.public,
-    owner: image.accountId,
-  }
-}
-
-const printProgress = (progress: Progress): Static<typeof ProgressSchema> => ({
-  phase: progress.phase,
-  percent: progress.percent,
-  bytes_done: progress.bytesDone,
-  bytes_total: progress.bytesTotal,
-  rate: progress.rate,
-  eta_seconds: progress.etaSeconds,
-  attempt: progress.attempt,
+/** An absent key changes nothing; null clears. */
+export const parseImageUpdate = (body: ImageUpdateJson): ParsedImageUpdate => ({
+  ...parseChanges(body),
+  ...(body.arch === undefined ? {} : { arch: body.arch }),
+  ...(body.status === undefined ? {} : { status: body.status }),
 })
 
-const printFailure = (failure: Failure | null): Static<typeof FailureSchema> | null =>
-  failure && { code: failure.code, message: failure.message, hint: failure.hint }
-
-const printSourceInfo = (provenance: Provenance): Static<typeof SourceInfoSchema> => ({
-  url: provenance.url,
-  final_url: provenance.finalUrl,
-  format: provenance.formatChain,
-  bytes: provenance.bytes,
-  sha256: provenance.sha256,
-  etag: provenance.etag,
-  last_modified: provenance.lastModified,
-  notes: [...provenance.notes],
+const parseChanges = (body: Omit<ImageUpdateJson, 'arch' | 'status'>) => ({
+  ...(body.name === undefined ? {} : { name: body.name }),
+  ...(body.username === undefined ? {} : { username: body.username }),
+  ...(body.description === undefined ? {} : { description: body.description }),
+  ...(body.min_ram === undefined ? {} : { minRam: body.min_ram }),
+  ...(body.public === undefined ? {} : { public: body.public }),
+  ...(body.compatibility_mode === undefined ? {} : { compatibilityMode: body.compatibility_mode }),
 })

@@ -5,6 +5,7 @@ export const ProblemSchema = Type.Object(
   {
     error_name: Type.String({ description: 'a stable word, for programs' }),
     errors: Type.Array(Type.String(), { description: 'sentences, for people' }),
+    hint: Type.Optional(Type.String({ description: 'what to do next, one sentence' })),
     request_id: Type.Optional(Type.String({ description: 'finds the request in the log' })),
   },
   { $id: 'Problem' },

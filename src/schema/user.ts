@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox'
+import type { Account } from '#model/account.ts'
+import type { User } from '#model/user.ts'
 import { AccountReferenceSchema, printAccountReference } from './account.ts'
 import { identity, line, nullable, nullableString, printTime, time, urlOf } from './fields.ts'
 
@@ -31,19 +33,7 @@ export const UserUpdateSchema = Type.Object(
 )
 export type UserUpdateJson = Static<typeof UserUpdateSchema>
 
-export interface UserView {
-  readonly id: string
-  readonly name: string
-  readonly email: string
-  readonly sshKey: string | null
-  readonly createdAt: number
-}
-
-export function printUser(
-  user: UserView,
-  accounts: readonly { readonly id: string; readonly name: string }[],
-  base: string,
-): UserJson {
+export function printUser(user: User, accounts: readonly Account[], base: string): UserJson {
   const references = accounts.map((account) => printAccountReference(account, base))
   return {
     id: user.id,
