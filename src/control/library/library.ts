@@ -2,30 +2,10 @@ import type { Event } from '#model/event.ts'
 import type { Image } from '#model/image.ts'
 import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
+import type { ShownImage } from '#model/shown-image.ts'
 import type { Zone } from '#model/zone.ts'
 
-/** What is shown of an image inside another record. */
-export type NestedImage = Pick<
-  Image,
-  | 'id'
-  | 'accountId'
-  | 'name'
-  | 'username'
-  | 'status'
-  | 'locked'
-  | 'description'
-  | 'source'
-  | 'sourceTrigger'
-  | 'arch'
-  | 'createdAt'
-  | 'official'
-  | 'public'
->
-
-/** An image and the one it was made from, where the session may see that. */
-export interface ShownImage extends Image {
-  readonly ancestor: NestedImage | null
-}
+export type { NestedImage, ShownImage } from '#model/shown-image.ts'
 
 /** Attributes as a client sends them: checked here, so that every edge gives the same answers. */
 export interface RegisterAttributes {

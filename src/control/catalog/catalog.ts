@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { CompiledQuery, Kysely } from 'kysely'
+import type { Random } from '#model/ids.ts'
+import { type Accounts, accountsTable } from './accounts.ts'
+import { type ApiClients, apiClientsTable } from './api-clients.ts'
+import type { TableContext } from './context.ts'
+import { openSqlite } from './dialect-sqlite.ts'
+import { type Events, eventsTable } from './events.ts'
+import { type Images, imagesTable } from './images.ts'
+import { type Jobs, jobsTable } from './jobs.ts'
+import { migrate } from './migrations.ts'
+import { type Pins, pinsTable } from './pins.ts'
+import type { Schema } from './schema.ts'
+import { type ServerTypes, serverTypesTable } from './server-types.ts'
+import { type Settings, settingsTable } from './settings.ts'
+import { type Tokens, tokensTable } from './tokens.ts'
+import { type Users, usersTable } from './users.ts'
+import { type Zones, zonesTable } from './zones.ts'
+
+/** The records of who owns what, one member a table. */
+export interface Tables {
+  readonly accounts: Accounts
+  readonly users: Users
+  readonly apiClients: ApiClients
+  readonly tokens: Tokens
+  readonly images: Images
+  readonly jobs: Jobs
+  readonly events: Events
+  readonly pins: Pins
+  readonly serverTypes: ServerTypes
+  readonly zones: Zones
+  readonly settings: Settings
+}
+
+export interface Catalog extends Tables, AsyncDisposable {
+  /**
+   * All of `change` or nothing of it; on stable storage when the promise resolves. Inside, only the tables handed in
+   * may be used: the catalog's own would wait for this transaction to end.
+   */
+  transaction<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+  /** The same for changes that a power failure may undo without harm, such as progress; it waits for no disk. */
+  relaxed<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+}
+
+export interface CatalogOptions {
+  /** The SQLite file; `:memory:` for a catalog that lives as long as the process. */
+  readonly path: string
+  readonly random?: Random
+}
+
+/** Opens a catalog and brings its tables up to date. @throws unavailable */
+export async function openCatalog({ path, random = randomBytes }: CatalogOptions): Promise<Catalog> {
+  const dialect = openSqlite(path)
+  const db = new Kysely<Schema>({ dialect: dialect.kysely })
+  try {
+    await migrate(db)
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+  const on = (part: Kysely<Schema>) => createTables({ db: part, dialect, random })
+  return {
+    ...on(db),
+    transaction: (change) => db.transaction().execute((transaction) => change(on(transaction))),
+    relaxed: (change) =>
+      // On one connection, so that nobody else's transaction comes between and is relaxed with it.
+      db.connection().execute(async (connection) => {
+        await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.before))
+        try {
+          return await connection.transaction().execute((transaction) => change(on(transaction)))
+        } finally {
+          await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.after))
+        }
+      }),
+    [Symbol.asyncDispose]: () => db.destroy(),
+  }
+}
+
+function createTables(context: TableContext): Tables {
+  return {
+    accounts: accountsTable(context),
+    users: usersTable(context),
+    apiClients: apiClientsTable(context),
+    tokens: tokensTable(context),
+    images: imagesTable(context),
+    jobs: jobsTable(context),
+    events: eventsTable(context),
+    pins: pinsTable(context),
+    serverTypes: serverTypesTable(context),
+    zones: zonesTable(context),
+    settings: settingsTable(context),
+  }
+}

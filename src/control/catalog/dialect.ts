@@ -1,0 +1,13 @@
+import type { Dialect, SelectQueryBuilder } from 'kysely'
+import type { Schema } from './schema.ts'
+
+/** All that differs between databases; one file for each, and nothing else knows which one it is. */
+export interface CatalogDialect {
+  readonly kysely: Dialect
+  /** Lets several workers look for work at once without taking the same row. */
+  lockForClaim<T extends keyof Schema, Row>(
+    query: SelectQueryBuilder<Schema, T, Row>,
+  ): SelectQueryBuilder<Schema, T, Row>
+  /** Statements around a transaction whose loss by a power failure would be harmless. */
+  readonly relaxed: { readonly before: string; readonly after: string }
+}

@@ -1,0 +1,203 @@
+import type { ExpressionBuilder } from 'kysely'
+import { insertWithNewId, type TableContext } from './context.ts'
+import type { JobRow, Schema } from './schema.ts'
+
+/** Durable work; times in milliseconds since 1970. */
+export interface Job {
+  readonly id: string
+  readonly kind: string
+  /** The id of what it works on; there is one job of a kind for each. */
+  readonly subject: string
+  readonly accountId: string
+  /** What the handler needs to know, as JSON. */
+  readonly payload: unknown
+  /** Not before this time. */
+  readonly runAt: number
+  /** Rises with each claim: whoever holds an older number has lost the job. */
+  readonly attempt: number
+  /** Attempts that ended in an error worth another try. */
+  readonly failures: number
+}
+
+export interface NewJob {
+  readonly kind: string
+  readonly subject: string
+  readonly accountId: string
+  readonly payload: unknown
+  readonly runAt: number
+  readonly createdAt: number
+}
+
+export interface Claim {
+  readonly kind: string
+  readonly owner: string
+  readonly now: number
+  readonly leaseMs: number
+  /** How many jobs of this kind one account may have running at once. */
+  readonly perAccount: number
+}
+
+export interface Jobs {
+  insert(job: NewJob): Promise<void>
+  find(kind: string, subject: string): Promise<Job | undefined>
+  /** Takes the next job that may run: of the account with the fewest running, the one that waits longest. */
+  claim(claim: Claim): Promise<Job | undefined>
+  /** @returns ids of those whose lease is still the owner's, now until `leaseUntil` */
+  renew(owner: string, held: readonly Pick<Job, 'id' | 'attempt'>[], leaseUntil: number): Promise<Set<string>>
+  /** Removes a job if this attempt still holds it; only then may its work be published. */
+  finish(owner: string, held: Pick<Job, 'id' | 'attempt'>): Promise<boolean>
+  /** Gives a job back for another try if this attempt still holds it. */
+  retry(
+    owner: string,
+    held: Pick<Job, 'id' | 'attempt'>,
+    change: { readonly runAt: number; readonly failures: number; readonly lastError: string | null },
+  ): Promise<boolean>
+  /** @returns whether there was such a job that nobody was working on */
+  reschedule(kind: string, subject: string, runAt: number, payload: unknown): Promise<boolean>
+  remove(kind: string, subject: string): Promise<void>
+  /** Ends all leases, whoever holds them. */
+  releaseAll(): Promise<void>
+  /** When the first attempt of the oldest unfinished job of a kind began. */
+  firstStart(kind: string): Promise<number | undefined>
+  /** When the next job of a kind that nobody works on may run. */
+  nextRunAt(kind: string): Promise<number | undefined>
+}
+
+export function jobsTable({ db, dialect, random }: TableContext): Jobs {
+  return {
+    async insert(job) {
+      await insertWithNewId('job', random, async (id) => {
+        const query = db
+          .insertInto('jobs')
+          .values({
+            id,
+            kind: job.kind,
+            subject: job.subject,
+            account_id: job.accountId,
+            payload: JSON.stringify(job.payload),
+            created_at: job.createdAt,
+            run_at: job.runAt,
+            attempt: 0,
+            failures: 0,
+            first_started_at: null,
+            lease_owner: null,
+            lease_until: null,
+            last_error: null,
+          })
+          .onConflict((conflict) => conflict.column('id').doNothing())
+        return (await query.returning('id').executeTakeFirst()) !== undefined
+      })
+    },
+    async find(kind, subject) {
+      const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind).where('subject', '=', subject)
+      const row = await query.executeTakeFirst()
+      return row && toJob(row)
+    },
+    async claim({ kind, owner, now, leaseMs, perAccount }) {
+      const running = (eb: ExpressionBuilder<Schema, 'jobs'>) =>
+        eb
+          .selectFrom('jobs as others')
+          .select((other) => other.fn.countAll<number>().as('count'))
+          .whereRef('others.account_id', '=', 'jobs.account_id')
+          .where('others.kind', '=', kind)
+          .where('others.lease_until', '>', now)
+      const next = dialect.lockForClaim(
+        db
+          .selectFrom('jobs')
+          .select('id')
+          .where('kind', '=', kind)
+          .where('run_at', '<=', now)
+          .where((eb) => eb.or([eb('lease_until', 'is', null), eb('lease_until', '<=', now)]))
+          .where((eb) => eb(running(eb), '<', perAccount))
+          .orderBy(running)
+          .orderBy('run_at')
+          .orderBy('created_at')
+          .limit(1),
+      )
+      const row = await db
+        .updateTable('jobs')
+        .set((eb) => ({
+          attempt: eb('attempt', '+', 1),
+          first_started_at: eb.fn.coalesce('first_started_at', eb.val(now)),
+          lease_owner: owner,
+          lease_until: now + leaseMs,
+        }))
+        .where('id', 'in', next)
+        .returningAll()
+        .executeTakeFirst()
+      return row && toJob(row)
+    },
+    async renew(owner, held, leaseUntil) {
+      const renewed = new Set<string>()
+      for (const { id, attempt } of held) {
+        const query = db
+          .updateTable('jobs')
+          .set({ lease_until: leaseUntil })
+          .where('id', '=', id)
+          .where('lease_owner', '=', owner)
+          .where('attempt', '=', attempt)
+        if (await query.returning('id').executeTakeFirst()) renewed.add(id)
+      }
+      return renewed
+    },
+    async finish(owner, { id, attempt }) {
+      const query = db
+        .deleteFrom('jobs')
+        .where('id', '=', id)
+        .where('lease_owner', '=', owner)
+        .where('attempt', '=', attempt)
+      return (await query.returning('id').executeTakeFirst()) !== undefined
+    },
+    async retry(owner, { id, attempt }, { runAt, failures, lastError }) {
+      const query = db
+        .updateTable('jobs')
+        .set({ run_at: runAt, failures, last_error: lastError, lease_owner: null, lease_until: null })
+        .where('id', '=', id)
+        .where('lease_owner', '=', owner)
+        .where('attempt', '=', attempt)
+      return (await query.returning('id').executeTakeFirst()) !== undefined
+    },
+    async reschedule(kind, subject, runAt, payload) {
+      const query = db
+        .updateTable('jobs')
+        .set({ run_at: runAt, payload: JSON.stringify(payload) })
+        .where('kind', '=', kind)
+        .where('subject', '=', subject)
+        .where('lease_owner', 'is', null)
+      return (await query.returning('id').executeTakeFirst()) !== undefined
+    },
+    async remove(kind, subject) {
+      await db.deleteFrom('jobs').where('kind', '=', kind).where('subject', '=', subject).execute()
+    },
+    async releaseAll() {
+      const query = db.updateTable('jobs').set({ lease_owner: null, lease_until: null })
+      await query.where('lease_owner', 'is not', null).execute()
+    },
+    async firstStart(kind) {
+      const query = db.selectFrom('jobs').select('first_started_at').where('kind', '=', kind)
+      const started = query.where('first_started_at', 'is not', null).orderBy('first_started_at').limit(1)
+      return (await started.executeTakeFirst())?.first_started_at ?? undefined
+    },
+    async nextRunAt(kind) {
+      const query = db
+        .selectFrom('jobs')
+        .select('run_at')
+        .where('kind', '=', kind)
+        .where('lease_owner', 'is', null)
+      return (await query.orderBy('run_at').limit(1).executeTakeFirst())?.run_at
+    },
+  }
+}
+
+function toJob(row: JobRow): Job {
+  return {
+    id: row.id,
+    kind: row.kind,
+    subject: row.subject,
+    accountId: row.account_id,
+    payload: JSON.parse(row.payload),
+    runAt: row.run_at,
+    attempt: row.attempt,
+    failures: row.failures,
+  }
+}

@@ -1,0 +1,195 @@
+import { type Kysely, sql } from 'kysely'
+import { type Migration, Migrator } from 'kysely/migration'
+import { LibraryError } from '#base/errors.ts'
+import { seed } from './seeds.ts'
+
+/** In order of their names; what was once released is never edited, only followed by another. */
+const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-foundation': {
+    async up(db) {
+      await createAccountTables(db)
+      await createImageTables(db)
+      await createSmallTables(db)
+      await seed(db)
+    },
+  },
+}
+
+/** Brings the tables up to date. @throws unavailable where that fails, or the catalog is newer than this program */
+export async function migrate<T>(db: Kysely<T>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+  const { error } = await migrator.migrateToLatest()
+  if (error) {
+    throw new LibraryError('unavailable', 'bring the catalog up to date', {
+      cause: error,
+      hint: 'Was the data folder used by a newer version of this program?',
+    })
+  }
+}
+
+async function createAccountTables(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('accounts')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('status', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .execute()
+  await db.schema
+    .createTable('users')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('email', 'text', (column) => column.notNull().unique())
+    .addColumn('ssh_key', 'text')
+    .addColumn('password', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .execute()
+  await db.schema
+    .createTable('memberships')
+    .addColumn('user_id', 'text', (column) => column.notNull().references('users.id'))
+    .addColumn('account_id', 'text', (column) => column.notNull().references('accounts.id'))
+    .addColumn('position', 'integer', (column) => column.notNull())
+    .addPrimaryKeyConstraint('memberships_key', ['user_id', 'account_id'])
+    .execute()
+  await db.schema.createIndex('memberships_account').on('memberships').column('account_id').execute()
+  await db.schema
+    .createTable('api_clients')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('account_id', 'text', (column) => column.notNull().references('accounts.id'))
+    .addColumn('name', 'text')
+    .addColumn('description', 'text')
+    .addColumn('permissions', 'text', (column) => column.notNull())
+    .addColumn('secret_sha256', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('revoked_at', 'bigint')
+    .execute()
+  await db.schema.createIndex('api_clients_account').on('api_clients').column('account_id').execute()
+  await db.schema
+    .createTable('applications')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('secret_sha256', 'text', (column) => column.notNull())
+    .execute()
+  await db.schema
+    .createTable('tokens')
+    .addColumn('sha256', 'text', (column) => column.primaryKey())
+    .addColumn('kind', 'text', (column) => column.notNull())
+    .addColumn('client_id', 'text', (column) => column.references('api_clients.id'))
+    .addColumn('application_id', 'text', (column) => column.references('applications.id'))
+    .addColumn('user_id', 'text', (column) => column.references('users.id'))
+    .addColumn('scopes', 'text', (column) => column.notNull())
+    .addColumn('permissions', 'text', (column) => column.notNull())
+    .addColumn('account_id', 'text', (column) => column.references('accounts.id'))
+    .addColumn('expires_at', 'bigint', (column) => column.notNull())
+    .execute()
+  await db.schema.createIndex('tokens_expiry').on('tokens').column('expires_at').execute()
+}
+
+async function createImageTables(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('images')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('account_id', 'text', (column) => column.notNull().references('accounts.id'))
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('arch', 'text', (column) => column.notNull())
+    .addColumn('status', 'text', (column) => column.notNull())
+    .addColumn('description', 'text')
+    .addColumn('username', 'text')
+    .addColumn('source_type', 'text', (column) => column.notNull())
+    .addColumn('source_trigger', 'text', (column) => column.notNull())
+    .addColumn('source', 'text')
+    .addColumn('min_ram', 'integer')
+    .addColumn('public', 'integer', (column) => column.notNull())
+    .addColumn('official', 'integer', (column) => column.notNull())
+    .addColumn('compatibility_mode', 'integer', (column) => column.notNull())
+    .addColumn('locked', 'integer', (column) => column.notNull())
+    .addColumn('licence_name', 'text')
+    .addColumn('ancestor_id', 'text', (column) => column.references('images.id'))
+    .addColumn('virtual_size', 'bigint', (column) => column.notNull())
+    .addColumn('data_size', 'bigint', (column) => column.notNull())
+    .addColumn('manifest', 'text')
+    .addColumn('provenance', 'text', (column) => column.notNull())
+    .addColumn('progress', 'text')
+    .addColumn('failure', 'text')
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('updated_at', 'bigint', (column) => column.notNull())
+    .execute()
+  // A page of a listing is read straight off these two; deleted images stay in the table for ever.
+  await db.schema
+    .createIndex('images_own')
+    .on('images')
+    .columns(['account_id', 'created_at', 'id'])
+    .where(sql.ref('status'), '<>', sql.lit('deleted'))
+    .execute()
+  await db.schema
+    .createIndex('images_public')
+    .on('images')
+    .columns(['public', 'status', 'created_at', 'id'])
+    .execute()
+  await db.schema
+    .createTable('jobs')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('kind', 'text', (column) => column.notNull())
+    .addColumn('subject', 'text', (column) => column.notNull())
+    .addColumn('account_id', 'text', (column) => column.notNull().references('accounts.id'))
+    .addColumn('payload', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('run_at', 'bigint', (column) => column.notNull())
+    .addColumn('attempt', 'integer', (column) => column.notNull())
+    .addColumn('failures', 'integer', (column) => column.notNull())
+    .addColumn('first_started_at', 'bigint')
+    .addColumn('lease_owner', 'text')
+    .addColumn('lease_until', 'bigint')
+    .addColumn('last_error', 'text')
+    .addUniqueConstraint('jobs_subject', ['subject', 'kind'])
+    .execute()
+  await db.schema.createIndex('jobs_ready').on('jobs').columns(['kind', 'run_at']).execute()
+  await db.schema.createIndex('jobs_leased').on('jobs').column('lease_until').execute()
+}
+
+async function createSmallTables(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('events')
+    .addColumn('sequence', 'bigint', (column) => column.primaryKey())
+    .addColumn('id', 'text', (column) => column.notNull().unique())
+    .addColumn('account_id', 'text', (column) => column.notNull())
+    .addColumn('resource_id', 'text', (column) => column.notNull())
+    .addColumn('action', 'text', (column) => column.notNull())
+    .addColumn('message', 'text', (column) => column.notNull())
+    .addColumn('client_id', 'text')
+    .addColumn('user_id', 'text')
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .execute()
+  await db.schema.createIndex('events_account').on('events').columns(['account_id', 'sequence']).execute()
+  await db.schema.createIndex('events_resource').on('events').columns(['resource_id', 'sequence']).execute()
+  await db.schema
+    .createTable('reader_pins')
+    .addColumn('manifest', 'text', (column) => column.notNull())
+    .addColumn('holder', 'text', (column) => column.notNull())
+    .addColumn('expires_at', 'bigint', (column) => column.notNull())
+    .addPrimaryKeyConstraint('reader_pins_key', ['manifest', 'holder'])
+    .execute()
+  await db.schema
+    .createTable('server_types')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('handle', 'text', (column) => column.notNull().unique())
+    .addColumn('status', 'text', (column) => column.notNull())
+    .addColumn('cores', 'integer', (column) => column.notNull())
+    .addColumn('ram', 'integer', (column) => column.notNull())
+    .addColumn('disk_size', 'integer', (column) => column.notNull())
+    .addColumn('storage_type', 'text', (column) => column.notNull())
+    .execute()
+  await db.schema
+    .createTable('zones')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('handle', 'text', (column) => column.notNull().unique())
+    .execute()
+  for (const table of ['settings', 'counters'] as const) {
+    await db.schema
+      .createTable(table)
+      .addColumn('name', 'text', (column) => column.primaryKey())
+      .addColumn('value', table === 'settings' ? 'text' : 'bigint', (column) => column.notNull())
+      .execute()
+  }
+}

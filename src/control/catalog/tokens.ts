@@ -1,0 +1,83 @@
+import type { PermissionsGroup } from '#model/api-client.ts'
+import type { TableContext } from './context.ts'
+import type { TokenRow } from './schema.ts'
+
+/** What a token stands for; of the token itself only the SHA-256 is kept, 64 hex digits. */
+export interface Token {
+  readonly sha256: string
+  readonly kind: 'access' | 'refresh'
+  /** The API client that it was given to, else null. */
+  readonly clientId: string | null
+  /** The application through which the user logged in, else null. */
+  readonly applicationId: string | null
+  readonly userId: string | null
+  readonly scopes: readonly string[]
+  readonly permissions: PermissionsGroup
+  /** The client's account; null for a user, who may have several. */
+  readonly accountId: string | null
+  readonly expiresAt: number
+}
+
+export interface Tokens {
+  insert(token: Token): Promise<void>
+  find(sha256: string): Promise<Token | undefined>
+  /** Removes a token and hands it out: of two who try at once, one gets it. */
+  take(sha256: string, kind: Token['kind']): Promise<Token | undefined>
+  removeOfUser(userId: string): Promise<void>
+  /** @returns how many were removed */
+  removeExpired(before: number): Promise<number>
+}
+
+export function tokensTable({ db }: TableContext): Tokens {
+  return {
+    async insert(token) {
+      await db
+        .insertInto('tokens')
+        .values({
+          sha256: token.sha256,
+          kind: token.kind,
+          client_id: token.clientId,
+          application_id: token.applicationId,
+          user_id: token.userId,
+          scopes: token.scopes.join(' '),
+          permissions: token.permissions,
+          account_id: token.accountId,
+          expires_at: token.expiresAt,
+        })
+        .execute()
+    },
+    async find(sha256) {
+      const row = await db.selectFrom('tokens').selectAll().where('sha256', '=', sha256).executeTakeFirst()
+      return row && toToken(row)
+    },
+    async take(sha256, kind) {
+      const query = db.deleteFrom('tokens').where('sha256', '=', sha256).where('kind', '=', kind)
+      const row = await query.returningAll().executeTakeFirst()
+      return row && toToken(row)
+    },
+    async removeOfUser(userId) {
+      await db.deleteFrom('tokens').where('user_id', '=', userId).execute()
+    },
+    async removeExpired(before) {
+      const { numDeletedRows } = await db
+        .deleteFrom('tokens')
+        .where('expires_at', '<', before)
+        .executeTakeFirstOrThrow()
+      return Number(numDeletedRows)
+    },
+  }
+}
+
+function toToken(row: TokenRow): Token {
+  return {
+    sha256: row.sha256,
+    kind: row.kind as Token['kind'],
+    clientId: row.client_id,
+    applicationId: row.application_id,
+    userId: row.user_id,
+    scopes: row.scopes.split(' ').filter(Boolean),
+    permissions: row.permissions as PermissionsGroup,
+    accountId: row.account_id,
+    expiresAt: row.expires_at,
+  }
+}
