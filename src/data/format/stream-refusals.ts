@@ -8,8 +8,8 @@ const DAMAGE_HINT = 'Compare the checksum with the one that the publisher names,
 
 /** Makes the refusals of one compressed stream; `offset` is always in bytes of the input. */
 export function streamRefusals(name: Compression) {
-  const refuse = (category: RefusalCategory, message: string, hint?: string) =>
-    new Refusal(category, message, hint === undefined ? {} : { hint })
+  const refuse = (category: RefusalCategory, message: string, hint?: string, cause?: unknown) =>
+    new Refusal(category, message, { ...(hint && { hint }), ...(cause !== undefined && { cause }) })
   return {
     /** The input ends at `offset`, within something. */
     truncated: (offset: number) =>
@@ -18,10 +18,10 @@ export function streamRefusals(name: Compression) {
         `The file ends too early (${offset} bytes). Is the download complete?`,
         DOWNLOAD_HINT,
       ),
-    damaged: (offset: number, why: string) =>
-      refuse('bad-stream', `The ${name} stream is damaged at byte ${offset}: ${why}.`, DAMAGE_HINT),
-    checksum: (offset: number, of: string) =>
-      refuse('checksum', `The ${name} checksum is wrong at byte ${offset} (${of}).`, DAMAGE_HINT),
+    damaged: (offset: number, why: string, cause?: unknown) =>
+      refuse('bad-stream', `The ${name} stream is damaged at byte ${offset}: ${why}.`, DAMAGE_HINT, cause),
+    checksum: (offset: number, of: string, cause?: unknown) =>
+      refuse('checksum', `The ${name} checksum is wrong at byte ${offset} (${of}).`, DAMAGE_HINT, cause),
     sizeMismatch: (says: number | string, holds: number | string) =>
       refuse('size-mismatch', `The ${name} stream says ${says} bytes but holds ${holds}.`, DAMAGE_HINT),
     unsupported: (what: string) =>
