@@ -107,7 +107,10 @@ test('zero block: its encoding is constant and is what the encoder writes', () =
   }
   // Manifests count on it, so these may never change.
   assert.equal(storedZeroBlock(BLOCK_SIZE).length, 4130)
-  assert.equal(digestOf(storedZeroBlock(BLOCK_SIZE)), 'b6980b6fc1e551f40ff7f9056bb61e14a3c49f48ddde76b8bfc3252111d55c6e')
+  assert.equal(
+    digestOf(storedZeroBlock(BLOCK_SIZE)),
+    'b6980b6fc1e551f40ff7f9056bb61e14a3c49f48ddde76b8bfc3252111d55c6e',
+  )
 })
 
 test('blocks at rest: one behind the other they are an LZ4 frame', (t) => {

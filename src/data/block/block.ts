@@ -92,6 +92,14 @@ function payloadFor(length: number, bytes: Uint8Array, offset: number, storedLen
   return payload.length
 }
 
+/** Bytes from the start of a block at rest that `storedSizeOf` needs. */
+export const STORED_HEAD = WORD
+
+/** What a block at rest takes in all, bytes, according to its first STORED_HEAD bytes. */
+export function storedSizeOf(head: Uint8Array): number {
+  return (readWord(head, 0) % STORED_PLAIN) + FRAMING_SIZE
+}
+
 /**
  * Decodes a block at rest to exactly `length` plain bytes at `target`. Does not look at the checksum: the store
  * did that when it read the block.

@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
+import { BLOCK_SIZE, digestOf, encodeBlock, FRAMING_SIZE } from '#data/block/block.ts'
+import { createCodecMemory, openCodec } from '#data/codec/codec.ts'
+import type { Digest, Store, StoredFile } from './store.ts'
+
+const TABLE = 2048
+const SOURCE = 64 * 1024
+const TARGET = 2 * BLOCK_SIZE
+/** Later than any claim that a test makes. */
+const LATER = () => Date.now() + 60_000
+
+/** A block at rest and its digest, of `length` bytes that no other `seed` gives. */
+export function exampleBlock(
+  seed: number,
+  length = 5000,
+): { digest: Digest; stored: Uint8Array; plain: Uint8Array } {
+  const codec = openCodec(createCodecMemory(4 * BLOCK_SIZE))
+  const plain = Uint8Array.from({ length }, (_, index) => ((index % 97) ^ seed) & 255)
+  new DataView(plain.buffer).setUint32(0, seed)
+  codec.bytes.set(plain, SOURCE)
+  const size = encodeBlock(codec, { source: SOURCE, length, target: TARGET, table: TABLE })
+  return { digest: digestOf(plain), stored: codec.bytes.slice(TARGET, TARGET + size), plain }
+}
+
+export function isError(code: LibraryError['code']): (error: unknown) => boolean {
+  return (error) => error instanceof LibraryError && error.code === code
+}
+
+async function readManifest(store: Store, digest: Digest): Promise<Uint8Array> {
+  await using manifest = await store.manifests.open(digest)
+  const bytes = new Uint8Array(manifest.size ?? 0)
+  assert.equal(await manifest.readAt(bytes, 0), bytes.length)
+  return bytes
+}
+
+/** What every store must do; each runs it in its own test. */
+export function storeContract(name: string, open: () => Promise<Store>): void {
+  const contract = (behaviour: string, run: (store: Store) => Promise<void>) =>
+    test(`${name} store: ${behaviour}`, async () => {
+      await using store = await open()
+      await run(store)
+    })
+
+  contract('a block comes back as it was put', async (store) => {
+    for (const length of [4, 5000, BLOCK_SIZE]) {
+      const { digest, stored } = exampleBlock(length, length)
+      assert.equal(await store.blocks.claim(digest), undefined)
+      await store.blocks.put(digest, stored)
+      assert.deepEqual(Buffer.from(await store.blocks.get(digest)), Buffer.from(stored))
+      assert.equal(await store.blocks.claim(digest), stored.length)
+    }
+    await store.sync()
+  })
+
+  contract('the bytes given to put may be reused', async (store) => {
+    const { digest, stored } = exampleBlock(1)
+    const buffer = Uint8Array.from(stored)
+    await store.blocks.put(digest, buffer)
+    buffer.fill(0)
+    assert.deepEqual(Buffer.from(await store.blocks.get(digest)), Buffer.from(stored))
+  })
+
+  contract('a block may be put twice, also at once', async (store) => {
+    const { digest, stored } = exampleBlock(2)
+    await Promise.all(Array.from({ length: 8 }, () => store.blocks.put(digest, stored)))
+    await store.blocks.put(digest, stored)
+    assert.equal((await Array.fromAsync(store.blocks.list())).length, 1)
+    assert.equal((await store.blocks.get(digest)).length, stored.length)
+  })
+
+  contract('what is not there is not found', async (store) => {
+    const { digest } = exampleBlock(3)
+    await assert.rejects(store.blocks.get(digest), isError('not_found'))
+    await assert.rejects(store.manifests.open(digest), isError('not_found'))
+    assert.equal(await store.manifests.claim(digest), undefined)
+    assert.equal(await store.blocks.remove(digest, LATER()), false)
+    assert.equal(await store.manifests.remove(digest, LATER()), false)
+    await store.blocks.quarantine(digest)
+  })
+
+  contract('a damaged block is reported, never returned, and can be put again', async (store) => {
+    const { digest, stored } = exampleBlock(4)
+    const damaged = Uint8Array.from(stored)
+    damaged[10] = (damaged[10] ?? 0) ^ 1
+    await store.blocks.put(digest, damaged)
+    await assert.rejects(store.blocks.get(digest), isError('corrupt'))
+    await store.blocks.quarantine(digest)
+    await assert.rejects(store.blocks.get(digest), isError('not_found'))
+    await store.blocks.put(digest, stored)
+    assert.equal((await store.blocks.get(digest)).length, stored.length)
+  })
+
+  contract('removal spares what was put or claimed since', async (store) => {
+    const start = Date.now()
+    const { digest, stored } = exampleBlock(5)
+    await store.blocks.put(digest, stored)
+    assert.equal(await store.blocks.remove(digest, start), false)
+    const [file] = await Array.fromAsync(store.blocks.list())
+    assert.ok(file && file.claimedAt >= start && file.claimedAt <= Date.now())
+    assert.equal(await store.blocks.remove(digest, file.claimedAt), false)
+    await store.blocks.claim(digest)
+    assert.equal(await store.blocks.remove(digest, file.claimedAt), false)
+    assert.equal(await store.blocks.remove(digest, LATER()), true)
+    assert.equal(await store.blocks.remove(digest, LATER()), false)
+    await assert.rejects(store.blocks.get(digest), isError('not_found'))
+    assert.equal(await store.blocks.claim(digest), undefined)
+  })
+
+  contract('lists every block with its size at rest', async (store) => {
+    const expected = new Map<Digest, number>()
+    for (let seed = 10; seed < 40; seed++) {
+      const { digest, stored } = exampleBlock(seed, 100 + seed)
+      await store.blocks.put(digest, stored)
+      expected.set(digest, stored.length)
+    }
+    const listed: StoredFile[] = await Array.fromAsync(store.blocks.list())
+    assert.deepEqual(new Map(listed.map(({ digest, size }) => [digest, size])), expected)
+    assert.equal(listed.length, expected.size)
+    assert.ok(listed.every(({ size }) => size > FRAMING_SIZE))
+    assert.deepEqual(await Array.fromAsync(store.manifests.list()), [])
+  })
+
+  contract('a manifest is kept from its parts and read at any offset', async (store) => {
+    const { digest } = exampleBlock(6)
+    async function* parts() {
+      yield Uint8Array.of(1, 2, 3)
+      yield new Uint8Array(0)
+      yield Uint8Array.of(4, 5)
+    }
+    await store.manifests.put(digest, parts())
+    await store.manifests.put(digest, [Uint8Array.of(1, 2, 3, 4, 5)])
+    assert.deepEqual([...(await readManifest(store, digest))], [1, 2, 3, 4, 5])
+    assert.equal(await store.manifests.claim(digest), 5)
+    await using manifest = await store.manifests.open(digest)
+    const target = new Uint8Array(4)
+    assert.equal(await manifest.readAt(target, 3), 2)
+    assert.deepEqual([...target], [4, 5, 0, 0])
+    assert.equal(await manifest.readAt(target, 5), 0)
+    assert.equal((await Array.fromAsync(store.manifests.list()))[0]?.size, 5)
+  })
+
+  contract('a manifest whose parts end in an error is not there', async (store) => {
+    const { digest } = exampleBlock(7)
+    async function* parts() {
+      yield Uint8Array.of(1)
+      throw new Error('cut off')
+    }
+    await assert.rejects(store.manifests.put(digest, parts()), /cut off/)
+    assert.equal(await store.manifests.claim(digest), undefined)
+    assert.deepEqual(await Array.fromAsync(store.manifests.list()), [])
+  })
+
+  contract('an open manifest stays readable when it is removed', async (store) => {
+    const { digest } = exampleBlock(8)
+    await store.manifests.put(digest, [Uint8Array.of(9, 8)])
+    await using manifest = await store.manifests.open(digest)
+    assert.equal(await store.manifests.remove(digest, LATER()), true)
+    const target = new Uint8Array(2)
+    assert.equal(await manifest.readAt(target, 0), 2)
+    assert.deepEqual([...target], [9, 8])
+    await assert.rejects(store.manifests.open(digest), isError('not_found'))
+  })
+}

@@ -1,0 +1,159 @@
+import type { FileHandle } from 'node:fs/promises'
+import * as nodeFiles from 'node:fs/promises'
+import { join } from 'node:path'
+import { assert, LibraryError } from '#base/errors.ts'
+import { BLOCK_SIZE, maxStoredSize, STORED_HEAD, storedSizeOf, verifyStored } from '#data/block/block.ts'
+import { type FileOperations, FileSet } from './file-set.ts'
+import { attempting, unlessMissing } from './storage-errors.ts'
+import type { BlockStore, Digest, ManifestStore, Store } from './store.ts'
+import { syncFileSystem } from './sync.ts'
+
+const DAY_MS = 24 * 3600_000
+/** How far the clocks of two writers and of the kernel may differ where files are chosen by their time. */
+const CLOCK_SLACK_MS = 60_000
+
+export interface FilesystemStoreOptions {
+  /** Nobody else has the store open: what a crash left behind is cleared at once, not after a day. */
+  readonly exclusive?: boolean
+  /** For tests: the calls to the file system, and the program that syncs it. */
+  readonly files?: FileOperations
+  readonly syncCommand?: string
+}
+
+/**
+ * Opens a store in a folder of a file system with hard links, and makes it where there is none. Any number of threads
+ * and processes may have the same folder open.
+ * @see docs/design.md "Store on a file system"
+ */
+export async function openFilesystemStore(
+  directory: string,
+  options: FilesystemStoreOptions = {},
+): Promise<Store> {
+  const files = options.files ?? nodeFiles
+  const blocks = new FileSet({ directory, kind: 'blocks', files, isWhole: isWholeBlock })
+  // A manifest is on stable storage before it has a name.
+  const manifests = new FileSet({ directory, kind: 'manifests', files, isWhole: async () => true })
+  await attempting('open the store', async () => {
+    for (const folder of ['blocks', 'manifests', 'temporary', 'removing', 'quarantine'])
+      await files.mkdir(join(directory, folder), { recursive: true })
+    const untouchedSince = options.exclusive ? Number.POSITIVE_INFINITY : Date.now() - DAY_MS
+    await clearTemporary(files, directory, untouchedSince)
+    await blocks.recover(untouchedSince)
+    await manifests.recover(untouchedSince)
+  })
+  let syncedUntil = 0
+  return {
+    blocks: blockStore(blocks),
+    manifests: manifestStore(manifests),
+    async sync() {
+      const start = Date.now()
+      if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
+        await attempting('sync the store', () =>
+          syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS),
+        )
+      syncedUntil = start
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
+
+function blockStore(set: FileSet): BlockStore {
+  return {
+    claim: (digest) => set.claim(digest),
+    put: (digest, bytes) => set.put(digest, (handle) => writeAll(handle, bytes)),
+    async get(digest) {
+      await using handle = await set.open(digest)
+      return await attempting(`get block ${digest}`, () => readBlock(handle, digest))
+    },
+    remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
+    list: () => set.list(),
+    quarantine: (digest) => set.quarantine(digest),
+  }
+}
+
+function manifestStore(set: FileSet): ManifestStore {
+  return {
+    claim: (digest) => set.claim(digest),
+    put: (digest, parts) =>
+      set.put(digest, async (handle) => {
+        for await (const part of parts) await writeAll(handle, part)
+        await handle.sync()
+      }),
+    async open(digest) {
+      const handle = await set.open(digest)
+      const { size } = await handle.stat()
+      return {
+        size,
+        readAt: (target, offset) =>
+          attempting(`read manifest ${digest}`, () => readAt(handle, target, offset)),
+        [Symbol.asyncDispose]: () => handle.close(),
+      }
+    },
+    remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
+    list: () => set.list(),
+    quarantine: (digest) => set.quarantine(digest),
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done)
+    assert(bytesWritten > 0, 'a write makes progress or fails')
+    done += bytesWritten
+  }
+}
+
+async function readAt(handle: FileHandle, target: Uint8Array, offset: number): Promise<number> {
+  let done = 0
+  while (done < target.length) {
+    const { bytesRead } = await handle.read(target, done, target.length - done, offset + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return done
+}
+
+async function readBlock(handle: FileHandle, digest: Digest): Promise<Uint8Array> {
+  const { size } = await handle.stat()
+  if (size > maxStoredSize(BLOCK_SIZE))
+    throw new LibraryError('corrupt', `get block ${digest}: the file has ${size} bytes`)
+  const bytes = new Uint8Array(size)
+  if ((await readAt(handle, bytes, 0)) < size)
+    throw new LibraryError('corrupt', `get block ${digest}: the file ends early`)
+  verifyStored(bytes)
+  return bytes
+}
+
+/** A power cut can leave a block that was not synced with too few bytes; never with others than were written. */
+async function isWholeBlock(handle: FileHandle, size: number): Promise<boolean> {
+  const head = new Uint8Array(STORED_HEAD)
+  return (await readAt(handle, head, 0)) === STORED_HEAD && storedSizeOf(head) === size
+}
+
+async function clearTemporary(files: FileOperations, directory: string, before: number): Promise<void> {
+  const folder = join(directory, 'temporary')
+  for (const name of await files.readdir(folder)) {
+    const path = join(folder, name)
+    const found = await unlessMissing(files.stat(path))
+    if (found && found.mtimeMs < before) await unlessMissing(files.unlink(path))
+  }
+}
+
+/** Where there is no `sync`: every file put or claimed since, then every folder. Slow, but right. */
+async function syncOneByOne(sets: readonly FileSet[], since: number): Promise<void> {
+  for (const set of sets) {
+    for await (const { digest, claimedAt } of set.list()) {
+      if (claimedAt < since) continue
+      await using handle = await set.open(digest)
+      await handle.sync()
+    }
+    for (const fan of await nodeFiles.readdir(set.folder)) await syncFolder(join(set.folder, fan))
+    await syncFolder(set.folder)
+    await syncFolder(join(set.folder, '..'))
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using handle = await nodeFiles.open(path, 'r')
+  await handle.sync()
+}

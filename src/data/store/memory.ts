@@ -1,0 +1,86 @@
+import { LibraryError } from '#base/errors.ts'
+import { verifyStored } from '#data/block/block.ts'
+import type { Digest, Store, StoredFile } from './store.ts'
+
+interface Held {
+  readonly bytes: Uint8Array
+  claimedAt: number
+}
+
+class HeldFiles {
+  readonly #held = new Map<Digest, Held>()
+
+  async claim(digest: Digest): Promise<number | undefined> {
+    const held = this.#held.get(digest)
+    if (held) held.claimedAt = Date.now()
+    return held?.bytes.length
+  }
+
+  keep(digest: Digest, bytes: Uint8Array): void {
+    const held = this.#held.get(digest)
+    if (held) held.claimedAt = Date.now()
+    else this.#held.set(digest, { bytes, claimedAt: Date.now() })
+  }
+
+  find(digest: Digest): Uint8Array {
+    const held = this.#held.get(digest)
+    if (!held) throw new LibraryError('not_found', `open ${digest}`)
+    return held.bytes
+  }
+
+  async remove(digest: Digest, unclaimedSince: number): Promise<boolean> {
+    const held = this.#held.get(digest)
+    return held !== undefined && held.claimedAt < unclaimedSince && this.#held.delete(digest)
+  }
+
+  async *list(): AsyncGenerator<StoredFile> {
+    for (const [digest, { bytes, claimedAt }] of this.#held) yield { digest, size: bytes.length, claimedAt }
+  }
+
+  async quarantine(digest: Digest): Promise<void> {
+    this.#held.delete(digest)
+  }
+}
+
+class HeldBlocks extends HeldFiles {
+  async put(digest: Digest, bytes: Uint8Array): Promise<void> {
+    this.keep(digest, new Uint8Array(bytes))
+  }
+
+  async get(digest: Digest): Promise<Uint8Array> {
+    const bytes = this.find(digest)
+    verifyStored(bytes)
+    return new Uint8Array(bytes)
+  }
+}
+
+class HeldManifests extends HeldFiles {
+  async put(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    const copies: Uint8Array[] = []
+    for await (const part of parts) copies.push(new Uint8Array(part))
+    this.keep(digest, Buffer.concat(copies))
+  }
+
+  async open(digest: Digest) {
+    const bytes = this.find(digest)
+    return {
+      size: bytes.length,
+      async readAt(target: Uint8Array, offset: number): Promise<number> {
+        const part = bytes.subarray(offset, offset + target.length)
+        target.set(part)
+        return part.length
+      },
+      async [Symbol.asyncDispose]() {},
+    }
+  }
+}
+
+/** A store that forgets everything with the process, for tests. */
+export function memoryStore(): Store {
+  return {
+    blocks: new HeldBlocks(),
+    manifests: new HeldManifests(),
+    async sync() {},
+    async [Symbol.asyncDispose]() {},
+  }
+}

@@ -1,0 +1,41 @@
+import { LibraryError } from '#base/errors.ts'
+
+/** The system's word for a failed call (`ENOENT`), or undefined for any other error. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/**
+ * Translates what the file system says, once, where it enters.
+ * @param attempt what was attempted on what: "put block 1234…"
+ */
+export function storageError(attempt: string, cause: unknown): unknown {
+  const code = systemCode(cause)
+  if (cause instanceof LibraryError || code === undefined) return cause
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const hint = 'Free space on the file system of the data folder, or raise its quota; then try again.'
+    return new LibraryError('unavailable', `${attempt}: no space left in the store`, { cause, hint })
+  }
+  const hint = 'Look at the disk and the rights of the data folder; the log has the details.'
+  return new LibraryError('unavailable', `${attempt}: the storage answers ${code}`, { cause, hint })
+}
+
+/** Runs `call`, turning the file system's errors into `unavailable`. */
+export async function attempting<T>(attempt: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw storageError(attempt, error)
+  }
+}
+
+/** The call's result, or undefined where the file does not exist. */
+export async function unlessMissing<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
