@@ -7,6 +7,7 @@ import Fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  LogController,
 } from 'fastify'
 import { HttpProblem, OAuthProblem, problemOf } from './problems.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
@@ -28,7 +29,7 @@ const HEADERS_TIMEOUT_MS = 60_000
 export async function createApp({ logger, bodyLimit = DEFAULT_BODY_LIMIT }: AppOptions): Promise<App> {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },

@@ -1,0 +1,20 @@
+import type { Auth } from '#control/auth/auth.ts'
+import type { Library } from '#control/library/library.ts'
+import type { Form } from '#data/form/form.ts'
+import type { ImageForm } from '#schema/image.ts'
+
+/** What the API is a face of. */
+export interface ApiDeps {
+  readonly auth: Auth
+  readonly library: Library
+  /** Opens the bytes of a manifest (64 hex digits) in one of their forms. */
+  readonly openForm: (manifest: string, form: ImageForm) => Promise<Form>
+  /** Scheme and host that addresses in answers begin with; by default those that the client asked for. */
+  readonly publicUrl?: string
+  /** Ends live streams when the daemon stops. */
+  readonly stopping: AbortSignal
+  /** How often a live stream shows that it lives. */
+  readonly heartbeatMs: number
+  /** Says whether requests can be served now. */
+  readonly isReady: () => boolean
+}
