@@ -1,0 +1,105 @@
+import { type Option, RootCommand } from '@bomb.sh/tab'
+import type { Command } from 'commander'
+import { CommandError } from '../failure.ts'
+import type { ImageJson } from '../images.ts'
+import type { Session } from '../session.ts'
+
+const SHELLS = ['bash', 'zsh', 'fish']
+/** Completion that takes longer is worse than none. */
+const PATIENCE_MS = 1500
+
+/** Prints the script that teaches a shell; `source <(brightbox completion bash)` tries it out. */
+export async function script(session: Session, args: readonly string[]) {
+  const [shell = ''] = args
+  if (!SHELLS.includes(shell)) throw new CommandError(`shell must be one of ${SHELLS.join(', ')}`)
+  new RootCommand().setup('brightbox', 'brightbox', shell)
+  void session
+}
+
+type Word = readonly [value: string, description: string]
+type Offer = (complete: (value: string, description: string) => void) => void
+
+const offer =
+  (words: readonly Word[]): Offer =>
+  (complete) => {
+    for (const [value, description] of words) complete(value, description)
+  }
+
+const plain = (...values: string[]): Offer => offer(values.map((value) => [value, '']))
+
+/** What can follow an option, by its long name. */
+const VALUES: Readonly<Record<string, Offer>> = {
+  arch: plain('x86_64', 'i686'),
+  mode: plain('virtio', 'compatibility'),
+  public: plain('true', 'false'),
+  deprecated: plain('true', 'false'),
+  type: plain('official', 'upload', 'snapshot'),
+  status: plain('public', 'private', 'creating', 'deprecated', 'failed', 'deleting'),
+  format: plain('lz4', 'raw', 'qcow2'),
+}
+
+const TOKEN_FORMATS = plain('text', 'token', 'json', 'curl')
+
+/** Answers a shell: what can stand where the last word is. */
+export async function complete(session: Session, words: readonly string[], program: Command) {
+  const asked = words[0] === '--' ? words.slice(1) : [...words]
+  const images = wantsImages(asked) ? await readImages(session) : []
+  const config = await session.config().catch(() => undefined)
+  const clients = plain(...(config?.sections ?? []))
+  const root = new RootCommand()
+  addOptions(root, program, { client: clients })
+  for (const group of program.commands.filter((command) => command.name() !== 'complete')) {
+    for (const name of namesOf(group.name())) {
+      const entry = root.command(name, group.description())
+      if (group.name() === 'completion') entry.argument('shell', plain(...SHELLS))
+      for (const leaf of group.commands) {
+        const command = root.command(`${name} ${leaf.name()}`, leaf.description())
+        addOptions(command, leaf, group.name() === 'token' ? { format: TOKEN_FORMATS } : {})
+        if (group.name() === 'images') command.argument('image', offer(images), true)
+        if (/^client_(default|remove)$/.test(leaf.name())) command.argument('alias', clients)
+      }
+    }
+  }
+  root.parse(asked)
+}
+
+/** Singular and plural: `image` and `images`. */
+const namesOf = (name: string): string[] => (/[^s]s$/.test(name) ? [name, name.slice(0, -1)] : [name])
+
+function addOptions(
+  target: { option(name: string, description: string, handler?: OptionHandler): unknown },
+  command: Command,
+  values: Readonly<Record<string, Offer>>,
+): void {
+  for (const { long, description, required, hidden } of command.options) {
+    const name = long?.slice(2)
+    if (name === undefined || hidden) continue
+    const offered = values[name] ?? VALUES[name] ?? (() => {})
+    if (required) target.option(name, description, (complete) => offered(complete))
+    else target.option(name, description)
+  }
+}
+
+type OptionHandler = (this: Option, complete: (value: string, description: string) => void) => void
+
+function wantsImages(words: readonly string[]): boolean {
+  const [group = '', verb = ''] = words.filter((word) => !word.startsWith('-'))
+  return group.startsWith('image') && verb !== '' && verb !== 'register' && words.length > 2
+}
+
+/** Image ids with names: from the library where it answers at once, else those seen before. */
+async function readImages(session: Session): Promise<Word[]> {
+  try {
+    const { api, tokens } = await session.connect()
+    if ((await tokens.cached()) === undefined) throw new CommandError('no token to ask with')
+    const signal = AbortSignal.timeout(PATIENCE_MS)
+    const images = await api.get<ImageJson[]>('images', { attempt: 'list images', signal })
+    return images.map(({ id, name }): Word => [id, name.replaceAll(/\s+/g, ' ')])
+  } catch {
+    const ids = await session.config().then(
+      (config) => config.cachedIds('img-'),
+      () => [],
+    )
+    return ids.map((id): Word => [id, ''])
+  }
+}

@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KiB } from '#base/bytes.ts'
+import { type Api, ConnectionAttemptError } from './api.ts'
+import { ApiError, CommandError } from './failure.ts'
+import { ConnectionError, type HttpResponse } from './http.ts'
+import { imagePath } from './images.ts'
+import { createMeter, createProgressBar, type Step } from './progress-bar.ts'
+import type { Session } from './session.ts'
+
+/** Dropped connections in a row that brought nothing, before we give up. */
+const MAX_VAIN_TRIES = 6
+const FIRST_PAUSE_MS = 250
+const CHUNK_BYTES = 256 * KiB
+
+/** How far a download is; the ETag says of which bytes. */
+export interface Extent {
+  readonly etag: string
+  /** Bytes in all. */
+  readonly size: number
+  /** Bytes that we have. */
+  readonly offset: number
+}
+
+/** Where downloaded bytes go. */
+export interface Sink {
+  readonly offset: number
+  write(chunk: Uint8Array): Promise<void>
+}
+
+export interface Download {
+  readonly session: Session
+  readonly api: Api
+  readonly image: string
+  readonly format: string
+  /** What an earlier run left. */
+  readonly known: Extent | undefined
+  /** Called when it is known what comes, and again when other bytes than before come: then from 0. */
+  open(what: Extent): Promise<Sink>
+}
+
+/**
+ * Fetches one form of an image's disk. A dropped connection is taken up with Range and If-Range, so that all
+ * pieces are of the same bytes.
+ * @returns what was fetched, its length checked
+ */
+export async function download(wanted: Download): Promise<Extent> {
+  const { session, image } = wanted
+  const bar = createProgressBar(session.terminal, `Downloading ${image}`)
+  let have = wanted.known
+  let sink: Sink | undefined
+  try {
+    for (let vain = 0; ; ) {
+      const before = have?.offset ?? 0
+      try {
+        const { response, what } = await ask(wanted, have)
+        if (sink === undefined || what.etag !== have?.etag || what.offset !== have.offset) {
+          sink = await wanted.open(what)
+        }
+        have = what
+        const meter = createMeter(what.size, what.offset)
+        await receive({ wanted, response, sink, size: what.size, show: (step) => bar.show(step), meter })
+        return { ...what, offset: sink.offset }
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 416 && have) have = undefined
+        else if (!isPassing(error)) throw error
+        if (have && sink) have = { ...have, offset: sink.offset }
+        vain = (have?.offset ?? 0) > before ? 0 : vain + 1
+        if (vain >= MAX_VAIN_TRIES) throw error
+        await sleep(FIRST_PAUSE_MS * 2 ** vain, undefined, { signal: session.signal })
+      }
+    }
+  } finally {
+    bar.end()
+  }
+}
+
+const isPassing = (error: unknown): boolean =>
+  error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
+
+async function ask(wanted: Download, have: Extent | undefined) {
+  const { session, api, image, format } = wanted
+  const attempt = `download image ${image}`
+  const isResumed = have !== undefined && have.offset > 0
+  const response = await api.raw('GET', imagePath(image, '/download'), {
+    attempt,
+    query: { format },
+    headers: {
+      Accept: '*/*',
+      ...(isResumed ? { Range: `bytes=${have.offset}-`, 'If-Range': have.etag } : {}),
+    },
+  })
+  return { response, what: readExtent(response, attempt) }
+}
+
+function readExtent({ status, headers }: HttpResponse, attempt: string): Extent {
+  const range = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '')
+  const etag = headers.etag ?? ''
+  const size = Number(status === 206 ? range?.[2] : headers['content-length'])
+  const offset = status === 206 ? Number(range?.[1]) : 0
+  const isSound = (status === 200 || status === 206) && Number.isSafeInteger(size) && offset < size
+  if (isSound && /^"/.test(etag)) return { etag, size, offset }
+  throw new CommandError(`${attempt}: the library did not say what it sends (length, ETag)`, {
+    hint: 'a proxy between here and the library may have changed the answer',
+  })
+}
+
+interface Receiving {
+  readonly wanted: Download
+  readonly response: HttpResponse
+  readonly sink: Sink
+  readonly size: number
+  readonly show: (step: Step) => void
+  readonly meter: (phase: string, bytesDone: number) => Step
+}
+
+/** Gathers what arrives into pieces that begin at multiples of their length, so that holes stay whole. */
+async function receive({ wanted, response, sink, size, show, meter }: Receiving): Promise<void> {
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
+  let filled = 0
+  let limit = CHUNK_BYTES - (sink.offset % CHUNK_BYTES)
+  const flush = async () => {
+    await sink.write(buffer.subarray(0, filled))
+    filled = 0
+    limit = CHUNK_BYTES
+    show(meter('downloading', sink.offset))
+  }
+  try {
+    for await (const chunk of readBody(response, wanted)) {
+      for (let done = 0; done < chunk.length; ) {
+        const copied = chunk.copy(buffer, filled, done, done + limit - filled)
+        filled += copied
+        done += copied
+        if (filled === limit) await flush()
+      }
+    }
+  } finally {
+    if (filled > 0) await flush()
+  }
+  if (sink.offset !== size) throw dropped(wanted, new Error('the answer ended early'))
+}
+
+async function* readBody(response: HttpResponse, wanted: Download): AsyncGenerator<Buffer> {
+  const chunks = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  try {
+    for (;;) {
+      const next = await chunks.next().catch((cause: Error) => {
+        throw cause.name === 'AbortError' ? cause : dropped(wanted, cause)
+      })
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    response.body.destroy()
+  }
+}
+
+const dropped = ({ image, api }: Download, cause: unknown) =>
+  new ConnectionAttemptError(`download image ${image}`, new ConnectionError(api.url, cause))
