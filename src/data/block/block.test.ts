@@ -12,6 +12,7 @@ import {
   blockLength,
   decodeBlock,
   decodeStored,
+  decodeUnknown,
   digestOf,
   encodeBlock,
   maxStoredSize,
@@ -138,4 +139,18 @@ test('blocks at rest: one behind the other they are an LZ4 frame', (t) => {
   assert.equal(decoded.status, 0, `seed ${seed}: ${decoded.stderr}`)
   assert.ok(plain.equals(decoded.stdout), `seed ${seed}`)
   assert.equal(spawnSync('lz4', ['-t'], { input: frame }).status, 0)
+})
+
+test('block at rest: decodes where nobody knows its length, and never to something else', () => {
+  const random = createRandom(seed)
+  for (const length of [1, 2, 511, 4096, 5000, BLOCK_SIZE - 1, BLOCK_SIZE]) {
+    const plain = shapedBytes(random, length)
+    assert.deepEqual(Buffer.from(decodeUnknown(encode(plain))), Buffer.from(plain), `seed ${seed}`)
+  }
+  assert.equal(decodeUnknown(storedZeroBlock(BLOCK_SIZE)).length, BLOCK_SIZE)
+  const plainPayload = encode(random.bytes(100))
+  plainPayload[3] = 0
+  assert.throws(() => decodeUnknown(plainPayload), isCorrupt)
+  assert.throws(() => decodeUnknown(new Uint8Array(8)), isCorrupt)
+  assert.throws(() => decodeUnknown(new Uint8Array(BLOCK_SIZE + 9)), isCorrupt)
 })

@@ -172,6 +172,22 @@ export function decodeStored(bytes: Uint8Array, length: number): Uint8Array {
   return new Uint8Array(codec.bytes.subarray(plain, plain + length))
 }
 
+/**
+ * Decodes a block at rest whose length nobody knows, as where a store is checked without its manifests.
+ * @returns a new array of at most BLOCK_SIZE bytes; only their digest says that they are right
+ * @throws corrupt
+ */
+export function decodeUnknown(bytes: Uint8Array): Uint8Array {
+  const payload = payloadOf(bytes, 0, bytes.length)
+  if (payload.plain) return bytes.slice(WORD, WORD + payload.length)
+  const { codec, stored, plain } = scratchCodec()
+  codec.bytes.set(bytes, stored)
+  const length = codec.decompress(stored + WORD, payload.length, plain, BLOCK_SIZE, plain)
+  if (length <= payload.length)
+    throw new LibraryError('corrupt', `decode a block: ${payload.length} bytes gave ${length}`)
+  return new Uint8Array(codec.bytes.subarray(plain, plain + length))
+}
+
 /** The full zero block and the last shorter one asked for: a disk has no others. */
 const zeroBlocks: Uint8Array[] = []
 const zeroLengths: number[] = []
