@@ -1,11 +1,13 @@
 import type { Transform } from 'node:stream'
+import { KiB } from '#base/bytes.ts'
+import { assert } from '#base/errors.ts'
 
 /** A decoder that takes bytes at one end and gives bytes at the other, each side waiting for the other. */
 export interface Engine {
   /** Resolves once the bytes are used: their memory may change then. */
   write(bytes: Uint8Array): Promise<void>
   /** Says that no more will come; not needed where the bytes themselves tell their end. */
-  end(): void
+  end(): Promise<void>
   /** To be read once, to its end; throws what the decoder throws. */
   readonly output: AsyncIterable<Uint8Array>
   /** Gives up, also in the middle; waits on either side end. */
@@ -37,6 +39,51 @@ export async function* runEngine(
   if (fault) throw fault.reason
 }
 
+/** The most input that is decoded in one call, in bytes. */
+export const SMALL_INPUT = 64 * KiB
+/** The most output that one call may give, in bytes. */
+export const SMALL_OUTPUT = 256 * KiB
+
+interface SpanDecoder {
+  /** Decodes all at once; undefined where that is not possible, and the engine is to tell why. */
+  readonly small: (bytes: Uint8Array) => Uint8Array | undefined
+  readonly open: () => Engine
+}
+
+/**
+ * Decodes something whose end is known from its structure: in one call where it is small, since opening an engine
+ * for each of thousands of small parts would be slow, else through an engine.
+ * @returns what the spans return
+ */
+export async function* decodeSpans<T>(
+  spans: AsyncGenerator<Uint8Array, T, void>,
+  { small, open }: SpanDecoder,
+): AsyncGenerator<Uint8Array, T, void> {
+  const joined = new Uint8Array(SMALL_INPUT)
+  let length = 0
+  let next = await spans.next()
+  while (!next.done && length + next.value.length <= SMALL_INPUT) {
+    joined.set(next.value, length)
+    length += next.value.length
+    next = await spans.next()
+  }
+  const start = joined.subarray(0, length)
+  const whole = next.done ? small(start) : undefined
+  if (whole) yield whole
+  else {
+    yield* runEngine(open(), async (engine) => {
+      await engine.write(start)
+      while (!next.done) {
+        await engine.write(next.value)
+        next = await spans.next()
+      }
+      await engine.end()
+    })
+  }
+  assert(next.done, 'all spans were decoded')
+  return next.value
+}
+
 /** Makes an engine of one of zlib's streams. */
 export function zlibEngine(transform: Transform): Engine {
   let closed = false
@@ -55,7 +102,9 @@ export function zlibEngine(transform: Transform): Engine {
     })
   return {
     write: (bytes) => call((done) => transform.write(bytes, done)),
-    end: () => transform.end(),
+    end: async () => {
+      transform.end()
+    },
     output: transform,
     close() {
       closed = true

@@ -2,16 +2,13 @@ import { crc32, createInflateRaw, inflateRawSync } from 'node:zlib'
 import { ByteFeed } from '#base/byte-feed.ts'
 import { type ByteStream, KiB } from '#base/bytes.ts'
 import { boundOutput, type DecodeOptions } from '../decode-options.ts'
-import { isZlibError, runEngine, zlibEngine } from '../engine.ts'
+import { isZlibError, runEngine, SMALL_INPUT, SMALL_OUTPUT, zlibEngine } from '../engine.ts'
 import { streamRefusals } from '../stream-refusals.ts'
 import { readGzipHeader } from './header.ts'
 
 const refuse = streamRefusals('gzip')
 
 const TRAILER_SIZE = 8
-/** A member that fits is inflated in one call: streams of thousands of small members (bgzip) stay fast. */
-const SMALL_INPUT = 64 * KiB
-const SMALL_OUTPUT = 256 * KiB
 const CHUNK_SIZE = 256 * KiB
 
 /**
@@ -77,7 +74,7 @@ async function* decodeMember(feed: ByteFeed): AsyncGenerator<Uint8Array, void, v
   feed.advance(TRAILER_SIZE)
 }
 
-/** Inflates a member that lies at hand and is small; undefined where it is neither, or damaged. */
+/** Inflates a member that lies at hand and is small, as in files of thousands of members (bgzip); undefined where it is neither, or damaged. */
 function inflateSmall(feed: ByteFeed): Uint8Array | undefined {
   try {
     const { buffer, engine } = inflateRawSync(feed.view(SMALL_INPUT), {
