@@ -1,5 +1,6 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { SqliteDialect } from 'kysely'
+import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 
 /** How long another process may hold the write lock (a backup, an operator's command) before we give up. */
@@ -11,10 +12,13 @@ const STATEMENTS_MAX = 500
  * @param path `:memory:` for one that lives as long as the process
  */
 export function openSqlite(path: string): CatalogDialect {
-  const database = new DatabaseSync(path, { timeout: BUSY_MS, enableForeignKeyConstraints: true })
-  database.exec('pragma journal_mode = wal')
-  // What was answered must survive a power failure: in WAL mode anything less than FULL may lose the last commits.
-  database.exec('pragma synchronous = full')
+  const database = translated(() => {
+    const opened = new DatabaseSync(path, { timeout: BUSY_MS, enableForeignKeyConstraints: true })
+    opened.exec('pragma journal_mode = wal')
+    // What was answered must survive a power failure: in WAL mode anything less than FULL may lose the last commits.
+    opened.exec('pragma synchronous = full')
+    return opened
+  })
   const prepare = cachedStatements(database)
   return {
     kysely: new SqliteDialect({
@@ -55,14 +59,38 @@ class Statement {
   }
 
   all(parameters: readonly unknown[]) {
-    return this.#statement.all(...(parameters as SQLInputValue[]))
+    return translated(() => this.#statement.all(...(parameters as SQLInputValue[])))
   }
 
   run(parameters: readonly unknown[]) {
-    return this.#statement.run(...(parameters as SQLInputValue[]))
+    return translated(() => this.#statement.run(...(parameters as SQLInputValue[])))
   }
 
   iterate(parameters: readonly unknown[]) {
-    return this.#statement.iterate(...(parameters as SQLInputValue[]))
+    return translated(() => this.#statement.iterate(...(parameters as SQLInputValue[])))
+  }
+}
+
+/** SQLite's result codes that no bug of ours leads to (sqlite.org/rescode.html); the low byte is the class. */
+const UNAVAILABLE = new Map([
+  [5, 'another process holds its lock'],
+  [6, 'another process holds its lock'],
+  [8, 'it may only be read'],
+  [10, 'the disk reports an error'],
+  [13, 'the disk is full'],
+  [14, 'it cannot be opened'],
+])
+const CORRUPT = [11, 26]
+
+function translated<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    const number = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) & 0xff : 0
+    const reason = UNAVAILABLE.get(number)
+    if (reason) throw new LibraryError('unavailable', `use the catalog: ${reason}`, { cause })
+    if (CORRUPT.includes(number))
+      throw new LibraryError('corrupt', 'use the catalog: it is damaged', { cause })
+    throw cause
   }
 }

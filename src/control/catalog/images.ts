@@ -32,8 +32,8 @@ export interface Images {
   saveProgress(id: string, progress: Progress, virtualSize: number, dataSize: number): Promise<void>
   /** Of all images that are not deleted. */
   listManifests(): Promise<string[]>
-  /** Bytes of data of an account's images that are not deleted. */
-  sumDataSize(accountId: string): Promise<number>
+  /** Bytes of data of an account's images that are not deleted, without one of them. */
+  sumDataSize(accountId: string, exceptId?: string): Promise<number>
 }
 
 export function imagesTable({ db, random }: TableContext): Images {
@@ -102,11 +102,12 @@ export function imagesTable({ db, random }: TableContext): Images {
         .execute()
       return rows.map((row) => row.manifest)
     },
-    async sumDataSize(accountId) {
+    async sumDataSize(accountId, exceptId = '') {
       const { total } = await db
         .selectFrom('images')
         .select((eb) => eb.fn.coalesce(eb.fn.sum<number | string>('data_size'), sql.lit(0)).as('total'))
         .where('account_id', '=', accountId)
+        .where('id', '<>', exceptId)
         .where('status', '<>', sql.lit('deleted'))
         .executeTakeFirstOrThrow()
       return Number(total)

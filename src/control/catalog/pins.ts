@@ -4,7 +4,6 @@ import type { TableContext } from './context.ts'
 export interface Pins {
   /** Sets or renews. */
   set(manifest: string, holder: string, expiresAt: number): Promise<void>
-  renew(holder: string, expiresAt: number): Promise<void>
   remove(manifest: string, holder: string): Promise<void>
   removeExpired(now: number): Promise<void>
   listManifests(now: number): Promise<string[]>
@@ -19,13 +18,6 @@ export function pinsTable({ db }: TableContext): Pins {
         .onConflict((conflict) =>
           conflict.columns(['manifest', 'holder']).doUpdateSet({ expires_at: expiresAt }),
         )
-        .execute()
-    },
-    async renew(holder, expiresAt) {
-      await db
-        .updateTable('reader_pins')
-        .set({ expires_at: expiresAt })
-        .where('holder', '=', holder)
         .execute()
     },
     async remove(manifest, holder) {

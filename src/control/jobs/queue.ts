@@ -1,0 +1,250 @@
+import type { Catalog, Tables } from '#control/catalog/catalog.ts'
+import type { Job } from '#control/catalog/jobs.ts'
+import type { Random } from '#model/ids.ts'
+import { isRetryable, retryDelayMs } from './retry.ts'
+
+/** One attempt at a job. */
+export interface JobRun {
+  readonly job: Job
+  /** Aborts when the job is cancelled, the lease lost or the process about to stop. */
+  readonly signal: AbortSignal
+  /**
+   * Ends the job and publishes its result in one transaction. Every attempt that succeeds calls it once.
+   * @throws LeaseLost where another worker holds the job by now, or nobody should; then nothing is changed
+   */
+  finish<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+}
+
+/** What to do with the jobs of one kind; each function may run again for the same job after a crash. */
+export interface JobHandler {
+  run(run: JobRun): Promise<void>
+  /** Told in the transaction that puts the job off; `job.failures` counts this failure already. */
+  retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void>
+  /** Told in the transaction that ends the job. */
+  failed(tables: Tables, job: Job, error: unknown): Promise<void>
+  /** Told after the transaction of `retrying` (not ended) or `failed` (ended). */
+  settled(job: Job, ended: boolean): Promise<void>
+}
+
+export interface JobLimits {
+  /** How many of this kind run at once in this process, and of one account everywhere. */
+  readonly concurrency: number
+  readonly perAccount: number
+}
+
+export interface JobLog {
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** Durable work: rows with a lease (docs/decisions/0016-job-leases.md). */
+export interface JobQueue extends AsyncDisposable {
+  /** Says who works on a kind of job; once for each, before `start`. */
+  handle(kind: string, handler: JobHandler, limits: JobLimits): void
+  /** Begins to look for work, now, when woken and every second. */
+  start(): void
+  /** Looks for work now; resolves once all that may run is running. */
+  poll(): Promise<void>
+  /** Renews the leases of what is running here, and stops what lost its lease. */
+  heartbeat(): Promise<void>
+  /** Aborts the attempt at a job that was taken off the catalog, if it is running here. */
+  cancel(kind: string, subject: string): void
+  /** Resolves when nothing is running here. */
+  settled(): Promise<void>
+  /**
+   * Frees the jobs of all processes, so that they are taken up at once. Only for a process that has the data folder
+   * to itself: whoever held them is dead.
+   */
+  releaseAllLeases(): Promise<void>
+}
+
+export interface JobQueueOptions {
+  readonly catalog: Catalog
+  /** Names this process among all that work on the catalog; never used twice. */
+  readonly owner: string
+  readonly now: () => number
+  readonly random: Random
+  readonly log: JobLog
+  readonly leaseMs?: number
+  readonly heartbeatMs?: number
+  readonly pollMs?: number
+  /** Failed attempts after which a job is given up. */
+  readonly attemptsMax?: number
+}
+
+/** Attempts that ended with neither result nor error, as a process that dies does; more are taken for its doing. */
+const LOST_MAX = 100
+
+/** The job is no longer this attempt's: it must publish nothing. */
+export class LeaseLost extends Error {
+  constructor() {
+    super('another worker holds the job, or it was cancelled')
+    this.name = 'LeaseLost'
+  }
+}
+
+class Stopping extends Error {
+  constructor() {
+    super('the process is about to stop')
+    this.name = 'Stopping'
+  }
+}
+
+interface Running {
+  readonly job: Job
+  readonly abort: AbortController
+  readonly done: Promise<void>
+}
+
+interface Kind {
+  readonly handler: JobHandler
+  readonly limits: JobLimits
+}
+
+export function createJobQueue(options: JobQueueOptions): JobQueue {
+  const { catalog, owner, now, random, log } = options
+  const { leaseMs = 30_000, heartbeatMs = 10_000, pollMs = 1000, attemptsMax = 5 } = options
+  const kinds = new Map<string, Kind>()
+  const running = new Map<string, Running>()
+  const timers: NodeJS.Timeout[] = []
+  let polling: Promise<void> | undefined
+  let pollAgain = false
+  let stopped = false
+  let renewedAt = now()
+
+  const countRunning = (kind: string) => [...running.values()].filter(({ job }) => job.kind === kind).length
+
+  async function fill(kind: string, { limits, handler }: Kind): Promise<void> {
+    while (!stopped && countRunning(kind) < limits.concurrency) {
+      const claim = { kind, owner, now: now(), leaseMs, perAccount: limits.perAccount }
+      const job = await catalog.relaxed((tables) => tables.jobs.claim(claim))
+      if (!job) return
+      const abort = new AbortController()
+      if (stopped) abort.abort(new Stopping())
+      const done = attempt(job, handler, abort.signal).finally(() => {
+        running.delete(job.id)
+        void poll()
+      })
+      running.set(job.id, { job, abort, done })
+    }
+  }
+
+  /** One look at a time; a call during one makes it look once more, as its work may have come too late for it. */
+  function poll(): Promise<void> {
+    pollAgain = true
+    polling ??= (async () => {
+      try {
+        while (pollAgain && !stopped) {
+          pollAgain = false
+          for (const [name, kind] of kinds) await fill(name, kind)
+        }
+      } catch (error) {
+        log.error({ err: error }, 'cannot look for work')
+      } finally {
+        polling = undefined
+      }
+    })()
+    return polling
+  }
+
+  async function attempt(job: Job, handler: JobHandler, signal: AbortSignal): Promise<void> {
+    let finished = false
+    const finish = async <T>(change: (tables: Tables) => Promise<T>): Promise<T> => {
+      const result = await catalog.transaction(async (tables) => {
+        if (!(await tables.jobs.finish(owner, job))) throw new LeaseLost()
+        return change(tables)
+      })
+      finished = true
+      return result
+    }
+    try {
+      if (job.attempt - job.failures > LOST_MAX)
+        throw new Error(`the job ended its process ${LOST_MAX} times`)
+      await handler.run({ job, signal, finish })
+      if (!finished) throw new Error(`internal error: the handler of ${job.kind} left its job unfinished`)
+    } catch (error) {
+      if (finished) log.error({ err: error, job }, 'after the end of a job')
+      else
+        await settle(job, handler, error, signal).catch((cause) => {
+          // Its lease runs out by itself, and then it is tried again.
+          log.error({ err: cause, job }, 'cannot write down how a job ended')
+        })
+    }
+  }
+
+  async function settle(job: Job, handler: JobHandler, error: unknown, signal: AbortSignal): Promise<void> {
+    if (error instanceof LeaseLost || signal.reason instanceof LeaseLost) return
+    if (signal.reason instanceof Stopping) {
+      const again = { runAt: now(), failures: job.failures, lastError: null }
+      await catalog.relaxed((tables) => tables.jobs.retry(owner, job, again))
+      return
+    }
+    const failed: Job = { ...job, failures: job.failures + 1 }
+    log.warn({ err: error, job: failed.id, kind: job.kind, subject: job.subject }, 'an attempt failed')
+    const again = isRetryable(error) && failed.failures < attemptsMax
+    const held = await catalog.transaction(async (tables) => {
+      if (again) {
+        const runAt = now() + retryDelayMs(failed.failures, error, random)
+        const change = { runAt, failures: failed.failures, lastError: messageOf(error) }
+        if (!(await tables.jobs.retry(owner, job, change))) return false
+        await handler.retrying(tables, failed, error, runAt)
+      } else {
+        if (!(await tables.jobs.finish(owner, job))) return false
+        await handler.failed(tables, failed, error)
+      }
+      return true
+    })
+    if (held) await handler.settled(failed, !again)
+  }
+
+  async function heartbeat(): Promise<void> {
+    const held = [...running.values()]
+    const at = now()
+    try {
+      const jobs = held.map(({ job }) => job)
+      const renewed = await catalog.relaxed((tables) => tables.jobs.renew(owner, jobs, at + leaseMs))
+      renewedAt = at
+      for (const { job, abort } of held) if (!renewed.has(job.id)) abort.abort(new LeaseLost())
+    } catch (error) {
+      log.error({ err: error }, 'cannot renew leases')
+      // Others may take the jobs from now on. The transactions are fenced anyhow; this only saves wasted work.
+      if (now() - renewedAt >= leaseMs) for (const { abort } of held) abort.abort(new LeaseLost())
+    }
+  }
+
+  async function settled(): Promise<void> {
+    while (running.size > 0) await Promise.all([...running.values()].map(({ done }) => done))
+  }
+
+  return {
+    handle(kind, handler, limits) {
+      if (kinds.has(kind)) throw new Error(`internal error: two handlers for ${kind}`)
+      kinds.set(kind, { handler, limits })
+    },
+    start() {
+      timers.push(setInterval(() => void poll(), pollMs).unref())
+      timers.push(setInterval(() => void heartbeat(), heartbeatMs).unref())
+      void poll()
+    },
+    poll,
+    heartbeat,
+    cancel(kind, subject) {
+      for (const { job, abort } of running.values()) {
+        if (job.kind === kind && job.subject === subject) abort.abort(new LeaseLost())
+      }
+    },
+    settled,
+    releaseAllLeases: () => catalog.transaction((tables) => tables.jobs.releaseAll()),
+    async [Symbol.asyncDispose]() {
+      stopped = true
+      for (const timer of timers) clearInterval(timer)
+      await polling
+      for (const { abort } of running.values()) abort.abort(new Stopping())
+      await settled()
+    },
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

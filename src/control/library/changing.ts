@@ -1,0 +1,239 @@
+import { LibraryError } from '#base/errors.ts'
+import type { Tables } from '#control/catalog/catalog.ts'
+import type { EventAction } from '#model/event.ts'
+import { SYSTEM } from '#model/event.ts'
+import type { Image, ImageStatus } from '#model/image.ts'
+import { canChange, canSetStatus } from '#model/image-rules.ts'
+import { may } from '#model/may.ts'
+import type { Session } from '#model/session.ts'
+import type { ShownImage } from '#model/shown-image.ts'
+import { actorOf, demand, hideAncestor, record } from './access.ts'
+import {
+  fileNameOf,
+  generateName,
+  readRegisterAttributes,
+  readUpdateAttributes,
+  readUrl,
+} from './attributes.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } from './deps.ts'
+import { QuotaExceeded } from './failure.ts'
+import type { Feed } from './feed.ts'
+import type { Library, RegisterAttributes } from './library.ts'
+import { type ProgressBoard, waitingProgress } from './progress-board.ts'
+import { UPLOAD_MS } from './upload-files.ts'
+
+/** The official command line reads an image again right after destroying it: it should then still see its end. */
+const REMOVAL_DELAY_MS = 2000
+
+type Changing = Pick<Library, 'register' | 'update' | 'destroy' | 'lock' | 'unlock'> & {
+  setOfficial(id: string, official: boolean): Promise<Image>
+}
+
+export interface ChangingDeps {
+  readonly options: Pick<
+    LibraryOptions,
+    'catalog' | 'jobs' | 'parseSourceUrl' | 'redactUrl' | 'quota' | 'now'
+  >
+  readonly board: ProgressBoard
+  readonly feed: Feed
+}
+
+/** What a change comes to: what becomes of the image, and how that is told; `undefined` where all is so already. */
+type Change =
+  | { readonly set: Partial<Image>; readonly action: EventAction; readonly message: string }
+  | undefined
+
+export function createChanging({ options, board, feed }: ChangingDeps): Changing {
+  const { catalog, jobs, quota, now } = options
+
+  /** Reads, checks and changes an image in one transaction. */
+  async function change(
+    session: Session,
+    id: string,
+    decide: (image: ShownImage, tables: Tables) => Change | Promise<Change>,
+  ): Promise<ShownImage> {
+    const changed = await catalog.transaction(async (tables) => {
+      const image = demand(session, 'change', id, await tables.images.findShown(id))
+      const decided = await decide(image, tables)
+      if (!decided) return image
+      const at = now()
+      const set = { ...decided.set, updatedAt: at }
+      const updated = await tables.images.update(id, set, [image.status])
+      await record(tables, {
+        image,
+        action: decided.action,
+        message: decided.message,
+        actor: actorOf(session),
+        at,
+      })
+      return { ...image, ...updated }
+    })
+    feed.wake()
+    return board.refresh(hideAncestor(session, changed))
+  }
+
+  const setLocked = (session: Session, id: string, locked: boolean) =>
+    change(session, id, (image) => {
+      if (image.locked === locked) return undefined
+      const word = locked ? 'locked' : 'unlocked'
+      return { set: { locked }, action: `image.${word}`, message: `The image was ${word}.` }
+    })
+
+  return {
+    async register(session, attributes) {
+      const verdict = may(session, { action: 'create', what: 'image' })
+      if (verdict !== 'allowed') throw new LibraryError('denied', 'register an image')
+      const { payload, image } = readRegistration(attributes, options)
+      const at = now()
+      const made = await catalog.transaction(async (tables) => {
+        const { accountId } = session
+        if (quota !== undefined && (await tables.images.sumDataSize(accountId)) >= quota)
+          throw new QuotaExceeded(quota)
+        const made = await tables.images.insert({ ...image, accountId, createdAt: at, updatedAt: at })
+        const runAt = payload.source === 'upload' ? at + UPLOAD_MS : at
+        await tables.jobs.insert({
+          kind: REGISTRATION,
+          subject: made.id,
+          accountId,
+          payload,
+          runAt,
+          createdAt: at,
+        })
+        const message = 'The image was registered.'
+        await record(tables, {
+          image: made,
+          action: 'image.registered',
+          message,
+          actor: actorOf(session),
+          at,
+        })
+        return made
+      })
+      feed.wake()
+      void jobs.poll()
+      return { ...made, ancestor: null }
+    },
+    async update(session, id, attributes) {
+      const wanted = readUpdateAttributes(attributes)
+      return change(session, id, (image) => {
+        if (image.status === 'deleting')
+          throw new LibraryError('conflict', `update image ${id}, which is deleting`)
+        const { status } = wanted
+        if (status !== undefined && !canSetStatus(image.status, status)) {
+          throw new LibraryError(
+            'conflict',
+            `status of image ${id} cannot become ${status} while it is ${image.status}`,
+          )
+        }
+        const fields = Object.entries(wanted).filter(([key, value]) => image[key as keyof Image] !== value)
+        if (fields.length === 0) return undefined
+        return {
+          set: wanted,
+          ...describe(
+            fields.map(([key]) => key),
+            wanted.status,
+          ),
+        }
+      })
+    },
+    async destroy(session, id) {
+      const image = await change(session, id, async (image, tables) => {
+        if (image.locked) {
+          throw new LibraryError('conflict', `destroy image ${id}, which is locked`, {
+            hint: 'Unlock it first.',
+          })
+        }
+        if (!canChange(image.status, 'deleting')) return undefined
+        const at = now()
+        await tables.jobs.remove(REGISTRATION, id)
+        await tables.jobs.insert(removalOf(image, at + REMOVAL_DELAY_MS, at))
+        return {
+          set: { status: 'deleting' },
+          action: 'image.deleting',
+          message: 'The image is being deleted.',
+        }
+      })
+      jobs.cancel(REGISTRATION, id)
+      return image
+    },
+    lock: (session, id) => setLocked(session, id, true),
+    unlock: (session, id) => setLocked(session, id, false),
+    async setOfficial(id, official) {
+      const changed = await catalog.transaction(async (tables) => {
+        const image = await tables.images.find(id)
+        if (!image || image.status === 'deleted')
+          throw new LibraryError('not_found', `image ${id} does not exist`)
+        if (image.official === official) return image
+        const at = now()
+        const statuses: ImageStatus[] = [image.status]
+        const updated = await tables.images.update(id, { official, updatedAt: at }, statuses)
+        const action = official ? 'image.official' : 'image.unofficial'
+        const message = `The operator ${official ? 'made the image official' : 'took the official mark off the image'}.`
+        await record(tables, { image, action, message, actor: SYSTEM, at })
+        return updated ?? image
+      })
+      feed.wake()
+      return changed
+    },
+  }
+}
+
+/** The job that ends a deletion. */
+export function removalOf(image: Pick<Image, 'id' | 'accountId'>, runAt: number, createdAt: number) {
+  return { kind: REMOVAL, subject: image.id, accountId: image.accountId, payload: {}, runAt, createdAt }
+}
+
+function describe(
+  fields: readonly string[],
+  status: 'available' | 'deprecated' | undefined,
+): { action: EventAction; message: string } {
+  if (!fields.includes('status')) {
+    const names = fields.map((field) => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
+    return { action: 'image.updated', message: `Changed: ${names.join(', ')}.` }
+  }
+  return status === 'deprecated'
+    ? { action: 'image.deprecated', message: 'The image was deprecated.' }
+    : { action: 'image.restored', message: 'The image is no longer deprecated.' }
+}
+
+/** A new image and what its registration needs to know, from what a client sent. */
+function readRegistration(
+  attributes: RegisterAttributes,
+  { parseSourceUrl, redactUrl, now }: Pick<LibraryOptions, 'parseSourceUrl' | 'redactUrl' | 'now'>,
+): { payload: RegistrationPayload; image: Omit<Image, 'id' | 'accountId' | 'createdAt' | 'updatedAt'> } {
+  const { httpUrl, checksum, name, ...own } = readRegisterAttributes(attributes)
+  const url = httpUrl === null ? undefined : readUrl(httpUrl, parseSourceUrl)
+  const fileName = url ? fileNameOf(url) : null
+  return {
+    payload: url
+      ? { source: 'http', url: url.href, checksum }
+      : { source: 'upload', complete: false, checksum },
+    image: {
+      ...own,
+      name: name ?? generateName(fileName, now()),
+      status: 'creating',
+      sourceType: 'upload',
+      sourceTrigger: 'manual',
+      source: fileName,
+      official: false,
+      locked: false,
+      licenceName: null,
+      ancestorId: null,
+      virtualSize: 0,
+      dataSize: 0,
+      manifest: null,
+      provenance: {
+        url: url ? redactUrl(url) : null,
+        finalUrl: null,
+        formatChain: null,
+        bytes: null,
+        sha256: null,
+        etag: null,
+        lastModified: null,
+        notes: [],
+      },
+      progress: waitingProgress(url ? 'waiting' : 'uploading', 1),
+      failure: null,
+    },
+  }
+}

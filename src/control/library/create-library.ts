@@ -1,0 +1,40 @@
+import { createChanging } from './changing.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL } from './deps.ts'
+import { Feed } from './feed.ts'
+import type { Library } from './library.ts'
+import { ReaderPins } from './pins.ts'
+import { ProgressBoard } from './progress-board.ts'
+import { createReading } from './reading.ts'
+import { recover } from './recovery.ts'
+import { RegistrationHandler } from './registration.ts'
+import { createRemoval } from './removal.ts'
+import { readRoots } from './roots.ts'
+import { UploadFiles } from './upload-files.ts'
+import { createUploads } from './uploads.ts'
+
+/** Removals are a few rows each. */
+const REMOVAL_LIMITS = { concurrency: 2, perAccount: 1000 }
+
+/** Joins the parts of the library. It does nothing by itself before `start`. */
+export function createLibrary(options: LibraryOptions): Library {
+  const { catalog, jobs, now, holder } = options
+  const board = new ProgressBoard({ catalog, now })
+  const feed = new Feed({ catalog })
+  const files = new UploadFiles(options.uploadFolder)
+  const pins = new ReaderPins({ catalog, holder, now })
+  jobs.handle(REGISTRATION, new RegistrationHandler({ options, board, feed, files }), options.registrations)
+  jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
+  const { setOfficial, ...changing } = createChanging({ options, board, feed })
+  return {
+    ...createReading({ catalog, board, feed }),
+    ...changing,
+    uploads: createUploads({ options, feed, files }),
+    operator: { setOfficial, roots: () => readRoots(catalog, now) },
+    acquirePin: (manifest) => pins.acquire(manifest),
+    async start() {
+      await recover(options, files)
+      jobs.start()
+    },
+    [Symbol.asyncDispose]: () => pins[Symbol.asyncDispose](),
+  }
+}

@@ -1,0 +1,99 @@
+import type { Catalog } from '#control/catalog/catalog.ts'
+import type { IngestPhase, IngestProgress } from '#data/disk/ingest-types.ts'
+import type { Image, Progress } from '#model/image.ts'
+
+const SAVE_EVERY_MS = 1000
+
+interface Entry {
+  progress: Progress
+  virtualSize: number
+  dataSize: number
+  savedAt: number
+  saving: boolean
+}
+
+/**
+ * How far registrations are. What runs in this process is answered from memory; the catalog gets it once a second,
+ * for other processes and for after a crash.
+ */
+export class ProgressBoard {
+  readonly #catalog: Pick<Catalog, 'relaxed'>
+  readonly #now: () => number
+  readonly #entries = new Map<string, Entry>()
+
+  constructor({ catalog, now }: { catalog: Pick<Catalog, 'relaxed'>; now: () => number }) {
+    this.#catalog = catalog
+    this.#now = now
+  }
+
+  update(id: string, attempt: number, ingest: IngestProgress): void {
+    const entry = this.#entries.get(id) ?? { savedAt: 0, saving: false }
+    const { virtualSize = 0, dataSize } = ingest
+    const next: Entry = Object.assign(entry, { progress: toProgress(ingest, attempt), virtualSize, dataSize })
+    this.#entries.set(id, next)
+    if (!next.saving && this.#now() - next.savedAt >= SAVE_EVERY_MS) void this.#save(id, next)
+  }
+
+  async #save(id: string, entry: Entry): Promise<void> {
+    entry.saving = true
+    entry.savedAt = this.#now()
+    try {
+      const { progress, virtualSize, dataSize } = entry
+      await this.#catalog.relaxed((tables) => tables.images.saveProgress(id, progress, virtualSize, dataSize))
+    } catch {
+      // Nothing depends on it, and the next one comes in a second.
+    } finally {
+      entry.saving = false
+    }
+  }
+
+  end(id: string): void {
+    this.#entries.delete(id)
+  }
+
+  /** The image with what is known better here than in the catalog. */
+  refresh<T extends Image>(image: T): T {
+    const entry = image.status === 'creating' ? this.#entries.get(image.id) : undefined
+    if (!entry) return image
+    const { progress, virtualSize, dataSize } = entry
+    return { ...image, progress, virtualSize, dataSize }
+  }
+}
+
+/** A registration that has not begun, or not again. */
+export function waitingProgress(phase: 'waiting' | 'uploading', attempt: number): Progress {
+  return { phase, percent: 0, bytesDone: 0, bytesTotal: null, rate: null, etaSeconds: null, attempt }
+}
+
+export function doneProgress(bytes: number, attempt: number): Progress {
+  return {
+    phase: 'done',
+    percent: 100,
+    bytesDone: bytes,
+    bytesTotal: bytes,
+    rate: null,
+    etaSeconds: 0,
+    attempt,
+  }
+}
+
+function toProgress(ingest: IngestProgress, attempt: number): Progress {
+  const { phase, received, total, rate } = ingest
+  const isReceiving = phase === 'receiving'
+  return {
+    phase,
+    percent: percentOf(phase, received, total),
+    bytesDone: received,
+    bytesTotal: total ?? null,
+    rate: isReceiving ? Math.round(rate) : null,
+    etaSeconds: isReceiving && total !== undefined && rate > 0 ? Math.ceil((total - received) / rate) : null,
+    attempt,
+  }
+}
+
+/** Never 100: that is said only once the image is available. */
+function percentOf(phase: IngestPhase, received: number, total: number | undefined): number | null {
+  if (phase === 'connecting') return 0
+  if (phase !== 'receiving') return 99
+  return total === undefined || total === 0 ? null : Math.min(99, Math.floor((received / total) * 100))
+}

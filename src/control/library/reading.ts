@@ -1,0 +1,100 @@
+import { LibraryError } from '#base/errors.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
+import type { ImageCursor } from '#control/catalog/images.ts'
+import type { Event } from '#model/event.ts'
+import { hasBytes } from '#model/image-rules.ts'
+import { may } from '#model/may.ts'
+import type { Session } from '#model/session.ts'
+import type { ShownImage } from '#model/shown-image.ts'
+import { demand, hideAncestor } from './access.ts'
+import { invalid } from './attributes.ts'
+import type { Feed } from './feed.ts'
+import type { Library } from './library.ts'
+import type { ProgressBoard } from './progress-board.ts'
+
+const LIMIT_MAX = 1000
+
+type Reading = Pick<Library, 'list' | 'show' | 'use' | 'events' | 'watch' | 'serverTypes' | 'zones'>
+
+export interface ReadingDeps {
+  readonly catalog: Catalog
+  readonly board: ProgressBoard
+  readonly feed: Feed
+}
+
+export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
+  async function show(session: Session, id: string): Promise<ShownImage> {
+    const image = demand(session, 'see', id, await catalog.images.findShown(id))
+    return board.refresh(hideAncestor(session, image))
+  }
+
+  async function findCursor(session: Session, id: string): Promise<ImageCursor> {
+    const image = await catalog.images.find(id)
+    // It may have been deleted or deprecated since the page before: its place in the order is still the same.
+    if (image && (image.accountId === session.accountId || image.public)) return image
+    throw invalid('after', 'must be the id of the last image of the page before')
+  }
+
+  /** Whose events are to be read: those of an image only its owner may, also after its end. */
+  async function eventScope(session: Session, id: string | undefined) {
+    demandAccount(session)
+    if (id === undefined) return { accountId: session.accountId, resourceId: undefined }
+    const image = await catalog.images.find(id)
+    if (image?.accountId !== session.accountId) demand(session, 'change', id, image)
+    return { accountId: session.accountId, resourceId: id }
+  }
+
+  return {
+    async list(session, { limit, after } = {}) {
+      demandAccount(session)
+      readLimit(limit)
+      const cursor = after === undefined ? undefined : await findCursor(session, after)
+      const images = await catalog.images.listVisible(session.accountId, {
+        ...(cursor ? { after: cursor } : {}),
+        ...(limit === undefined ? {} : { limit }),
+      })
+      return images
+        .filter((image) => may(session, { action: 'list', image }) === 'allowed')
+        .map((image) => board.refresh(hideAncestor(session, image)))
+    },
+    show,
+    async use(session, id) {
+      const image = demand(session, 'use', id, await catalog.images.findShown(id))
+      const { manifest } = image
+      if (!hasBytes(image) || manifest === null) {
+        throw new LibraryError('conflict', `read image ${id}, which is ${image.status}`)
+      }
+      return { ...hideAncestor(session, image), manifest }
+    },
+    async events(session, id, { after = 0, limit = LIMIT_MAX } = {}): Promise<Event[]> {
+      readLimit(limit)
+      return catalog.events.list({ ...(await eventScope(session, id)), after, limit })
+    },
+    async *watch(session, id, after, signal) {
+      yield* feed.watch({ ...(await eventScope(session, id)), after, signal })
+    },
+    async serverTypes(session) {
+      demandOffer(session)
+      return catalog.serverTypes.list()
+    },
+    async zones(session) {
+      demandOffer(session)
+      return catalog.zones.list()
+    },
+  }
+}
+
+function readLimit(limit: number | undefined): void {
+  if (limit === undefined || (Number.isInteger(limit) && limit >= 1 && limit <= LIMIT_MAX)) return
+  throw invalid('limit', `must be a whole number from 1 to ${LIMIT_MAX}`)
+}
+
+function demandAccount(session: Session): void {
+  if (may(session, { action: 'see', account: session.accountId }) === 'allowed') return
+  throw new LibraryError('denied', `see the images of account ${session.accountId}`)
+}
+
+function demandOffer(session: Session): void {
+  if (may(session, { action: 'see', what: 'offer' }) === 'allowed') return
+  throw new LibraryError('denied', 'see zones and server types')
+}

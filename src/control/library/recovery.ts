@@ -1,0 +1,34 @@
+import { SYSTEM } from '#model/event.ts'
+import { record } from './access.ts'
+import { removalOf } from './changing.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL } from './deps.ts'
+import { toFailure } from './failure.ts'
+import type { UploadFiles } from './upload-files.ts'
+
+/**
+ * Sees to it that nothing is stuck: every image that is creating or deleting has a job that ends that, and no upload
+ * outlives its image. Jobs and images change in the same transactions, so only meddling or a restored backup can
+ * have parted them.
+ */
+export async function recover(
+  { catalog, now, log }: Pick<LibraryOptions, 'catalog' | 'now' | 'log'>,
+  files: UploadFiles,
+): Promise<void> {
+  await catalog.transaction(async (tables) => {
+    const at = now()
+    for (const image of await tables.images.listByStatus('creating')) {
+      if (await tables.jobs.find(REGISTRATION, image.id)) continue
+      log.warn({ image: image.id }, 'an image was creating without a job')
+      const failure = toFailure(new Error('no job'))
+      await tables.images.update(image.id, { status: 'failed', failure, updatedAt: at }, ['creating'])
+      await record(tables, { image, action: 'image.failed', message: failure.message, actor: SYSTEM, at })
+    }
+    for (const image of await tables.images.listByStatus('deleting')) {
+      if (!(await tables.jobs.find(REMOVAL, image.id))) await tables.jobs.insert(removalOf(image, at, at))
+    }
+  })
+  for (const id of await files.list()) {
+    const image = await catalog.images.find(id)
+    if (image?.status !== 'creating') await files.remove(id)
+  }
+}

@@ -1,0 +1,155 @@
+import { SourceFailure } from '#base/refusal.ts'
+import type { Tables } from '#control/catalog/catalog.ts'
+import type { Job } from '#control/catalog/jobs.ts'
+import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
+import type { IngestResult, IngestSource } from '#data/disk/ingest-types.ts'
+import { type EventAction, SYSTEM } from '#model/event.ts'
+import type { Failure, Provenance } from '#model/image.ts'
+import type { LibraryOptions, RegistrationPayload } from './deps.ts'
+import { QuotaExceeded, toFailure } from './failure.ts'
+import type { Feed } from './feed.ts'
+import { doneProgress, type ProgressBoard, waitingProgress } from './progress-board.ts'
+import { UPLOAD_HOURS, type UploadFiles } from './upload-files.ts'
+
+export interface RegistrationDeps {
+  readonly options: Pick<
+    LibraryOptions,
+    'catalog' | 'ingest' | 'limits' | 'allowSource' | 'quota' | 'now' | 'redactUrl'
+  >
+  readonly board: ProgressBoard
+  readonly feed: Feed
+  readonly files: UploadFiles
+}
+
+/** The work of a registration: from its source to an image that is available, or to the reason why it is not. */
+export class RegistrationHandler implements JobHandler {
+  readonly #options: RegistrationDeps['options']
+  readonly #board: ProgressBoard
+  readonly #feed: Feed
+  readonly #files: UploadFiles
+
+  constructor({ options, board, feed, files }: RegistrationDeps) {
+    this.#options = options
+    this.#board = board
+    this.#feed = feed
+    this.#files = files
+  }
+
+  async run(run: JobRun): Promise<void> {
+    const { job, signal } = run
+    const { ingest, limits, allowSource } = this.#options
+    const payload = job.payload as RegistrationPayload
+    const source = this.#sourceOf(payload, job.subject)
+    await this.#begin(job)
+    try {
+      const result = await ingest(
+        {
+          source,
+          ...(payload.checksum === undefined ? {} : { expectedSha256: payload.checksum }),
+          limits,
+          allowSource,
+        },
+        {
+          signal,
+          onProgress: (progress) => this.#board.update(job.subject, job.failures + 1, progress),
+        },
+      )
+      await this.#publish(run, result)
+    } finally {
+      // Before anybody looks again, for what the catalog says now is newer.
+      this.#board.end(job.subject)
+      this.#feed.wake()
+    }
+    await this.#files.remove(job.subject)
+  }
+
+  #sourceOf(payload: RegistrationPayload, id: string): IngestSource {
+    if (payload.source === 'http') return { kind: 'http', url: payload.url }
+    if (payload.complete) return { kind: 'file', path: this.#files.pathOf(id) }
+    throw new SourceFailure(`The upload was not finished within ${UPLOAD_HOURS} hours.`, {
+      retryable: false,
+      hint: 'Register the image again.',
+    })
+  }
+
+  async #begin(job: Job): Promise<void> {
+    // A crash or a restart takes a job up again without that being news.
+    if (job.attempt === 1) {
+      await this.#options.catalog.transaction((tables) =>
+        this.#tell(tables, job, 'image.started', 'The registration began.'),
+      )
+      this.#feed.wake()
+    }
+  }
+
+  async #publish({ job, finish }: JobRun, result: IngestResult): Promise<void> {
+    const { quota, now, redactUrl } = this.#options
+    const { manifest, virtualSize, dataSize, addedSize, source } = result
+    await finish(async (tables) => {
+      if (
+        quota !== undefined &&
+        (await tables.images.sumDataSize(job.accountId, job.subject)) + dataSize > quota
+      ) {
+        await this.#fail(tables, job, toFailure(new QuotaExceeded(quota)))
+        return
+      }
+      const provenance = toProvenance(result, redactUrl)
+      const progress = doneProgress(source.bytes, job.failures + 1)
+      const change = { status: 'available', manifest, virtualSize, dataSize, provenance, progress } as const
+      await tables.images.update(job.subject, { ...change, updatedAt: now() }, ['creating'])
+      const sizes = `${virtualSize} bytes, ${dataSize} of them data, ${addedSize} of them new here`
+      await this.#tell(tables, job, 'image.available', `The image is available: a disk of ${sizes}.`)
+    })
+  }
+
+  async retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void> {
+    const attempt = job.failures + 1
+    await tables.images.saveProgress(job.subject, waitingProgress('waiting', attempt), 0, 0)
+    const seconds = Math.max(0, Math.ceil((runAt - this.#options.now()) / 1000))
+    const message = `${toFailure(error).message} Attempt ${attempt} follows in ${seconds} s.`
+    await this.#tell(tables, job, 'image.retrying', message)
+  }
+
+  async failed(tables: Tables, job: Job, error: unknown): Promise<void> {
+    await this.#fail(tables, job, toFailure(error))
+  }
+
+  async settled(job: Job, ended: boolean): Promise<void> {
+    this.#feed.wake()
+    if (ended) await this.#files.remove(job.subject)
+  }
+
+  async #fail(tables: Tables, job: Job, failure: Failure): Promise<void> {
+    // What was counted so far is not kept.
+    const change = { status: 'failed', failure, virtualSize: 0, dataSize: 0 } as const
+    await tables.images.update(job.subject, { ...change, updatedAt: this.#options.now() }, ['creating'])
+    await this.#tell(tables, job, 'image.failed', failure.message)
+  }
+
+  async #tell(tables: Tables, job: Job, action: EventAction, message: string): Promise<void> {
+    const { accountId, subject: resourceId } = job
+    await tables.events.add({
+      accountId,
+      resourceId,
+      action,
+      message,
+      actor: SYSTEM,
+      createdAt: this.#options.now(),
+    })
+  }
+}
+
+function toProvenance(result: IngestResult, redactUrl: (url: URL) => string): Provenance {
+  const { url, finalUrl, bytes, sha256, etag, lastModified } = result.source
+  const shown = (text: string | undefined) => (text === undefined ? null : redactUrl(new URL(text)))
+  return {
+    url: shown(url),
+    finalUrl: shown(finalUrl),
+    formatChain: result.formatChain,
+    bytes,
+    sha256,
+    etag: etag ?? null,
+    lastModified: lastModified ?? null,
+    notes: result.notes,
+  }
+}

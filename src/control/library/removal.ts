@@ -1,0 +1,36 @@
+import type { Tables } from '#control/catalog/catalog.ts'
+import type { Job } from '#control/catalog/jobs.ts'
+import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
+import { SYSTEM } from '#model/event.ts'
+import { record } from './access.ts'
+import type { Feed } from './feed.ts'
+import type { UploadFiles } from './upload-files.ts'
+
+export interface RemovalDeps {
+  readonly now: () => number
+  readonly feed: Feed
+  readonly files: UploadFiles
+}
+
+/** Ends a deletion. The image's blocks are left to collection, as others may share them. */
+export function createRemoval({ now, feed, files }: RemovalDeps): JobHandler {
+  return {
+    async run({ job, finish }: JobRun) {
+      await files.remove(job.subject)
+      await finish(async (tables) => {
+        const at = now()
+        const image = { id: job.subject, accountId: job.accountId }
+        await tables.images.update(image.id, { status: 'deleted', updatedAt: at }, ['deleting'])
+        const message = 'The image was deleted.'
+        await record(tables, { image, action: 'image.deleted', message, actor: SYSTEM, at })
+      })
+      feed.wake()
+    },
+    async retrying() {},
+    async failed(tables: Tables, job: Job) {
+      // Only a full or broken disk leads here; an image must not be stuck because of a leftover file.
+      await tables.images.update(job.subject, { status: 'deleted', updatedAt: now() }, ['deleting'])
+    },
+    async settled() {},
+  }
+}
