@@ -50,10 +50,16 @@ export class Refusal extends LibraryError {
  */
 export class SourceFailure extends Refusal {
   readonly retryable: boolean
+  /** How long the server asks to be left alone, milliseconds; undefined where it does not say. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(message: string, options: { cause?: unknown; hint?: string; retryable: boolean }) {
+  constructor(
+    message: string,
+    options: { cause?: unknown; hint?: string; retryable: boolean; retryAfterMs?: number | undefined },
+  ) {
     super('source', message, options)
     this.name = 'SourceFailure'
     this.retryable = options.retryable
+    this.retryAfterMs = options.retryAfterMs
   }
 }
