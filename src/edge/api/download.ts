@@ -18,7 +18,7 @@ export function downloadRoutes(app: App, { library, openForm }: ApiDeps): void {
     await using _pin = await library.acquirePin(image.manifest)
     await using form = await openForm(image.manifest, kind)
     reply.headers({
-      'content-disposition': attachment(image.name || image.id, form.suffix),
+      'content-disposition': attachment(image.name || image.id, form.fileSuffix),
       'x-image-digest': `sha256:${image.manifest}`,
       'cache-control': 'private, no-cache',
     })

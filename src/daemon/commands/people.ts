@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { LibraryError } from '#base/errors.ts'
+import type { Auth } from '#control/auth/auth.ts'
+import type { PermissionsGroup } from '#model/api-client.ts'
+import { randomText } from '#model/ids.ts'
+import type { Flags } from '../config.ts'
+import { printRows } from '../rows.ts'
+import { operatorSession, withParts } from '../with-parts.ts'
+
+export function createAccount(name: string, flags: Flags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const account = await auth.operator.createAccount({ name })
+    console.log(printRows(['id', 'name'], [[account.id, account.name]]))
+  })
+}
+
+export function listAccounts(flags: Flags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const accounts = await auth.operator.listAccounts()
+    const rows = accounts.map(({ id, status, createdAt, name }) => [id, status, printDate(createdAt), name])
+    console.log(printRows(['id', 'status', 'created_on', 'name'], rows))
+  })
+}
+
+export interface CreateClientFlags extends Flags {
+  readonly account?: string
+  readonly name?: string
+  readonly permissions: string
+}
+
+export async function createClient(flags: CreateClientFlags): Promise<void> {
+  const permissions = parsePermissions(flags.permissions)
+  await withParts(flags, async ({ auth }) => {
+    const { id: accountId } = await chooseAccount(auth, flags.account)
+    const attributes = { permissions, ...(flags.name === undefined ? {} : { name: flags.name }) }
+    const { client, secret } = await auth.operator.createClient(accountId, attributes)
+    console.log(
+      printRows(['id', 'account', 'permissions', 'secret'], [[client.id, accountId, permissions, secret]]),
+    )
+  })
+}
+
+function parsePermissions(text: string): PermissionsGroup {
+  if (text === 'full' || text === 'storage') return text
+  throw new LibraryError('invalid', '--permissions must be full or storage')
+}
+
+export function listClients(flags: Flags & { readonly account?: string }): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const accounts =
+      flags.account === undefined
+        ? await auth.operator.listAccounts()
+        : [await chooseAccount(auth, flags.account)]
+    const rows: string[][] = []
+    for (const account of accounts) {
+      for (const client of await auth.clients.list(operatorSession(account.id))) {
+        rows.push([client.id, account.id, client.permissions, printDate(client.createdAt), client.name ?? ''])
+      }
+    }
+    console.log(printRows(['id', 'account', 'permissions', 'created_on', 'name'], rows))
+  })
+}
+
+export interface CreateUserFlags extends Flags {
+  readonly account?: readonly string[]
+  readonly name?: string
+}
+
+const PASSWORD_LENGTH = 20
+
+export function createUser(email: string, flags: CreateUserFlags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const accountIds: string[] = []
+    for (const wanted of flags.account ?? [undefined]) {
+      accountIds.push((await chooseAccount(auth, wanted)).id)
+    }
+    const password = randomText(PASSWORD_LENGTH, randomBytes)
+    const name = flags.name ?? email.split('@', 1)[0] ?? email
+    const user = await auth.operator.createUser({ name, email, password, accountIds })
+    console.log(
+      printRows(
+        ['id', 'email', 'accounts', 'password'],
+        [[user.id, user.email, accountIds.join(','), password]],
+      ),
+    )
+  })
+}
+
+/** @throws not_found; invalid where none is named and there are several */
+async function chooseAccount(auth: Auth, wanted: string | undefined) {
+  const accounts = await auth.operator.listAccounts()
+  const found = wanted === undefined ? accounts[0] : accounts.find(({ id }) => id === wanted)
+  if (!found) {
+    throw new LibraryError(
+      'not_found',
+      wanted === undefined ? 'there is no account' : `find account ${wanted}`,
+      {
+        hint: 'image-library account list shows all accounts, account create makes one',
+      },
+    )
+  }
+  if (wanted === undefined && accounts.length > 1) {
+    throw new LibraryError('invalid', `--account is required: there are ${accounts.length} accounts`, {
+      hint: 'image-library account list shows them',
+    })
+  }
+  return found
+}
+
+const printDate = (ms: number): string => new Date(ms).toISOString().slice(0, 10)

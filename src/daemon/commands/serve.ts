@@ -1,0 +1,48 @@
+import { iniPath } from '../bootstrap.ts'
+import { type Config, type Flags, readConfig } from '../config.ts'
+import { createLog } from '../log.ts'
+import { type Started, serve } from '../serve.ts'
+
+const EXIT_INTERRUPTED = 130
+
+/** Runs the library until a signal stops it; a second signal does not wait. */
+export async function runServe(flags: Flags): Promise<void> {
+  const config = readConfig(flags)
+  const log = createLog(config.logLevel)
+  const stopping = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (stopping.signal.aborted) process.exit(EXIT_INTERRUPTED)
+      stopping.abort()
+    })
+  }
+  const onStarted = (started: Started) => console.log(printStarted(started, config))
+  await serve({ config, log, onStarted, stopping: stopping.signal })
+}
+
+/** What a person needs to go on, the secrets of a new folder among it. */
+export function printStarted({ url, bootstrapped }: Started, config: Pick<Config, 'data'>): string {
+  const ini = iniPath(config.data)
+  const made = bootstrapped && [
+    '',
+    'This data folder is new. It begins with (shown this once):',
+    `  account     ${bootstrapped.accountId}`,
+    `  API client  ${bootstrapped.clientId}   secret ${bootstrapped.secret}`,
+    `  user        ${bootstrapped.email}   password ${bootstrapped.password}`,
+  ]
+  return [
+    `The image library listens on ${url} and keeps its data in ${config.data}`,
+    ...(made ?? []),
+    '',
+    `The configuration of the command line is in ${ini}. Try, in another terminal:`,
+    `  export BRIGHTBOX_CONFIG=${quote(ini)}`,
+    '  bin/brightbox images list',
+    '  bin/brightbox image register --wait -a x86_64 -n arch-latest \\',
+    '    --url https://geo.mirror.pkgbuild.com/images/latest/Arch-Linux-x86_64-cloudimg.qcow2',
+    '',
+  ].join('\n')
+}
+
+/** For the shell, where a path needs it. */
+const quote = (path: string): string =>
+  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`

@@ -1,0 +1,89 @@
+import { LibraryError } from '#base/errors.ts'
+import { check } from '#data/disk/check.ts'
+import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.ts'
+import { collect } from '#data/disk/collect.ts'
+import { type Flags, readConfig } from '../config.ts'
+import { printRows } from '../rows.ts'
+import { printSize } from '../units.ts'
+import type { Parts } from '../wire.ts'
+import { operatorSession, withParts } from '../with-parts.ts'
+
+const EXIT_DAMAGED = 2
+
+export function setOfficial(id: string, official: boolean, flags: Flags): Promise<void> {
+  return withParts(flags, async ({ library }) => {
+    const image = await library.operator.setOfficial(id, official)
+    console.log(`${image.id} (${image.name}) is ${image.official ? 'official' : 'not official'}`)
+  })
+}
+
+/** Verifies everything that is stored; also while the library runs. */
+export function runCheck(flags: Flags & { readonly quarantine?: boolean }): Promise<void> {
+  return withParts(flags, async (parts) => {
+    const report = await check({
+      store: parts.store,
+      roots: () => nameRoots(parts),
+      quarantine: flags.quarantine ?? false,
+      signal: untilSignal(),
+    })
+    console.log(printReport(report))
+    if (report.damaged.length + report.missing.length > 0) process.exitCode = EXIT_DAMAGED
+  })
+}
+
+/** The manifests that must be readable, by the images that need them. */
+async function* nameRoots({ auth, library }: Parts): AsyncGenerator<CheckRoot> {
+  const { manifests } = await library.operator.roots()
+  const unnamed = new Set(manifests)
+  for (const account of await auth.operator.listAccounts()) {
+    for (const { id, name, manifest, accountId } of await library.list(operatorSession(account.id))) {
+      if (manifest === null || accountId !== account.id) continue
+      unnamed.delete(manifest)
+      yield { manifest, what: `${id} (${name})` }
+    }
+  }
+  for (const manifest of unnamed) yield { manifest, what: 'an image that is being read or destroyed' }
+}
+
+function printReport(report: CheckReport): string {
+  const read = `${report.manifests} manifests and ${report.blocks} blocks (${report.bytes} bytes) are sound`
+  const list = (kind: string, findings: readonly Finding[]) =>
+    findings.flatMap((finding) => [
+      `${kind} ${finding.kind} ${finding.digest}: ${finding.why}`,
+      ...finding.hurts.map((what) => `  needed by ${what}`),
+    ])
+  const findings = [...list('damaged', report.damaged), ...list('missing', report.missing)]
+  if (report.truncated) findings.push('there is more; mend these and check again')
+  return [...findings, findings.length === 0 ? `${read}; nothing is damaged or missing` : read].join('\n')
+}
+
+/** Deletes what nothing needs; also while the library runs. */
+export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
+  return withParts(flags, async ({ library, store }) => {
+    // Before the roots, as `collect` asks for: a registration that ends in between is covered by its start.
+    const { unclaimedSince } = await library.operator.roots()
+    const dryRun = flags.dryRun ?? false
+    async function* roots() {
+      yield* (await library.operator.roots()).manifests
+    }
+    const result = await collect({ store, roots, unclaimedSince, dryRun, signal: untilSignal() })
+    console.log(
+      `${dryRun ? 'would delete' : 'deleted'} ${result.blocksRemoved} blocks and ${result.manifestsRemoved} manifests, ` +
+        `${printSize(result.bytesRemoved)}; ${result.blocksKept} blocks and ${result.manifestsKept} manifests stay`,
+    )
+  })
+}
+
+export async function showConfig(flags: Flags): Promise<void> {
+  const rows = readConfig(flags).effective.map(({ key, value, from }) => [key, '=', value, `(${from})`])
+  console.log(printRows(['setting', '', 'value', 'from'], rows))
+}
+
+/** Ends a long command where the first signal comes. */
+function untilSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => controller.abort(new LibraryError('unavailable', `ended by ${signal}`)))
+  }
+  return controller.signal
+}

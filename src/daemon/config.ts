@@ -1,0 +1,112 @@
+import { availableParallelism } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
+import type { ImportLimits } from '#base/limits.ts'
+import { SETTINGS, type Setting, type SettingKey, type SettingValues } from './settings.ts'
+import { readSettingsFile } from './settings-file.ts'
+
+/** Everything that can be set, parsed once and never changed. Sizes in bytes, times in milliseconds. */
+export interface Config {
+  /** An absolute path. */
+  readonly data: string
+  readonly http: {
+    readonly host: string
+    readonly port: number
+    /** Scheme and host. */
+    readonly publicUrl: string | undefined
+    readonly drainMs: number
+  }
+  readonly allowSource: readonly string[]
+  readonly limits: ImportLimits
+  readonly registrations: {
+    readonly concurrency: number
+    readonly perAccount: number
+    readonly threads: number
+  }
+  /** Bytes of image data; undefined for no bound. */
+  readonly quota: number | undefined
+  readonly logLevel: string
+  /** Every setting as text, and what decided it, for `config show`. */
+  readonly effective: readonly EffectiveSetting[]
+}
+
+export interface EffectiveSetting {
+  readonly key: SettingKey
+  readonly value: string
+  readonly from: 'default' | 'file' | 'flag'
+}
+
+/** What the command line sets; each wins over the file. */
+export interface Flags {
+  readonly config?: string
+  readonly data?: string
+  readonly http?: string
+  readonly allowSource?: readonly string[]
+}
+
+/** Defaults, then the file, then flags. @throws invalid, naming the setting, its place and its rule */
+export function readConfig(flags: Flags = {}): Config {
+  const texts = new Map<SettingKey, { text: string; from: EffectiveSetting['from']; place: string }>()
+  for (const { key, value, place } of flags.config === undefined ? [] : readSettingsFile(flags.config)) {
+    if (!isSetting(key)) throw unknownSetting(key, place)
+    // A path in the file is meant from where the file lies.
+    const text = key === 'data' && flags.config !== undefined ? resolve(dirname(flags.config), value) : value
+    texts.set(key, { text, from: 'file', place })
+  }
+  const fromFlags = [
+    ['data', '--data', flags.data],
+    ['http.listen', '--http', flags.http],
+    ['source.allow', '--allow-source', flags.allowSource?.join(', ')],
+  ] as const
+  for (const [key, place, text] of fromFlags)
+    if (text !== undefined) texts.set(key, { text, from: 'flag', place })
+
+  const effective: EffectiveSetting[] = []
+  function read<K extends SettingKey>(key: K): SettingValues[K] {
+    const setting = SETTINGS[key] as Setting<SettingValues[K]>
+    const given = texts.get(key)
+    effective.push({ key, value: given?.text ?? setting.byDefault, from: given?.from ?? 'default' })
+    const value = setting.parse(given?.text ?? setting.byDefault)
+    if (value !== undefined) return value.value
+    throw new LibraryError('invalid', `${given?.place ?? key}: ${key} must be ${setting.rule}`)
+  }
+  return Object.freeze({
+    data: resolve(read('data')),
+    http: { ...read('http.listen'), publicUrl: read('http.public_url'), drainMs: read('http.drain_time') },
+    allowSource: read('source.allow'),
+    limits: readLimits(read),
+    registrations: {
+      concurrency: read('registrations.concurrent'),
+      perAccount: read('registrations.per_account'),
+      threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
+    },
+    quota: read('accounts.quota'),
+    logLevel: read('log.level'),
+    effective,
+  })
+}
+
+const readLimits = (read: <K extends SettingKey>(key: K) => SettingValues[K]): ImportLimits => ({
+  virtualSize: read('limits.virtual_size'),
+  sourceSize: read('limits.source_size'),
+  xzDictionary: read('limits.xz_dictionary'),
+  zstdWindow: read('limits.zstd_window'),
+  connectMs: read('limits.connect_time'),
+  headersMs: read('limits.headers_time'),
+  silenceMs: read('limits.silence_time'),
+  slowRate: read('limits.slow_rate'),
+  slowWindowMs: read('limits.slow_window'),
+  totalMs: read('limits.total_time'),
+  redirects: read('limits.redirects'),
+  resumes: read('limits.resumes'),
+})
+
+const isSetting = (key: string): key is SettingKey => Object.hasOwn(SETTINGS, key)
+
+function unknownSetting(key: string, place: string): LibraryError {
+  const name = key.split('.').at(-1)
+  const near = Object.keys(SETTINGS).find((known) => known.split('.').at(-1) === name)
+  return new LibraryError('invalid', `${place}: there is no setting ${key}`, {
+    hint: near === undefined ? 'see docs/guides/settings.md for all settings' : `did you mean ${near}?`,
+  })
+}

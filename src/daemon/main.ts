@@ -1,0 +1,109 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { LibraryError } from '#base/errors.ts'
+import type { Flags } from './config.ts'
+import { readVersion } from './version.ts'
+
+/** A command that works on a data folder. Its module is loaded when it runs, so that help is fast. */
+function onData(command: Command): Command {
+  return command
+    .option('--data <dir>', 'the data folder (default ./data)')
+    .option('--config <file>', 'a settings file; see docs/guides/settings.md')
+}
+
+function appendTo(value: string, before: readonly string[] = []): string[] {
+  return [...before, value]
+}
+
+function parseFlag(text: string): boolean {
+  if (text === 'true' || text === 'false') return text === 'true'
+  throw new InvalidArgumentError('It must be true or false.')
+}
+
+function createProgram(): Command {
+  const program = new Command('image-library')
+    .description('A library of server images: register from any URL, keep safe, read back in any form')
+    .version(readVersion())
+    .showHelpAfterError('(image-library --help lists what there is)')
+    .exitOverride()
+  addServe(program)
+  addPeople(program)
+  addUpkeep(program)
+  return program
+}
+
+function addServe(program: Command): void {
+  onData(program.command('serve').description('run the library'))
+    .option('--http <addr:port>', 'where to listen (default 127.0.0.1:8080)')
+    .option('--allow-source <cidr>', 'private addresses that images may come from; repeatable', appendTo)
+    .action(async (flags: Flags) => (await import('./commands/serve.ts')).runServe(flags))
+}
+
+function addPeople(program: Command): void {
+  const people = () => import('./commands/people.ts')
+  const account = program.command('account').description('accounts, which own images')
+  onData(account.command('create').description('make an account').argument('<name>')).action(
+    async (name: string, flags: Flags) => (await people()).createAccount(name, flags),
+  )
+  onData(account.command('list').description('list all accounts')).action(async (flags: Flags) =>
+    (await people()).listAccounts(flags),
+  )
+
+  const client = program.command('client').description('API clients, which programs authenticate with')
+  onData(client.command('create').description('make an API client; its secret is shown this once'))
+    .option('--account <acc>', 'the account it acts on; needed where there are several')
+    .option('--name <name>', 'shown to people')
+    .option('--permissions <group>', 'full, or storage for object storage only', 'full')
+    .action(async (flags) => (await people()).createClient(flags))
+  onData(client.command('list').description('list API clients'))
+    .option('--account <acc>', 'of this account only')
+    .action(async (flags) => (await people()).listClients(flags))
+
+  const user = program.command('user').description('people, who log in with a password')
+  onData(
+    user.command('create').description('make a user; the password is shown this once').argument('<email>'),
+  )
+    .option('--account <acc>', 'an account to act on; repeatable; needed where there are several', appendTo)
+    .option('--name <name>', 'shown to people')
+    .action(async (email: string, flags) => (await people()).createUser(email, flags))
+}
+
+function addUpkeep(program: Command): void {
+  const upkeep = () => import('./commands/upkeep.ts')
+  const image = program.command('image').description("what only the library's operator may do to images")
+  const official = image.command('official').description('say whether the operator provides an image')
+  onData(official.argument('<image>').argument('<true|false>', '', parseFlag)).action(
+    async (id: string, isOfficial: boolean, flags: Flags) =>
+      (await upkeep()).setOfficial(id, isOfficial, flags),
+  )
+  onData(program.command('check').description('read and verify every stored manifest and block'))
+    .option('--quarantine', 'move damaged ones out of the way, so that registering again mends them')
+    .action(async (flags) => (await upkeep()).runCheck(flags))
+  onData(program.command('collect').description('delete stored blocks that nothing needs'))
+    .option('--dry-run', 'count, and delete nothing')
+    .action(async (flags) => (await upkeep()).runCollect(flags))
+  const config = program.command('config').description('settings')
+  onData(config.command('show').description('print every setting and what decided it'))
+    .option('--http <addr:port>')
+    .option('--allow-source <cidr>', '', appendTo)
+    .action(async (flags: Flags) => (await upkeep()).showConfig(flags))
+}
+
+/**
+ * Runs one command line.
+ * @returns the exit code: 0, 1 for an error, 2 where `check` found damage
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(args, { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    // Commander has said it already.
+    if (error instanceof CommanderError) return error.exitCode
+    if (!(error instanceof LibraryError)) throw error
+    console.error(`error: ${error.message}`)
+    if (error.hint !== undefined) console.error(`hint: ${error.hint}`)
+    return 1
+  }
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,101 @@
+import { mkdir } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { isIPv6 } from 'node:net'
+import type { Logger } from 'pino'
+import { LibraryError } from '#base/errors.ts'
+import { openForm } from '#data/form/form.ts'
+import { addApi } from '#edge/api/api.ts'
+import { type App, createApp } from '#edge/http/app.ts'
+import { type Bootstrapped, bootstrap } from './bootstrap.ts'
+import type { Config } from './config.ts'
+import { lockDataFolder } from './data-lock.ts'
+import { wire } from './wire.ts'
+
+const HEARTBEAT_MS = 15_000
+
+export interface Started {
+  /** Scheme and host that clients on this machine use. */
+  readonly url: string
+  /** Set where the data folder is new. */
+  readonly bootstrapped: Bootstrapped | undefined
+}
+
+export interface ServeOptions {
+  readonly config: Config
+  readonly log: Logger
+  readonly onStarted: (started: Started) => void
+  /** Stops the library: requests under way may end, registrations are put off and taken up at the next start. */
+  readonly stopping: AbortSignal
+}
+
+/** Runs a library until it is told to stop; resolves once everything is closed. */
+export async function serve({ config, log, onStarted, stopping }: ServeOptions): Promise<void> {
+  await mkdir(config.data, { recursive: true, mode: 0o700 })
+  using _lock = lockDataFolder(config.data)
+  await using parts = await wire({ config, log, exclusive: true })
+  const state = { ready: false }
+  const app = await createApp({ logger: log })
+  await addApi(app, {
+    auth: parts.auth,
+    library: parts.library,
+    openForm: (manifest, form) => openForm(parts.store, manifest, form),
+    ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
+    stopping,
+    heartbeatMs: HEARTBEAT_MS,
+    isReady: () => state.ready && !stopping.aborted,
+  })
+  try {
+    await listen(app, config)
+    const url = config.http.publicUrl ?? localUrl(app)
+    const bootstrapped = await bootstrap(parts.auth, { data: config.data, apiUrl: url })
+    await parts.jobs.releaseAllLeases()
+    await parts.library.start()
+    state.ready = true
+    onStarted({ url, bootstrapped })
+    if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
+    log.info('stopping')
+  } finally {
+    await drain(app, config.http.drainMs)
+  }
+}
+
+async function listen(app: App, { http: { host, port } }: Config): Promise<void> {
+  try {
+    await app.listen({ host, port })
+  } catch (cause) {
+    throw listenError(cause, host, port)
+  }
+}
+
+function listenError(cause: unknown, host: string, port: number): unknown {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const what = `listen on ${host} port ${port}`
+  if (code === 'EADDRINUSE') {
+    return new LibraryError('unavailable', `${what}: another program listens there already`, {
+      cause,
+      hint: `choose another port, for example --http ${host}:${port + 1}`,
+    })
+  }
+  if (code === 'EACCES') return new LibraryError('denied', `${what}: the system does not allow it`, { cause })
+  if (code === 'EADDRNOTAVAIL') {
+    return new LibraryError('invalid', `${what}: this machine does not have that address`, { cause })
+  }
+  return cause
+}
+
+/** How programs on this machine reach us, also where we listen on every address. */
+function localUrl(app: App): string {
+  const { address, port } = app.server.address() as AddressInfo
+  const host = address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`
+}
+
+/** Lets requests under way end, for a while. */
+async function drain(app: App, drainMs: number): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), drainMs)
+  try {
+    await app.close()
+  } finally {
+    clearTimeout(timer)
+  }
+}

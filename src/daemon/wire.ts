@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Auth } from '#control/auth/auth.ts'
+import { createAuth } from '#control/auth/create-auth.ts'
+import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import { createJobQueue, type JobQueue } from '#control/jobs/queue.ts'
+import { createLibrary } from '#control/library/create-library.ts'
+import type { Library } from '#control/library/library.ts'
+import { createIngest } from '#data/disk/ingest-runner.ts'
+import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import type { Store } from '#data/store/store.ts'
+import { randomText } from '#model/ids.ts'
+import type { Config } from './config.ts'
+
+/** The parts of a running library; disposing of it stops work under way and closes everything. */
+export interface Parts extends AsyncDisposable {
+  readonly store: Store
+  readonly catalog: Catalog
+  readonly jobs: JobQueue
+  readonly auth: Auth
+  readonly library: Library
+}
+
+export interface WireOptions {
+  readonly config: Config
+  readonly log: Logger
+  /** This process alone serves the folder: what a dead one left behind is cleared at once. */
+  readonly exclusive: boolean
+}
+
+/** The one place where everything is put together. Nothing runs before `library.start`. */
+export async function wire({ config, log, exclusive }: WireOptions): Promise<Parts> {
+  const folder = (name: string) => join(config.data, name)
+  await mkdir(config.data, { recursive: true, mode: 0o700 })
+  await mkdir(folder('spool'), { recursive: true })
+  await using opened = new AsyncDisposableStack()
+  const store = opened.use(await openFilesystemStore(folder('store'), { exclusive }))
+  const catalog = opened.use(await openCatalog({ path: folder('catalog.sqlite') }))
+  const holder = `${process.pid}-${randomText(10, randomBytes)}`
+  const now = Date.now
+  const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))
+  const auth = createAuth({ catalog, now, random: randomBytes })
+  const { threads, ...registrations } = config.registrations
+  const library = opened.use(
+    createLibrary({
+      catalog,
+      jobs,
+      ingest: createIngest({ storeDirectory: folder('store'), spoolDirectory: folder('spool'), threads }),
+      parseSourceUrl,
+      redactUrl,
+      limits: config.limits,
+      allowSource: config.allowSource,
+      registrations,
+      quota: config.quota,
+      uploadFolder: folder('uploads'),
+      holder,
+      now,
+      log,
+    }),
+  )
+  const closing = opened.move()
+  return { store, catalog, jobs, auth, library, [Symbol.asyncDispose]: () => closing.disposeAsync() }
+}
