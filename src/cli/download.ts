@@ -78,7 +78,7 @@ const isPassing = (error: unknown): boolean =>
   error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
 
 async function ask(wanted: Download, have: Extent | undefined) {
-  const { session, api, image, format } = wanted
+  const { api, image, format } = wanted
   const attempt = `download image ${image}`
   const isResumed = have !== undefined && have.offset > 0
   const response = await api.raw('GET', imagePath(image, '/download'), {

@@ -98,7 +98,7 @@ async function receivedBytes(api: Api, id: string, size: number): Promise<number
 }
 
 async function sendFrom(sending: Sending, offset: number, show: (done: number) => void): Promise<void> {
-  const { session, api, id, size } = sending
+  const { api, id, size } = sending
   if (offset === size) return
   const response = await api.raw('PUT', imagePath(id, '/upload'), {
     attempt: `upload ${sending.path}`,

@@ -39,7 +39,7 @@ async function follow(session: Session, api: Api, id: string) {
   let lastId: string | undefined
   for (;;) {
     try {
-      const response = await openStream(session, api, id, lastId)
+      const response = await openStream(api, id, lastId)
       for await (const event of readServerEvents(response.body)) {
         lastId = event.id ?? lastId
         const json = parseEvent(event.data)
@@ -53,12 +53,7 @@ async function follow(session: Session, api: Api, id: string) {
   }
 }
 
-async function openStream(
-  session: Session,
-  api: Api,
-  id: string,
-  lastId: string | undefined,
-): Promise<HttpResponse> {
+async function openStream(api: Api, id: string, lastId: string | undefined): Promise<HttpResponse> {
   const attempt = `follow events of image ${id}`
   const response = await api.raw('GET', imagePath(id, '/events'), {
     attempt,
