@@ -1,0 +1,181 @@
+import { Worker } from 'node:worker_threads'
+import { Resources } from '#base/resources.ts'
+import { BLOCK_SIZE } from '#data/block/block.ts'
+import { createCodecMemory } from '#data/codec/codec.ts'
+import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
+import { SCRATCH_SIZE } from './scratch.ts'
+import { fromPlainError } from './thread-errors.ts'
+
+export type FinishedTask = Extract<BlockResult, { blocks: unknown }>
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
+export type NewTask = WithoutId<BlockTask>
+
+/** The first 64 KiB of a codec memory stay free, so that an address of 0 is always a mistake. */
+const RESERVED = 65_536
+/** Blocks on their way from the network to the workers: enough for each to have one at hand and one to come. */
+const SLOTS_PER_THREAD = 6
+/** Tasks other than plain blocks that may be under way or waiting, per thread. */
+const SPOOL_TASKS_PER_THREAD = 3
+
+interface Lane {
+  readonly worker: Worker
+  busy: number
+}
+
+interface PipelineDeps {
+  readonly threads: number
+  readonly storeDirectory: string
+  readonly xzDictionary: number
+  /** Called for every finished task, in any order; what it throws stops everything. */
+  readonly onFinished: (result: FinishedTask) => void
+  /** Called once, when something went wrong in a worker. */
+  readonly onFailure: (reason: unknown) => void
+}
+
+/**
+ * Hands blocks to worker threads through shared memory and passes on what became of them. The first fault of any
+ * kind stops everything: whoever waits is told it.
+ */
+export class BlockPipeline implements AsyncDisposable {
+  /** All of the shared memory; a slot is an address in it. */
+  readonly bytes: Uint8Array
+  readonly #deps: PipelineDeps
+  readonly #memory: WebAssembly.Memory
+  readonly #slots: Resources<number>
+  readonly #spoolPlaces: Resources<number>
+  readonly #xzPlaces: Resources<number>
+  readonly #lanes: Lane[] = []
+  readonly #pending = new Map<number, { lane: Lane; ended: (result?: FinishedTask) => void }>()
+  #nextId = 1
+  #failure: { reason: unknown } | undefined
+  #drained: { resolve: () => void; reject: (reason: unknown) => void } | undefined
+  #closing = false
+
+  constructor(deps: PipelineDeps) {
+    this.#deps = deps
+    const slotCount = deps.threads * SLOTS_PER_THREAD
+    const slotsStart = RESERVED + deps.threads * SCRATCH_SIZE
+    this.#memory = createCodecMemory(slotsStart + slotCount * BLOCK_SIZE)
+    this.bytes = new Uint8Array(this.#memory.buffer)
+    this.#slots = new Resources(
+      Array.from({ length: slotCount }, (_, index) => slotsStart + index * BLOCK_SIZE),
+    )
+    this.#spoolPlaces = new Resources(
+      Array.from({ length: deps.threads * SPOOL_TASKS_PER_THREAD }, (_, place) => place),
+    )
+    this.#xzPlaces = new Resources(Array.from({ length: deps.threads }, (_, place) => place))
+  }
+
+  /** Lends a place for one block of plain bytes: an address into `bytes`. */
+  acquireSlot(): Promise<number> {
+    return this.#slots.acquire()
+  }
+
+  /** Stores the `length` bytes at a slot as the block `index`; the slot is free again afterwards. */
+  submitBlock(index: number, address: number, length: number): void {
+    this.#start({ kind: 'memory', index, address, length }, () => this.#slots.release(address))
+  }
+
+  /** Waits for a free place, then stores a region that lies in the spool; `then` is called when it is stored. */
+  async submitSpool(
+    task: Extract<NewTask, { kind: 'spool' }>,
+    then: (result: FinishedTask) => void,
+  ): Promise<void> {
+    const place = await this.#spoolPlaces.acquire()
+    this.#start(task, (result) => {
+      this.#spoolPlaces.release(place)
+      if (result) then(result)
+    })
+  }
+
+  /** Waits for a free worker, then decodes and stores one xz block; `then` is called when it is stored. */
+  async submitXz(
+    task: Extract<NewTask, { kind: 'xz' }>,
+    then: (result: FinishedTask) => void,
+  ): Promise<void> {
+    const place = await this.#xzPlaces.acquire()
+    this.#start(
+      task,
+      (result) => {
+        this.#xzPlaces.release(place)
+        if (result) then(result)
+      },
+      [task.bytes.buffer],
+    )
+  }
+
+  /** Resolves when all that was submitted is stored. */
+  drain(): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure.reason)
+    if (this.#pending.size === 0) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#drained = { resolve, reject }
+    })
+  }
+
+  /** Stops everything for this reason; the first one counts. */
+  fail(reason: unknown): void {
+    if (this.#failure) return
+    this.#failure = { reason }
+    this.#slots.fail(reason)
+    this.#spoolPlaces.fail(reason)
+    this.#xzPlaces.fail(reason)
+    this.#drained?.reject(reason)
+    this.#deps.onFailure(reason)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true
+    await Promise.all(this.#lanes.map(({ worker }) => worker.terminate()))
+  }
+
+  #start(task: NewTask, ended: (result?: FinishedTask) => void, transfer: ArrayBuffer[] = []): void {
+    if (this.#failure) throw this.#failure.reason
+    const id = this.#nextId++
+    const lane = this.#pickLane()
+    lane.busy++
+    this.#pending.set(id, { lane, ended })
+    lane.worker.postMessage({ ...task, id }, transfer)
+  }
+
+  /** The least busy worker; they are started as they are first needed, since most refused images never need one. */
+  #pickLane(): Lane {
+    let best = this.#lanes[0]
+    for (const lane of this.#lanes) if (best === undefined || lane.busy < best.busy) best = lane
+    if (best !== undefined && (best.busy === 0 || this.#lanes.length === this.#deps.threads)) return best
+    const workerData: BlockWorkerData = {
+      memory: this.#memory,
+      scratch: RESERVED + this.#lanes.length * SCRATCH_SIZE,
+      storeDirectory: this.#deps.storeDirectory,
+      xzDictionary: this.#deps.xzDictionary,
+    }
+    const worker = new Worker(new URL('./block-worker.ts', import.meta.url), { workerData })
+    worker.on('message', (result: BlockResult) => this.#finish(result))
+    worker.on('error', (error) => this.fail(error))
+    worker.on('exit', (code) => {
+      if (!this.#closing) this.fail(new Error(`a block worker ended with code ${code}`))
+    })
+    const lane: Lane = { worker, busy: 0 }
+    this.#lanes.push(lane)
+    return lane
+  }
+
+  #finish(result: BlockResult): void {
+    const task = this.#pending.get(result.id)
+    if (!task) return
+    this.#pending.delete(result.id)
+    task.lane.busy--
+    if ('error' in result) {
+      task.ended()
+      this.fail(fromPlainError(result.error))
+      return
+    }
+    try {
+      this.#deps.onFinished(result)
+      task.ended(result)
+      if (this.#pending.size === 0) this.#drained?.resolve()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+}

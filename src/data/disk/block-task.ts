@@ -1,0 +1,86 @@
+import type { PlainError } from './thread-errors.ts'
+
+/** A run of a disk that lies, plain or as one compressed cluster, in the spool file. */
+export type SpoolExtent =
+  | {
+      readonly kind: 'plain'
+      /** Where on the disk, and how long, in bytes. */
+      readonly offset: number
+      readonly length: number
+      /** Where in the spool. */
+      readonly hostOffset: number
+    }
+  | {
+      readonly kind: 'compressed'
+      readonly offset: number
+      readonly length: number
+      readonly hostOffset: number
+      readonly hostLength: number
+      readonly compression: 'deflate' | 'zstd'
+    }
+
+/** What a block worker is asked to do; `id` comes back with the result. */
+export type BlockTask =
+  /** One block whose bytes lie in shared memory. */
+  | {
+      readonly id: number
+      readonly kind: 'memory'
+      readonly index: number
+      readonly address: number
+      readonly length: number
+    }
+  /** A region of one or more blocks to be read from the spool; what no extent covers is zeros. */
+  | {
+      readonly id: number
+      readonly kind: 'spool'
+      readonly fd: number
+      readonly offset: number
+      readonly length: number
+      readonly clusterSize: number
+      readonly extents: readonly SpoolExtent[]
+      /** Whether the region's first bytes are to come back with the result. */
+      readonly wantHead: boolean
+    }
+  /** A whole xz block, to be decoded from a block border of the disk on. */
+  | {
+      readonly id: number
+      readonly kind: 'xz'
+      readonly offset: number
+      readonly bytes: Uint8Array<ArrayBuffer>
+      readonly check: number
+      readonly uncompressedSize: number
+    }
+
+export interface StoredBlock {
+  readonly index: number
+  /** 64 hex digits. */
+  readonly digest: string
+  readonly storedLength: number
+  /** Plain bytes. */
+  readonly length: number
+  /** Whether the store held it before. */
+  readonly known: boolean
+}
+
+export type BlockResult =
+  | {
+      readonly id: number
+      /** Blocks of zeros are left out. */
+      readonly blocks: readonly StoredBlock[]
+      readonly decoded: number
+      /** Per compressed extent of the task, in order: bytes of the spool its stream really took. */
+      readonly consumed?: readonly number[]
+      readonly head?: Uint8Array | undefined
+      /** The last bytes of the task, for what is recognised by its end. */
+      readonly tail?: Uint8Array | undefined
+    }
+  | { readonly id: number; readonly error: PlainError }
+
+/** What a block worker is started with. */
+export interface BlockWorkerData {
+  readonly memory: WebAssembly.Memory
+  /** A part of the memory that is this worker's alone. */
+  readonly scratch: number
+  readonly storeDirectory: string
+  readonly xzDictionary: number
+}

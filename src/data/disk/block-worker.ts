@@ -1,0 +1,171 @@
+/**
+ * A worker thread that turns plain bytes into stored blocks: zero test, digest, compression, write.
+ * It is also where clusters and xz blocks of strangers are decompressed, so that a fault there costs one registration.
+ */
+import { hash } from 'node:crypto'
+import { readSync } from 'node:fs'
+import { parentPort, workerData } from 'node:worker_threads'
+import { assert } from '#base/errors.ts'
+import { Refusal } from '#base/refusal.ts'
+import { Resources } from '#base/resources.ts'
+import { BLOCK_SIZE, encodeBlock } from '#data/block/block.ts'
+import { openCodec } from '#data/codec/codec.ts'
+import { decodeCluster } from '#data/format/qcow2/cluster.ts'
+import { decodeXzBlock } from '#data/format/xz/block.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import type { BlockResult, BlockTask, BlockWorkerData, SpoolExtent, StoredBlock } from './block-task.ts'
+import { OUTPUT_SIZE, OUTPUTS, REGIONS, scratchLayout } from './scratch.ts'
+import { toPlainError } from './thread-errors.ts'
+
+/** The head and tail that are looked at for signatures; see formats.md 2.4 in docs/design.md "Recognising". */
+const HEAD_SIZE = 64 * 1024
+const TAIL_SIZE = 512
+
+const port = parentPort
+assert(port, 'the block worker runs in a worker thread')
+const { memory, scratch, storeDirectory, xzDictionary } = workerData as BlockWorkerData
+const codec = openCodec(memory)
+const store = await openFilesystemStore(storeDirectory)
+const layout = scratchLayout(scratch)
+const regions = new Resources(layout.regions)
+const outputs = new Resources(layout.outputs)
+assert(REGIONS >= 2 && OUTPUTS >= 2 && OUTPUT_SIZE > BLOCK_SIZE, 'decoding and writing overlap')
+
+/** Stores one block; undefined where it is all zeros. The bytes at `address` are needed until this resolves. */
+async function storeBlock(index: number, address: number, length: number): Promise<StoredBlock | undefined> {
+  if (codec.isZero(address, length)) return undefined
+  const digest = hash('sha256', codec.bytes.subarray(address, address + length), 'hex')
+  const claimed = await store.blocks.claim(digest)
+  if (claimed !== undefined) return { index, digest, storedLength: claimed, length, known: true }
+  const target = await outputs.acquire()
+  try {
+    const storedLength = encodeBlock(codec, { source: address, length, target, table: layout.table })
+    await store.blocks.put(digest, codec.bytes.subarray(target, target + storedLength))
+    return { index, digest, storedLength, length, known: false }
+  } finally {
+    outputs.release(target)
+  }
+}
+
+async function storeRegion(offset: number, address: number, length: number): Promise<StoredBlock[]> {
+  const pieces: Promise<StoredBlock | undefined>[] = []
+  for (let at = 0; at < length; at += BLOCK_SIZE) {
+    pieces.push(storeBlock((offset + at) / BLOCK_SIZE, address + at, Math.min(BLOCK_SIZE, length - at)))
+  }
+  return (await Promise.all(pieces)).filter((block) => block !== undefined)
+}
+
+const copyOf = (address: number, length: number) => codec.bytes.slice(address, address + length)
+
+let clusterInput = new Uint8Array(0)
+
+/** Reads one compressed cluster into the region; returns how much of the spool its stream took. */
+function readCluster(
+  fd: number,
+  extent: SpoolExtent & { kind: 'compressed' },
+  clusterSize: number,
+  target: number,
+): number {
+  if (clusterInput.length < extent.hostLength) clusterInput = new Uint8Array(extent.hostLength)
+  const got = readSync(fd, clusterInput, 0, extent.hostLength, extent.hostOffset)
+  const { bytes, consumed } = decodeCluster(clusterInput.subarray(0, got), {
+    clusterSize,
+    compression: extent.compression,
+    offset: extent.offset,
+  })
+  codec.bytes.set(bytes.subarray(0, extent.length), target)
+  return consumed
+}
+
+function readPlain(fd: number, extent: SpoolExtent & { kind: 'plain' }, target: number): void {
+  let done = 0
+  while (done < extent.length) {
+    const got = readSync(fd, codec.bytes, target + done, extent.length - done, extent.hostOffset + done)
+    if (got === 0)
+      throw new Refusal(
+        'truncated',
+        `The file ends too early (${extent.hostOffset + done} bytes). Is the download complete?`,
+      )
+    done += got
+  }
+}
+
+async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockResult> {
+  const region = await regions.acquire()
+  try {
+    const covered = task.extents.reduce((sum, extent) => sum + extent.length, 0)
+    if (covered < task.length) codec.bytes.fill(0, region, region + task.length)
+    const consumed: number[] = []
+    for (const extent of task.extents) {
+      const target = region + extent.offset - task.offset
+      assert(
+        extent.offset >= task.offset && target + extent.length <= region + task.length,
+        'extents lie in their region',
+      )
+      if (extent.kind === 'plain') readPlain(task.fd, extent, target)
+      else consumed.push(readCluster(task.fd, extent, task.clusterSize, target))
+    }
+    const head = task.wantHead ? copyOf(region, Math.min(HEAD_SIZE, task.length)) : undefined
+    const blocks = await storeRegion(task.offset, region, task.length)
+    return { id: task.id, blocks, decoded: task.length, consumed, head }
+  } finally {
+    regions.release(region)
+  }
+}
+
+async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockResult> {
+  const stored: Promise<StoredBlock[]>[] = []
+  let region = await regions.acquire()
+  let filled = 0
+  let offset = task.offset
+  let tail: Uint8Array | undefined
+  const flush = async (last: boolean) => {
+    const address = region
+    const length = filled
+    if (last) tail = copyOf(address + Math.max(0, length - TAIL_SIZE), Math.min(TAIL_SIZE, length))
+    stored.push(storeRegion(offset, address, length).finally(() => regions.release(address)))
+    offset += length
+    filled = 0
+    if (!last) region = await regions.acquire()
+  }
+  try {
+    const { bytes, check, uncompressedSize } = task
+    for await (const chunk of decodeXzBlock({ bytes, check, uncompressedSize }, { xzDictionary })) {
+      let taken = 0
+      while (taken < chunk.length) {
+        if (filled === BLOCK_SIZE) await flush(false)
+        const count = Math.min(BLOCK_SIZE - filled, chunk.length - taken)
+        codec.bytes.set(chunk.subarray(taken, taken + count), region + filled)
+        filled += count
+        taken += count
+      }
+    }
+  } catch (error) {
+    regions.release(region)
+    await Promise.allSettled(stored)
+    throw error
+  }
+  await flush(true)
+  const blocks = (await Promise.all(stored)).flat()
+  return { id: task.id, blocks, decoded: offset - task.offset, tail }
+}
+
+async function run(task: BlockTask): Promise<BlockResult> {
+  switch (task.kind) {
+    case 'memory': {
+      const block = await storeBlock(task.index, task.address, task.length)
+      return { id: task.id, blocks: block ? [block] : [], decoded: task.length }
+    }
+    case 'spool':
+      return runSpoolTask(task)
+    case 'xz':
+      return runXzTask(task)
+  }
+}
+
+port.on('message', (task: BlockTask) => {
+  run(task).then(
+    (result) => port.postMessage(result),
+    (error: unknown) => port.postMessage({ id: task.id, error: toPlainError(error) }),
+  )
+})

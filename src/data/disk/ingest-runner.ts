@@ -1,0 +1,80 @@
+import { Worker } from 'node:worker_threads'
+import { LibraryError } from '#base/errors.ts'
+import { Refusal } from '#base/refusal.ts'
+import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
+import { fromPlainError, type PlainError } from './thread-errors.ts'
+
+/** What an ingest thread is started with. */
+export interface IngestThreadData {
+  readonly request: IngestRequest
+  readonly storeDirectory: string
+  readonly spoolDirectory: string
+  readonly threads: number
+}
+
+export type IngestThreadMessage =
+  | { readonly kind: 'progress'; readonly progress: IngestProgress }
+  | { readonly kind: 'result'; readonly result: IngestResult }
+  | { readonly kind: 'error'; readonly error: PlainError }
+
+/** How long a thread that was told to stop may take to close its connections and files. */
+const STOP_MS = 3_000
+/** Heap of one ingest thread, MiB: tables of the largest legal image need a tenth of it. */
+const HEAP_MIB = 256
+
+interface IngestRunnerDeps {
+  readonly storeDirectory: string
+  /** Where downloads that need random access are kept while they are read. */
+  readonly spoolDirectory: string
+  /** Block workers per registration. */
+  readonly threads: number
+}
+
+/**
+ * Runs each registration in a thread of its own, away from the catalog and its credentials, so that the API stays
+ * responsive and whatever a stranger's image does there can be ended with the thread.
+ */
+export function createIngest({ storeDirectory, spoolDirectory, threads }: IngestRunnerDeps): Ingest {
+  return (request, { onProgress, signal }) => {
+    signal.throwIfAborted()
+    const workerData: IngestThreadData = { request, storeDirectory, spoolDirectory, threads }
+    const worker = new Worker(new URL('./ingest-thread.ts', import.meta.url), {
+      workerData,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+    })
+    return new Promise<IngestResult>((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined
+      const stop = () => {
+        worker.postMessage('stop')
+        timer = setTimeout(() => settle(() => reject(signal.reason)), STOP_MS)
+      }
+      const settle = (outcome: () => void) => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', stop)
+        worker.removeAllListeners()
+        worker.on('error', () => {})
+        worker.terminate().then(outcome, outcome)
+      }
+      signal.addEventListener('abort', stop, { once: true })
+      worker.on('message', (message: IngestThreadMessage) => {
+        if (message.kind === 'progress') onProgress(message.progress)
+        else if (message.kind === 'result') settle(() => resolve(message.result))
+        else settle(() => reject(signal.aborted ? signal.reason : fromPlainError(message.error)))
+      })
+      worker.on('error', (error) => settle(() => reject(translateCrash(error))))
+      worker.on('exit', (code) =>
+        settle(() =>
+          reject(new LibraryError('unavailable', `the registration's thread ended with code ${code}`)),
+        ),
+      )
+    })
+  }
+}
+
+function translateCrash(error: unknown): unknown {
+  if ((error as { code?: unknown }).code !== 'ERR_WORKER_OUT_OF_MEMORY') return error
+  return new Refusal('memory-limit', 'The image needs more memory to decode than a registration may use.', {
+    cause: error,
+    hint: 'Convert it to a raw image, compress it with lz4 or xz and register that.',
+  })
+}

@@ -1,0 +1,203 @@
+import type { ByteStream } from '#base/bytes.ts'
+import { MiB } from '#base/bytes.ts'
+import type { ImportLimits } from '#base/limits.ts'
+import type { DecodeOptions } from '#data/format/decode-options.ts'
+import { decodeGzip } from '#data/format/gzip/decode.ts'
+import { decodeLz4 } from '#data/format/lz4/decode.ts'
+import { HEAD_SIZE, recogniseContainer } from '#data/format/probe.ts'
+import { recogniseCompression, refuseSecondCompression } from '#data/format/probe-compression.ts'
+import { type Compression, tooLarge } from '#data/format/stream-refusals.ts'
+import { decodeZstd } from '#data/format/zstd/decode.ts'
+import { ManifestWriter } from '#data/manifest/writer.ts'
+import { openFileSource } from '#data/source/file-source.ts'
+import { openHttpSource } from '#data/source/http-source.ts'
+import type { Source } from '#data/source/source.ts'
+import { redactUrl } from '#data/source/source-url.ts'
+import type { Store } from '#data/store/store.ts'
+import { BlockPipeline } from './block-pipeline.ts'
+import { ingestQcow2 } from './ingest-qcow2.ts'
+import { ingestRaw } from './ingest-raw.ts'
+import type { IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
+import { ProgressMeter } from './progress-meter.ts'
+import { Receipt } from './receipt.ts'
+import { type PeekedStream, peek } from './stream-head.ts'
+import { openXz, type XzItem } from './xz-layer.ts'
+
+export interface IngestDeps {
+  readonly store: Store
+  readonly storeDirectory: string
+  readonly spoolDirectory: string
+  /** Block workers. */
+  readonly threads: number
+  readonly signal: AbortSignal
+  readonly onProgress: (progress: IngestProgress) => void
+}
+
+/** What the steps of one registration share. */
+export interface IngestContext {
+  readonly limits: ImportLimits
+  readonly pipeline: BlockPipeline
+  readonly meter: ProgressMeter
+  readonly spoolDirectory: string
+  readonly signal: AbortSignal
+  /** Ends whatever part of this registration still waits for something; the first reason counts. */
+  readonly stop: (reason: unknown) => void
+}
+
+/** A source without its compression: its first bytes, and all of them as a stream or in blocks, whichever is used. */
+export interface Layer {
+  readonly head: Uint8Array
+  readonly stream: ByteStream
+  /** Set where whole xz blocks can be decoded side by side. */
+  readonly xzItems?: AsyncIterable<XzItem>
+}
+
+/** What came out of the format's own part of the way. */
+export interface IngestedDisk {
+  /** Bytes. */
+  readonly size: number
+  readonly notes: readonly string[]
+}
+
+/**
+ * The whole inward path of one image: source → compression → format → blocks → store → manifest. When it returns, all
+ * of it is on stable storage.
+ * @throws Refusal, SourceFailure, LibraryError, or the signal's reason
+ */
+export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<IngestResult> {
+  const { store } = deps
+  const { limits } = request
+  const stopping = new AbortController()
+  const stop = (reason: unknown) => stopping.abort(reason)
+  const signal = AbortSignal.any([deps.signal, stopping.signal])
+  const meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
+  await using source = await openSource(request, signal)
+  meter.total = source.size
+  const receipt = new Receipt(source.stream, meter)
+  await using manifest = new ManifestWriter({ directory: deps.spoolDirectory })
+  const totals = { dataSize: 0, addedSize: 0 }
+  await using pipeline = new BlockPipeline({
+    threads: deps.threads,
+    storeDirectory: deps.storeDirectory,
+    xzDictionary: limits.xzDictionary,
+    onFinished: ({ blocks, decoded }) => {
+      meter.decoded += decoded
+      for (const { index, digest, storedLength, length, known } of blocks) {
+        manifest.set(index, digest, storedLength).catch(stop)
+        totals.dataSize += length
+        if (!known) totals.addedSize += storedLength
+      }
+      meter.dataSize = totals.dataSize
+      meter.tick()
+    },
+    onFailure: stop,
+  })
+  signal.addEventListener('abort', () => pipeline.fail(signal.reason), { once: true })
+  try {
+    const context: IngestContext = {
+      limits,
+      pipeline,
+      meter,
+      spoolDirectory: deps.spoolDirectory,
+      signal,
+      stop,
+    }
+    const { disk, formatChain } = await readDisk(receipt.stream(), source.size, context)
+    await pipeline.drain()
+    const sha256 = receipt.finish(request.expectedSha256)
+    meter.enter('saving')
+    const { digest } = await manifest.finish(store.manifests, disk.size)
+    await store.sync()
+    return {
+      manifest: digest,
+      virtualSize: disk.size,
+      ...totals,
+      formatChain,
+      notes: disk.notes,
+      source: {
+        url: request.source.kind === 'http' ? redactUrl(request.source.url) : undefined,
+        finalUrl: source.finalUrl,
+        bytes: receipt.bytes,
+        sha256,
+        etag: source.etag,
+        lastModified: source.lastModified,
+      },
+    }
+  } catch (error) {
+    // One fault makes others in its wake; the first one is the reason.
+    stop(error)
+    throw signal.reason
+  }
+}
+
+function openSource({ source, limits, allowSource }: IngestRequest, signal: AbortSignal): Promise<Source> {
+  return source.kind === 'http'
+    ? openHttpSource({ url: source.url, limits, allowSource, signal })
+    : openFileSource({ path: source.path, limits, signal })
+}
+
+/** Takes one layer of compression off, decides what is inside, once and for all, and reads it. */
+async function readDisk(
+  input: ByteStream,
+  sourceSize: number | undefined,
+  context: IngestContext,
+): Promise<{ disk: IngestedDisk; formatChain: string }> {
+  const { limits, signal } = context
+  const compressed = await peekCompression(input)
+  const options: DecodeOptions = {
+    limit: containerLimit(limits),
+    xzDictionary: limits.xzDictionary,
+    zstdWindow: limits.zstdWindow,
+    signal,
+  }
+  const layer = await openLayer(compressed, options)
+  const plain = compressed.kind === 'none'
+  if (!plain) refuseSecondCompression(layer.head)
+  const container = recogniseContainer(layer.head)
+  if (plain && container.format === 'raw' && sourceSize !== undefined && sourceSize > limits.virtualSize) {
+    throw tooLarge(limits.virtualSize, sourceSize)
+  }
+  const fileSize = plain
+    ? { size: sourceSize, limit: limits.sourceSize }
+    : { size: undefined, limit: options.limit }
+  const disk =
+    container.format === 'qcow2'
+      ? await ingestQcow2(layer.stream, fileSize, context)
+      : await ingestRaw(layer, container.notes, context)
+  return { disk, formatChain: plain ? container.format : `${compressed.kind}+${container.format}` }
+}
+
+/** Looks at the first bytes until they tell how the source is compressed. */
+async function peekCompression(
+  input: ByteStream,
+): Promise<{ kind: Compression | 'none'; peeked: PeekedStream }> {
+  let peeked = await peek(input, HEAD_SIZE)
+  for (;;) {
+    const recognised = recogniseCompression(peeked.head, peeked.ended)
+    if (recognised.kind !== 'more') return { kind: recognised.kind, peeked }
+    peeked = await peeked.more(recognised.bytes)
+  }
+}
+
+function openLayer(
+  { kind, peeked }: { kind: Compression | 'none'; peeked: PeekedStream },
+  options: DecodeOptions,
+): Layer | Promise<Layer> {
+  switch (kind) {
+    case 'none':
+      return peeked
+    case 'xz':
+      return openXz(peeked.stream, options)
+    case 'lz4':
+      return peek(decodeLz4(peeked.stream, options), HEAD_SIZE)
+    case 'gzip':
+      return peek(decodeGzip(peeked.stream, options), HEAD_SIZE)
+    case 'zstd':
+      return peek(decodeZstd(peeked.stream, options), HEAD_SIZE)
+  }
+}
+
+/** How long a decompressed image file may be: a disk of the largest size, all of it data, and its tables. */
+function containerLimit({ virtualSize }: ImportLimits): number {
+  return virtualSize + Math.ceil(virtualSize / 16) + 64 * MiB
+}

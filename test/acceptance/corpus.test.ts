@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type Corpus, hasCorpus, openCorpus } from '../support/corpus.ts'
+import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { startFileServer } from '../support/file-server.ts'
+import {
+  download,
+  downloadTo,
+  execute,
+  register,
+  settled,
+  sha256Of,
+  sha256OfCommand,
+} from '../support/registration.ts'
+
+const MiB = 1024 * 1024
+const LIMIT_MS = 10_000
+const LIMIT_MEMORY = 300 * MiB
+const AT_ONCE = 4
+
+/** Runs `work` over all things, a few at a time, and tells every failure. */
+async function forEach<T>(
+  things: readonly T[],
+  atOnce: number,
+  work: (thing: T) => Promise<void>,
+): Promise<void> {
+  const failures: string[] = []
+  const queue = things.values()
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (const thing of queue) {
+        await work(thing).catch((error: Error) => failures.push(`${JSON.stringify(thing)}: ${error.message}`))
+      }
+    }),
+  )
+  assert.deepEqual(failures, [])
+}
+
+const statusOf = async (daemon: Daemon, field: string) =>
+  1024 *
+  Number(
+    new RegExp(`${field}:\\s+(\\d+)`).exec(await readFile(`/proc/${daemon.process.pid}/status`, 'utf8'))?.[1],
+  )
+
+// Without the corpus beside the checkout there is nothing to run: the project's own images are in the other tests.
+if (hasCorpus) {
+  describe('corpus', () => {
+    let corpus: Corpus
+    let folder: string
+    let server: Awaited<ReturnType<typeof startFileServer>>
+
+    before(async () => {
+      corpus = await openCorpus()
+      folder = await mkdtemp(join(tmpdir(), 'corpus-'))
+      server = await startFileServer(corpus.folder)
+    })
+    after(async () => {
+      await server?.[Symbol.asyncDispose]()
+      await rm(folder, { recursive: true, force: true })
+    })
+
+    test('valid images read back identical in all three forms', async () => {
+      await using daemon = await startDaemon()
+      assert.ok(corpus.valid.length > 100)
+      await forEach(corpus.valid, AT_ONCE, async ({ file, size, sha256 }) => {
+        const { id } = await register(daemon, server.url(file))
+        const image = await settled(daemon, id)
+        assert.equal(image.status, 'available', JSON.stringify(image.failure))
+        assert.equal(image.virtual_size, Math.ceil(size / MiB))
+        assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, 'raw')
+        const path = join(folder, id)
+        await downloadTo(daemon, id, 'lz4', `${path}.lz4`)
+        assert.equal(await sha256OfCommand('lz4 -dc "$1"', `${path}.lz4`), sha256, 'lz4')
+        await downloadTo(daemon, id, 'qcow2', `${path}.qcow2`)
+        await execute('qemu-img', ['check', '-q', '-f', 'qcow2', `${path}.qcow2`])
+        await execute('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', `${path}.qcow2`, `${path}.raw`])
+        assert.equal(await sha256OfCommand('cat "$1"', `${path}.raw`), sha256, 'qcow2')
+        for (const suffix of ['lz4', 'qcow2', 'raw']) await rm(`${path}.${suffix}`)
+      })
+    })
+
+    test('1 TiB images read back identical where they hold data, and quickly', async () => {
+      await using daemon = await startDaemon()
+      await forEach(corpus.sparse, 1, async ({ file, size, extents }) => {
+        const { id } = await register(daemon, server.url(file))
+        const image = await settled(daemon, id, LIMIT_MS)
+        assert.equal(image.status, 'available', JSON.stringify(image.failure))
+        assert.equal(image.virtual_size, size / MiB)
+        for (const { offset, length, sha256 } of extents) {
+          const part = await download(daemon, id, 'raw', `bytes=${offset}-${offset + length - 1}`)
+          assert.equal(part.status, 206)
+          assert.equal(await sha256Of(part), sha256, `${offset}+${length}`)
+        }
+        const path = join(folder, `${id}.qcow2`)
+        await downloadTo(daemon, id, 'qcow2', path)
+        await execute('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', path, join(corpus.folder, file)])
+      })
+    })
+
+    test('hostile images are refused with the right reason, in time and memory, and leave nothing', async () => {
+      assert.ok(corpus.hostile.length > 200)
+      const limits = [...new Set(corpus.hostile.map(({ limit }) => limit))]
+      for (const limit of limits) {
+        const config = join(folder, `limit-${limit}.json`)
+        await writeFile(config, JSON.stringify(limit === '-' ? {} : { max_virtual_size: Number(limit) }))
+        await using daemon = await startDaemon({ arguments: ['--config', config] })
+        const files = corpus.hostile.filter((row) => row.limit === limit)
+        // One at a time, so that memory and time are those of this image alone.
+        await forEach(files, 1, async ({ file, categories }) => {
+          await writeFile(`/proc/${daemon.process.pid}/clear_refs`, '5')
+          const memory = await statusOf(daemon, 'VmRSS')
+          const start = Date.now()
+          const { id } = await register(daemon, server.url(file))
+          const image = await settled(daemon, id, LIMIT_MS)
+          assert.equal(image.status, 'failed')
+          assert.ok(
+            categories.includes(image.failure?.code ?? ''),
+            `${categories} but got ${JSON.stringify(image.failure)}`,
+          )
+          assert.ok(image.failure?.message && image.failure.hint, 'a sentence and a next step')
+          assert.ok(Date.now() - start < LIMIT_MS, `took ${Date.now() - start} ms`)
+          const used = (await statusOf(daemon, 'VmHWM')) - memory
+          assert.ok(used < LIMIT_MEMORY, `took ${Math.round(used / MiB)} MiB`)
+        })
+        const { stdout } = await execute(process.execPath, [
+          'src/daemon/main.ts',
+          'collect',
+          '--data',
+          daemon.data,
+          '--config',
+          config,
+        ])
+        assert.match(stdout, /removed/)
+        const { stdout: left } = await execute('find', [
+          join(daemon.data, 'store'),
+          '-type',
+          'f',
+          '-size',
+          '+0',
+        ])
+        assert.equal(left, '', 'nothing is left in the store')
+        assert.equal((await fetch(`${daemon.url}/healthz`)).status, 200)
+      }
+    })
+  })
+}

@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '..', '..')
+
+export interface Daemon extends AsyncDisposable {
+  readonly url: string
+  readonly data: string
+  readonly token: string
+  /** The CLI configuration that the daemon wrote. */
+  readonly config: string
+  readonly process: ChildProcess
+  /** What it printed so far, for messages of tests that fail. */
+  output(): string
+  api<T>(method: string, path: string, body?: unknown): Promise<{ status: number; body: T }>
+}
+
+export interface DaemonOptions {
+  /** A data folder to go on with; it is then not removed at the end. */
+  readonly data?: string
+  readonly arguments?: readonly string[]
+}
+
+/** Starts the real daemon on a free port with loopback sources allowed, and logs in. */
+export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
+  const data = options.data ?? (await mkdtemp(join(tmpdir(), 'image-library-')))
+  const child = spawn(
+    process.execPath,
+    [
+      join(root, 'src/daemon/main.ts'),
+      'serve',
+      '--data',
+      data,
+      '--http',
+      '127.0.0.1:0',
+      '--allow-source',
+      '127.0.0.0/8',
+      ...(options.arguments ?? []),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  let output = ''
+  child.stdout.on('data', (chunk) => (output += chunk))
+  child.stderr.on('data', (chunk) => (output += chunk))
+  const url = await listening(child, () => output)
+  const config = join(data, 'brightbox.ini')
+  const token = await login(url, await readFile(config, 'utf8'))
+  return {
+    url,
+    data,
+    token,
+    config,
+    process: child,
+    output: () => output,
+    async api(method, path, body) {
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      return { status: response.status, body: (await response.json()) as never }
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      }
+      if (!options.data) await rm(data, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Waits for the line that says where it listens. */
+function listening(child: ChildProcess, output: () => string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      const url = /http:\/\/127\.0\.0\.1:[1-9]\d*/.exec(output())?.[0]
+      if (!url) return
+      child.stdout?.off('data', look)
+      resolve(url)
+    }
+    child.stdout?.on('data', look)
+    child.once('exit', (code) => reject(new Error(`the daemon ended with code ${code}:\n${output()}`)))
+  })
+}
+
+async function login(url: string, ini: string): Promise<string> {
+  const client = /client_id\s*=\s*(\S+)/.exec(ini)?.[1]
+  const secret = /secret\s*=\s*(\S+)/.exec(ini)?.[1]
+  const response = await fetch(`${url}/token`, {
+    method: 'POST',
+    headers: {
+      authorization: `Basic ${Buffer.from(`${client}:${secret}`).toString('base64')}`,
+      'content-type': 'application/json',
+    },
+    body: '{"grant_type":"client_credentials"}',
+  })
+  return ((await response.json()) as { access_token: string }).access_token
+}
