@@ -21,8 +21,8 @@ export interface Token {
 export interface Tokens {
   insert(token: Token): Promise<void>
   find(sha256: string): Promise<Token | undefined>
-  /** Removes a token and hands it out: of two who try at once, one gets it. */
-  take(sha256: string, kind: Token['kind']): Promise<Token | undefined>
+  /** @returns whether it was there: of two who remove it at once, one did */
+  remove(sha256: string): Promise<boolean>
   removeOfUser(userId: string): Promise<void>
   /** @returns how many were removed */
   removeExpired(before: number): Promise<number>
@@ -50,10 +50,9 @@ export function tokensTable({ db }: TableContext): Tokens {
       const row = await db.selectFrom('tokens').selectAll().where('sha256', '=', sha256).executeTakeFirst()
       return row && toToken(row)
     },
-    async take(sha256, kind) {
-      const query = db.deleteFrom('tokens').where('sha256', '=', sha256).where('kind', '=', kind)
-      const row = await query.returningAll().executeTakeFirst()
-      return row && toToken(row)
+    async remove(sha256) {
+      const query = db.deleteFrom('tokens').where('sha256', '=', sha256).returning('sha256')
+      return (await query.executeTakeFirst()) !== undefined
     },
     async removeOfUser(userId) {
       await db.deleteFrom('tokens').where('user_id', '=', userId).execute()

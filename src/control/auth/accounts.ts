@@ -1,0 +1,51 @@
+import { LibraryError } from '#base/errors.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
+import type { Account } from '#model/account.ts'
+import { may } from '#model/may.ts'
+import type { Session } from '#model/session.ts'
+import { readText } from './fields.ts'
+
+/** Lets pass who may do this with what hangs on an account. @throws not_found, denied */
+export function demandAccount(session: Session, action: 'see' | 'change', id: string): void {
+  const verdict = may(session, { action, account: id })
+  if (verdict === 'not_found') throw new LibraryError('not_found', `account ${id} does not exist`)
+  if (verdict === 'denied') throw new LibraryError('denied', `${action} account ${id}`)
+}
+
+export function createAccounts({ catalog, now }: { catalog: Catalog; now: () => number }) {
+  async function find(id: string): Promise<Account> {
+    const account = await catalog.accounts.find(id)
+    if (!account) throw new LibraryError('not_found', `account ${id} does not exist`)
+    return account
+  }
+
+  /** A user's other accounts are his as well, though the session acts on one of them. */
+  async function idsOf(session: Session): Promise<readonly string[]> {
+    const user = session.userId === null ? undefined : await catalog.users.find(session.userId)
+    return user?.accountIds ?? [session.accountId]
+  }
+
+  return {
+    async list(session: Session): Promise<Account[]> {
+      demandAccount(session, 'see', session.accountId)
+      return Promise.all((await idsOf(session)).map(find))
+    },
+    async show(session: Session, id: string): Promise<Account> {
+      const accountId = (await idsOf(session)).find((own) => own === id) ?? session.accountId
+      demandAccount({ ...session, accountId }, 'see', id)
+      return find(id)
+    },
+    async update(session: Session, id: string, { name }: { readonly name?: string }): Promise<Account> {
+      const accountId = (await idsOf(session)).find((own) => own === id) ?? session.accountId
+      demandAccount({ ...session, accountId }, 'change', id)
+      if (name !== undefined) await catalog.accounts.rename(id, readText('name', name, { required: true }))
+      return find(id)
+    },
+    async create({ name }: { readonly name: string }): Promise<Account> {
+      const checked = readText('name', name, { required: true })
+      return catalog.transaction((tables) =>
+        tables.accounts.insert({ name: checked, status: 'active', createdAt: now() }),
+      )
+    },
+  }
+}

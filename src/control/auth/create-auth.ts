@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import { LibraryError } from '#base/errors.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
+import type { Random } from '#model/ids.ts'
+import type { Session } from '#model/session.ts'
+import { createAccounts } from './accounts.ts'
+import { createApiClients } from './api-clients.ts'
+import type { Auth, AuthResult, Scope } from './auth.ts'
+import { createGrants, refused } from './grants.ts'
+import { LoginLimit } from './login-limit.ts'
+import { sha256 } from './secrets.ts'
+import { createUsers } from './users.ts'
+
+/** Expired tokens are told from unknown ones for so long. */
+const REMEMBER_EXPIRED_MS = 7 * 24 * 3600_000
+
+export interface AuthOptions {
+  readonly catalog: Catalog
+  readonly now: () => number
+  readonly random?: Random
+}
+
+export function createAuth({ catalog, now, random = randomBytes }: AuthOptions): Auth {
+  const limit = new LoginLimit({ now })
+  const accounts = createAccounts({ catalog, now })
+  const clients = createApiClients({ catalog, now, random })
+  const users = createUsers({ catalog, now })
+
+  async function authenticate(accessToken: string, accountId?: string): Promise<AuthResult<Session>> {
+    const token = /^[0-9a-f]{40}$/.test(accessToken)
+      ? await catalog.tokens.find(sha256(accessToken))
+      : undefined
+    if (token?.kind !== 'access') return refused('invalid_token', 'The access token is unknown.')
+    if (token.expiresAt <= now()) return refused('expired_token', 'The access token has expired.')
+    const { clientId, userId, permissions } = token
+    const own =
+      token.accountId === null
+        ? ((await catalog.users.find(userId ?? ''))?.accountIds ?? [])
+        : [token.accountId]
+    const chosen = accountId === undefined ? own[0] : own.find((id) => id === accountId)
+    const account = chosen === undefined ? undefined : await catalog.accounts.find(chosen)
+    if (!account) throw new LibraryError('not_found', `account ${accountId ?? ''} does not exist`)
+    if (account.status !== 'active')
+      throw new LibraryError('denied', `use account ${account.id}, which is ${account.status}`)
+    const scopes = token.scopes as readonly Scope[]
+    return { ok: true, value: { accountId: account.id, clientId, userId, permissions, scopes } }
+  }
+
+  return {
+    issue: createGrants({ catalog, limit, now, random }),
+    authenticate,
+    accounts: { list: accounts.list, show: accounts.show, update: accounts.update },
+    clients: clients.ofSession,
+    users: { list: users.list, show: users.show, self: users.self, update: users.update },
+    operator: {
+      createAccount: accounts.create,
+      listAccounts: () => catalog.accounts.list(),
+      createClient: clients.create,
+      createUser: users.create,
+      setPassword: users.setPassword,
+      removeExpiredTokens: () => catalog.tokens.removeExpired(now() - REMEMBER_EXPIRED_MS),
+    },
+  }
+}
