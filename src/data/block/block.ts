@@ -164,23 +164,20 @@ export function verifyStored(bytes: Uint8Array, plainLength?: number): void {
  * @throws corrupt
  */
 export function decodeStored(bytes: Uint8Array, length: number): Uint8Array {
-  const { codec, stored, plain } = scratchCodec()
-  assert(length > 0 && length <= BLOCK_SIZE, `a block of ${length} bytes`)
-  payloadOf(bytes, 0, bytes.length)
-  codec.bytes.set(bytes, stored)
-  decodeBlock(codec, { source: stored, storedLength: bytes.length, target: plain, length })
-  return new Uint8Array(codec.bytes.subarray(plain, plain + length))
+  const plain = decodeUnknown(bytes)
+  if (plain.length !== length)
+    throw new LibraryError('corrupt', `decode a block: it gave ${plain.length} bytes instead of ${length}`)
+  return plain
 }
 
 /**
- * Decodes a block at rest whose length nobody knows, as where a store is checked without its manifests.
- * @returns a new array of at most BLOCK_SIZE bytes; only their digest says that they are right
+ * As `decodeStored`, where nothing but the block at rest is known: its digest tells whether it is the right one.
  * @throws corrupt
  */
 export function decodeUnknown(bytes: Uint8Array): Uint8Array {
-  const payload = payloadOf(bytes, 0, bytes.length)
-  if (payload.plain) return bytes.slice(WORD, WORD + payload.length)
   const { codec, stored, plain } = scratchCodec()
+  const payload = payloadOf(bytes, 0, bytes.length)
+  if (payload.plain) return new Uint8Array(bytes.subarray(WORD, WORD + payload.length))
   codec.bytes.set(bytes, stored)
   const length = codec.decompress(stored + WORD, payload.length, plain, BLOCK_SIZE, plain)
   if (length <= payload.length)
