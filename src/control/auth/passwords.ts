@@ -1,7 +1,7 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { Resources } from '#base/resources.ts'
 
-/** 32 MiB and about 60 ms a guess (RFC 7914; the OWASP password cheat sheet's second choice after argon2id). */
+/** 32 MiB and about 150 ms a guess (RFC 7914; the OWASP password cheat sheet's second choice after argon2id). */
 const COST = 2 ** 15
 const BLOCK_SIZE = 8
 const PARALLELIZATION = 3
