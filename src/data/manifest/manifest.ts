@@ -110,7 +110,16 @@ export class Manifest implements AsyncDisposable, ManifestHeader {
       if (!isPossible) throw corrupt(`the sums of page ${page} cannot be`)
       if (!this.isZeroPage(page)) places++
     }
+    this.#verifySize(places)
     if (this.dataBefore(0) !== 0 || this.storedBefore(0) !== 0) throw corrupt('its sums do not begin at 0')
+  }
+
+  #verifySize(pages: number): void {
+    const last = this.pageCount - 1
+    const missing = pages > 0 && !this.isZeroPage(last) ? PAGE_BLOCKS - pageBlocks(this.blockCount, last) : 0
+    const size = this.#root.length + pages * PAGE_SIZE - missing * ENTRY_SIZE
+    if (this.#file.size !== undefined && this.#file.size !== size)
+      throw corrupt(`it has ${this.#file.size} bytes instead of ${size}`)
   }
 
   #sumsOf(page: number): { dataBlocks: number; storedBytes: number } {
