@@ -30,7 +30,7 @@ export type ApiClientJson = Static<typeof ApiClientSchema>
 
 const fields = {
   name: Type.Optional(nullableLine(255, 'shown to people')),
-  description: Type.Optional(nullableString(undefined, 16_384)),
+  description: Type.Optional(nullableString(undefined, 4096)),
   permissions_group: Type.Optional(oneOf(PERMISSIONS)),
 }
 

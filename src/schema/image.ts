@@ -90,12 +90,13 @@ export const ImageSchema = Type.Object(
 )
 export type ImageJson = Static<typeof ImageSchema>
 
-const MAX_MIN_RAM = 2 ** 31 - 1
+/** MiB: 16 TiB. */
+const MAX_MIN_RAM = 16 * 1024 * 1024
 
 const changeable = {
   name: Type.Optional(nullableLine(255, 'null or empty: the library makes one')),
-  username: Type.Optional(nullableLine(255, 'the login name inside the image')),
-  description: Type.Optional(nullableString(undefined, 16_384)),
+  username: Type.Optional(nullableLine(64, 'the login name inside the image')),
+  description: Type.Optional(nullableString(undefined, 4096)),
   min_ram: Type.Optional(nullableInteger('MiB; 0 means none', MAX_MIN_RAM)),
   public: Type.Optional(Type.Boolean()),
   compatibility_mode: Type.Optional(Type.Boolean()),

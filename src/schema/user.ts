@@ -24,9 +24,9 @@ export type UserJson = Static<typeof UserSchema>
 export const UserUpdateSchema = Type.Object(
   {
     name: Type.Optional(line(255, 'shown to people')),
-    email_address: Type.Optional(Type.String({ ...line(254, 'also the login name'), minLength: 3 })),
+    email_address: Type.Optional(line(255, 'also the login name')),
     ssh_key: Type.Optional(nullableString('a public key in OpenSSH form', 16_384)),
-    password: Type.Optional(Type.String({ minLength: 8, maxLength: 1024 })),
+    password: Type.Optional(Type.String({ minLength: 10, maxLength: 1024 })),
     password_confirmation: Type.Optional(Type.String({ maxLength: 1024 })),
   },
   { $id: 'UserUpdate', additionalProperties: false },

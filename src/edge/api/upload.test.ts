@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { after, test } from 'node:test'
+import { INGESTED, startApi } from '../../../test/support/api-server.ts'
+
+const seen: Buffer[] = []
+const server = await startApi({
+  ingest: async ({ source }) => {
+    if (source.kind === 'file') seen.push(await readFile(source.path))
+    return INGESTED
+  },
+})
+after(() => server[Symbol.asyncDispose]())
+const { call, url, token } = server
+const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 253))
+
+async function begin() {
+  const { status, body } = await call('POST', '/1.0/images', { arch: 'x86_64', upload: true, name: 'up' })
+  assert.equal(status, 201)
+  return { id: body.id, path: `/1.0/images/${body.id}/upload` }
+}
+
+async function put(path: string, body: Buffer, headers: Record<string, string> = {}) {
+  const response = await fetch(`${url}${path}`, {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream', ...headers },
+    body,
+  })
+  return {
+    status: response.status,
+    offset: Number(response.headers.get('upload-offset')),
+    body: (await response.json()) as { id: string; errors: string[] },
+  }
+}
+
+const head = async (path: string) => Number((await call('HEAD', path)).headers.get('upload-offset'))
+
+test('upload: the whole image in one request, whatever its content type', async () => {
+  for (const type of ['application/octet-stream', 'application/json', 'application/x-www-form-urlencoded']) {
+    const { id, path } = await begin()
+    const answer = await put(path, content, { 'content-type': type })
+    assert.deepEqual([answer.status, answer.body.id, answer.offset], [202, id, content.length])
+    await server.jobs.poll()
+    await server.jobs.settled()
+    assert.equal((await call('GET', `/1.0/images/${id}`)).body.status, 'available')
+    assert.deepEqual(seen.pop(), content)
+  }
+})
+
+test('upload: in parts, each going on where the one before ended', async () => {
+  const { id, path } = await begin()
+  const total = content.length
+  const part = (first: number, end: number) =>
+    put(path, content.subarray(first, end), { 'content-range': `bytes ${first}-${end - 1}/${total}` })
+  assert.equal(await head(path), 0)
+  assert.deepEqual([(await part(0, 40_000)).status, await head(path)], [202, 40_000])
+  const wrong = await part(50_000, total)
+  assert.equal(wrong.status, 409)
+  assert.match(wrong.body.errors[0] ?? '', /40000/)
+  assert.equal((await part(40_000, total)).status, 202)
+  await server.jobs.poll()
+  await server.jobs.settled()
+  assert.equal((await call('GET', `/1.0/images/${id}`)).body.status, 'available')
+  assert.deepEqual(seen.pop(), content)
+})
+
+test('upload: a connection that breaks leaves what arrived, to go on from', async () => {
+  const { path } = await begin()
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.write(
+    `PUT ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${content.length}\r\n\r\n`,
+  )
+  socket.write(content.subarray(0, 30_000))
+  let offset = 0
+  // The bytes are on their way: what was received is asked for until it is there.
+  while (offset < 30_000) {
+    offset = await head(path)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  socket.destroy()
+  await once(socket, 'close')
+  let rest = await put(path, content.subarray(offset), { 'content-range': `bytes ${offset}-99999/100000` })
+  // The server may not have noticed yet that the first request is dead.
+  for (let tries = 0; rest.status === 409 && tries < 100; tries++)
+    rest = await put(path, content.subarray(offset), { 'content-range': `bytes ${offset}-99999/100000` })
+  assert.equal(rest.status, 202)
+  await server.jobs.poll()
+  await server.jobs.settled()
+  assert.deepEqual(seen.pop(), content)
+})
+
+test('upload: more bytes than announced, a malformed range and images that wait for nothing are refused', async () => {
+  const { path } = await begin()
+  assert.equal((await put(path, content, { 'content-range': 'bytes 0-9/10' })).status, 400)
+  assert.equal((await put(path, content, { 'content-range': 'bytes 9-0/10' })).status, 400)
+  const { body } = await call('POST', '/1.0/images', { arch: 'x86_64', http_url: 'http://example.com/d' })
+  assert.equal((await put(`/1.0/images/${body.id}/upload`, content)).status, 409)
+  assert.equal((await put('/1.0/images/img-zzzzz/upload', content)).status, 404)
+})
