@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
-import { orAbort, type Piece, readPieces } from './pieces.ts'
+import { type Layout, orAbort, type Piece, readPieces } from './pieces.ts'
 
 const open = new AbortController().signal
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
 
 /** Pieces of four letters each, which count how far they were loaded. */
-function letters(loaded: number[] = []) {
-  return async function* (from: number): AsyncGenerator<Piece> {
+function letters(loaded: number[] = []): Layout {
+  async function* pieces(from: number): AsyncGenerator<Piece> {
     for (let offset = from - (from % 4); offset < 26; offset += 4) {
       const length = Math.min(4, 26 - offset)
       const load = () => {
@@ -18,10 +18,11 @@ function letters(loaded: number[] = []) {
       yield { offset, length, load }
     }
   }
+  return { size: 26, pieces }
 }
 
 async function readText(offset: number, length: number) {
-  return text(Buffer.concat(await Array.fromAsync(readPieces(letters()(offset), offset, length, open))))
+  return text(Buffer.concat(await Array.fromAsync(readPieces(letters(), offset, length, open))))
 }
 
 test('pieces: every range is the slice of the whole', async () => {
@@ -34,7 +35,7 @@ test('pieces: every range is the slice of the whole', async () => {
 
 test('pieces: one piece is loaded ahead and no more', async () => {
   const loaded: number[] = []
-  const reading = readPieces(letters(loaded)(0), 0, 26, open)
+  const reading = readPieces(letters(loaded), 0, 26, open)
   await reading.next()
   assert.deepEqual(loaded, [0, 4])
   await reading.next()
@@ -47,10 +48,10 @@ test('pieces: a reader that leaves is not followed by the failure of the piece a
     yield { offset: 0, length: 1, load: () => new Uint8Array(1) }
     yield { offset: 1, length: 1, load: () => Promise.reject(new Error('disk on fire')) }
   }
-  const reading = readPieces(pieces(), 0, 2, open)
+  const reading = readPieces({ size: 2, pieces }, 0, 2, open)
   assert.equal((await reading.next()).value?.length, 1)
   await reading.return(undefined)
-  await assert.rejects(Array.fromAsync(readPieces(pieces(), 0, 2, open)), /disk on fire/)
+  await assert.rejects(Array.fromAsync(readPieces({ size: 2, pieces }, 0, 2, open)), /disk on fire/)
 })
 
 test('pieces: an abort ends a wait for a piece that never comes', async () => {
@@ -58,7 +59,7 @@ test('pieces: an abort ends a wait for a piece that never comes', async () => {
     yield { offset: 0, length: 1, load: () => new Promise<Uint8Array>(() => undefined) }
   }
   const controller = new AbortController()
-  const reading = Array.fromAsync(readPieces(pieces(), 0, 1, controller.signal))
+  const reading = Array.fromAsync(readPieces({ size: 1, pieces }, 0, 1, controller.signal))
   controller.abort(new Error('gone'))
   await assert.rejects(reading, /gone/)
 })
@@ -69,4 +70,26 @@ test('orAbort: an aborted signal wins over work that is done, and nothing stays 
   assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
   controller.abort(new Error('gone'))
   await assert.rejects(orAbort(Promise.resolve(7), controller.signal), /gone/)
+})
+
+test('pieces: a range outside of the file is a bug', async () => {
+  for (const [offset, length] of [
+    [-1, 1],
+    [0, 27],
+    [26, 1],
+    [0.5, 1],
+    [0, Number.NaN],
+    [2 ** 53, 1],
+  ] as const)
+    await assert.rejects(readText(offset, length), /internal error: range/)
+})
+
+test('pieces: an abort ends a wait for the next piece to become known', async () => {
+  async function* pieces(): AsyncGenerator<Piece> {
+    await new Promise(() => undefined)
+  }
+  const controller = new AbortController()
+  const reading = Array.fromAsync(readPieces({ size: 1, pieces }, 0, 1, controller.signal))
+  controller.abort(new Error('gone'))
+  await assert.rejects(reading, /gone/)
 })

@@ -11,10 +11,10 @@ const REFCOUNT_BITS_LOG2 = 4
 const COPIED = 1n << 63n
 
 /** Counts and first indexes of clusters, in the order in which they lie in the file. */
-export interface Qcow2Layout {
+export interface Qcow2Plan {
   readonly diskSize: number
   /** The disk's 512 MiB regions that hold data, ascending; each has one L2 table, in this order. */
-  readonly regions: Uint32Array
+  readonly regions: readonly number[]
   readonly regionCount: number
   readonly refcountTable: number
   readonly refcountBlocks: number
@@ -33,9 +33,9 @@ export interface Qcow2Layout {
 export function planQcow2(disk: {
   diskSize: number
   regionCount: number
-  regions: Uint32Array
+  regions: readonly number[]
   dataClusters: number
-}): Qcow2Layout {
+}): Qcow2Plan {
   const { diskSize, regionCount, regions, dataClusters } = disk
   const l1Clusters = Math.max(1, Math.ceil(regionCount / ENTRIES_PER_CLUSTER))
   const counted = 1 + l1Clusters + regions.length + dataClusters
@@ -68,63 +68,66 @@ export function planQcow2(disk: {
 }
 
 /** Version 3, no backing file, no feature bit, no header extension; QEMU docs/interop/qcow2.txt, "Header". */
-export function headerCluster(layout: Qcow2Layout): Uint8Array {
+export function headerCluster(plan: Qcow2Plan): Uint8Array {
   const { bytes, view } = newCluster()
   view.setUint32(0, 0x514649fb)
   view.setUint32(4, 3)
   view.setUint32(20, Math.log2(CLUSTER_SIZE))
-  view.setBigUint64(24, BigInt(layout.diskSize))
-  view.setUint32(36, layout.regionCount)
-  view.setBigUint64(40, offsetOf(layout.l1Table))
-  view.setBigUint64(48, offsetOf(layout.refcountTable))
-  view.setUint32(56, layout.refcountBlocks - layout.refcountTable)
+  view.setBigUint64(24, BigInt(plan.diskSize))
+  view.setUint32(36, plan.regionCount)
+  view.setBigUint64(40, offsetOf(plan.l1Table))
+  view.setBigUint64(48, offsetOf(plan.refcountTable))
+  view.setUint32(56, plan.refcountBlocks - plan.refcountTable)
   view.setUint32(96, REFCOUNT_BITS_LOG2)
   view.setUint32(100, HEADER_LENGTH)
   return bytes
 }
 
 /** @param index which cluster of the refcount table */
-export function refcountTableCluster(layout: Qcow2Layout, index: number): Uint8Array {
+export function refcountTableCluster(plan: Qcow2Plan, index: number): Uint8Array {
   const { bytes, view } = newCluster()
-  const blocks = layout.l1Table - layout.refcountBlocks
+  const blocks = plan.l1Table - plan.refcountBlocks
   const first = index * ENTRIES_PER_CLUSTER
   for (let slot = 0; slot < Math.min(ENTRIES_PER_CLUSTER, blocks - first); slot++)
-    view.setBigUint64(slot * 8, offsetOf(layout.refcountBlocks + first + slot))
+    view.setBigUint64(slot * 8, offsetOf(plan.refcountBlocks + first + slot))
   return bytes
 }
 
 /** @param index which refcount block; every cluster of the file is used once */
-export function refcountBlockCluster(layout: Qcow2Layout, index: number): Uint8Array {
+export function refcountBlockCluster(plan: Qcow2Plan, index: number): Uint8Array {
   const { bytes, view } = newCluster()
-  const used = Math.min(REFCOUNTS_PER_CLUSTER, layout.clusters - index * REFCOUNTS_PER_CLUSTER)
+  const used = Math.min(REFCOUNTS_PER_CLUSTER, plan.clusters - index * REFCOUNTS_PER_CLUSTER)
   for (let slot = 0; slot < used; slot++) view.setUint16(slot * 2, 1)
   return bytes
 }
 
 /** @param index which cluster of the L1 table */
-export function l1TableCluster(layout: Qcow2Layout, index: number): Uint8Array {
+export function l1TableCluster(plan: Qcow2Plan, index: number): Uint8Array {
   const { bytes, view } = newCluster()
   const first = index * ENTRIES_PER_CLUSTER
-  layout.regions.forEach((region, order) => {
+  plan.regions.forEach((region, order) => {
     const slot = region - first
     if (slot >= 0 && slot < ENTRIES_PER_CLUSTER)
-      view.setBigUint64(slot * 8, offsetOf(layout.l2Tables + order) | COPIED)
+      view.setBigUint64(slot * 8, offsetOf(plan.l2Tables + order) | COPIED)
   })
   return bytes
 }
 
-/**
- * @param runs the region's data blocks: first cluster within the region, first cluster within the file's data, and
- * count of clusters
- */
-export function l2TableCluster(
-  layout: Qcow2Layout,
-  runs: Iterable<{ readonly guest: number; readonly data: number; readonly count: number }>,
-): Uint8Array {
+/** Clusters of data that follow each other both on the disk and in the file. */
+export interface ClusterRun {
+  /** The first, counted within its region of the disk. */
+  readonly guest: number
+  /** The first, counted within the file's data. */
+  readonly data: number
+  readonly count: number
+}
+
+/** @param runs those of the table's region */
+export function l2TableCluster(plan: Qcow2Plan, runs: readonly ClusterRun[]): Uint8Array {
   const { bytes, view } = newCluster()
   for (const { guest, data, count } of runs) {
     for (let cluster = 0; cluster < count; cluster++)
-      view.setBigUint64((guest + cluster) * 8, offsetOf(layout.data + data + cluster) | COPIED)
+      view.setBigUint64((guest + cluster) * 8, offsetOf(plan.data + data + cluster) | COPIED)
   }
   return bytes
 }

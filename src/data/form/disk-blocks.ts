@@ -1,0 +1,67 @@
+import { LibraryError } from '#base/errors.ts'
+import {
+  BLOCK_SIZE,
+  blockLength,
+  decodeStored,
+  digestOf,
+  storedZeroBlock,
+  verifyStored,
+} from '#data/block/block.ts'
+import { PAGE_BLOCKS } from '#data/manifest/layout.ts'
+import type { Manifest } from '#data/manifest/manifest.ts'
+import type { BlockStore, Digest } from '#data/store/store.ts'
+
+/** One block of a disk, as its manifest names it. */
+export interface DiskBlock {
+  readonly index: number
+  /** Plain bytes. */
+  readonly length: number
+  /** Undefined where the block is all zeros. */
+  readonly digest: string | undefined
+  /** Bytes at rest; of a zero block those of its constant encoding. */
+  readonly storedLength: number
+}
+
+/** Handed out wherever a disk has zeros; nobody may write to it. */
+const ZEROS = new Uint8Array(BLOCK_SIZE)
+
+/** The blocks of a disk from `first` on, read from one manifest page at a time. */
+export async function* blocksFrom(manifest: Manifest, first: number): AsyncGenerator<DiskBlock> {
+  for (let number = Math.floor(first / PAGE_BLOCKS); number < manifest.pageCount; number++) {
+    const page = await manifest.page(number)
+    for (let index = Math.max(first, page.first); index < page.first + page.count; index++) {
+      const length = blockLength(manifest.diskSize, index)
+      yield { index, length, digest: page.entry(index)?.digest, storedLength: page.storedLength(index) }
+    }
+  }
+}
+
+/**
+ * Loads a block as it stands in an LZ4 frame.
+ * @throws corrupt, not_found
+ */
+export async function loadStored(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
+  if (block.digest === undefined) return storedZeroBlock(block.length)
+  const stored = await fetchBlock(blocks, block.digest, block.storedLength)
+  verifyStored(stored, block.length)
+  return stored
+}
+
+/**
+ * Loads a block's plain bytes, which are exactly those that its digest names.
+ * @throws corrupt, not_found
+ */
+export async function loadPlain(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
+  const { digest, length, storedLength } = block
+  if (digest === undefined) return ZEROS.subarray(0, length)
+  const plain = decodeStored(await fetchBlock(blocks, digest, storedLength), length)
+  if (digestOf(plain) === digest) return plain
+  throw new LibraryError('corrupt', `read block ${digest}: its bytes have another digest`)
+}
+
+async function fetchBlock(blocks: BlockStore, digest: Digest, storedLength: number): Promise<Uint8Array> {
+  const stored = await blocks.get(digest)
+  if (stored.length === storedLength) return stored
+  const difference = `${stored.length} bytes are stored instead of ${storedLength}`
+  throw new LibraryError('corrupt', `read block ${digest}: ${difference}`)
+}
