@@ -27,6 +27,11 @@ export function createPace({ silenceMs, slowRate, slowWindowMs }: PaceLimits): P
   let windowBytes = 0
   let windowWaited = 0
 
+  const endWait = () => {
+    if (waitingSince === undefined) return
+    windowWaited += performance.now() - waitingSince
+    waitingSince = undefined
+  }
   const findStall = (): Stall | undefined => {
     const waited = waitingSince === undefined ? 0 : performance.now() - waitingSince
     if (waited >= silenceMs) return 'silent'
@@ -40,7 +45,6 @@ export function createPace({ silenceMs, slowRate, slowWindowMs }: PaceLimits): P
 
   return {
     watch(onStall) {
-      waitingSince = undefined
       // One timer that looks, rather than one armed and disarmed for each of thousands of reads a second.
       const timer = setInterval(
         () => {
@@ -51,16 +55,17 @@ export function createPace({ silenceMs, slowRate, slowWindowMs }: PaceLimits): P
         },
         Math.max(10, Math.min(silenceMs, slowWindowMs, 4000) / 8),
       )
-      return () => clearInterval(timer)
+      return () => {
+        clearInterval(timer)
+        endWait()
+      }
     },
     waiting() {
       waitingSince ??= performance.now()
     },
     arrived(bytes) {
       windowBytes += bytes
-      if (waitingSince === undefined) return
-      windowWaited += performance.now() - waitingSince
-      waitingSince = undefined
+      endWait()
     },
   }
 }

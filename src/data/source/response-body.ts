@@ -17,7 +17,7 @@ export interface BodyReader {
 
 export function createBodyReader(framing: Framing): BodyReader {
   if (framing.kind === 'length') return countedBody(framing.length)
-  return framing.kind === 'chunked' ? chunkedBody() : bodyUntilClose()
+  return framing.kind === 'chunked' ? new ChunkedBody() : bodyUntilClose()
 }
 
 function countedBody(length: number): BodyReader {
@@ -59,88 +59,101 @@ const MAX_SIZE_DIGITS = 13
  * The chunked coding of RFC 9112 section 7.1. Sizes are read digit by digit and lines counted, never collected, so a
  * stranger's framing takes no memory.
  */
-function chunkedBody(): BodyReader {
-  let state: 'size' | 'extension' | 'data' | 'data-end' | 'trailer' | 'complete' = 'size'
-  let left = 0
-  let digits = 0
+class ChunkedBody implements BodyReader {
+  #state: 'size' | 'extension' | 'data' | 'data-end' | 'trailer' | 'complete' = 'size'
+  /** The chunk's size as read so far, then what is left of it. */
+  #left = 0
+  #digits = 0
   /** Bytes seen of the present line; in the trailers, of all their lines. */
-  let line = 0
-  /** In the trailers: whether the present line has held anything yet. */
-  let lineIsEmpty = true
-  let sawCR = false
+  #line = 0
+  #lineIsEmpty = true
+  #sawCR = false
 
-  const damaged = (): never => {
-    throw new ConnectionLost("the chunks of the server's answer are damaged")
+  get isComplete(): boolean {
+    return this.#state === 'complete'
   }
-  const beginLine = (next: typeof state) => {
-    state = next
-    line = 0
-    digits = 0
-    sawCR = false
-    lineIsEmpty = true
+
+  get mayEnd(): boolean {
+    return this.#state === 'complete'
   }
-  const endSizeLine = () => {
-    if (digits === 0) damaged()
-    beginLine(left === 0 ? 'trailer' : 'data')
-  }
-  const feedFraming = (byte: number) => {
-    if (state === 'size' || state === 'extension') {
-      if (++line > MAX_SIZE_LINE) damaged()
-      const digit = state === 'size' && !sawCR ? hexDigit(byte) : -1
-      if (byte === LF) endSizeLine()
-      else if (sawCR) damaged()
-      else if (byte === CR) sawCR = true
-      else if (digit >= 0) {
-        if (++digits > MAX_SIZE_DIGITS) damaged()
-        left = (digits === 1 ? 0 : left * 16) + digit
-      } else if (state === 'size') {
-        if (byte !== SEMICOLON && byte !== SPACE && byte !== TAB) damaged()
-        state = 'extension'
+
+  feed(bytes: Uint8Array, emit: (start: number, end: number) => void): void {
+    let at = 0
+    while (at < bytes.length && this.#state !== 'complete') {
+      if (this.#state !== 'data') {
+        this.#feedFraming(bytes[at] ?? 0)
+        at++
+        continue
       }
-    } else if (state === 'data-end') {
-      if (byte === LF) beginLine('size')
-      else if (byte !== CR || sawCR) damaged()
-      else sawCR = true
-    } else {
-      if (++line > MAX_TRAILERS) damaged()
-      if (byte === LF) {
-        if (lineIsEmpty) state = 'complete'
-        lineIsEmpty = true
-      } else if (byte !== CR) lineIsEmpty = false
+      const end = Math.min(at + this.#left, bytes.length)
+      emit(at, end)
+      this.#left -= end - at
+      at = end
+      if (this.#left === 0) this.#begin('data-end')
     }
   }
 
-  return {
-    feed(bytes, emit) {
-      let at = 0
-      while (at < bytes.length && state !== 'complete') {
-        if (state !== 'data') {
-          feedFraming(bytes[at] ?? 0)
-          at++
-          continue
-        }
-        const end = Math.min(at + left, bytes.length)
-        emit(at, end)
-        left -= end - at
-        at = end
-        if (left === 0) beginLine('data-end')
-      }
-    },
-    get isComplete() {
-      return state === 'complete'
-    },
-    get mayEnd() {
-      return state === 'complete'
-    },
+  #feedFraming(byte: number): void {
+    if (this.#state === 'trailer') this.#feedTrailer(byte)
+    else if (this.#state === 'data-end') this.#feedDataEnd(byte)
+    else this.#feedSizeLine(byte)
+  }
+
+  #feedSizeLine(byte: number): void {
+    if (++this.#line > MAX_SIZE_LINE) throw damaged()
+    if (byte === LF) {
+      if (this.#digits === 0) throw damaged()
+      this.#begin(this.#left === 0 ? 'trailer' : 'data')
+      return
+    }
+    if (this.#sawCR) throw damaged()
+    if (byte === CR) {
+      this.#sawCR = true
+      return
+    }
+    if (this.#state === 'extension') return
+    const digit = hexDigit(byte)
+    if (digit === undefined) {
+      if (byte !== SEMICOLON && byte !== SPACE && byte !== TAB) throw damaged()
+      this.#state = 'extension'
+      return
+    }
+    if (++this.#digits > MAX_SIZE_DIGITS) throw damaged()
+    this.#left = this.#left * 16 + digit
+  }
+
+  #feedDataEnd(byte: number): void {
+    if (byte === LF) this.#begin('size')
+    else if (byte === CR && !this.#sawCR) this.#sawCR = true
+    else throw damaged()
+  }
+
+  /** Trailer lines are passed over; an empty one ends the body. */
+  #feedTrailer(byte: number): void {
+    if (++this.#line > MAX_TRAILERS) throw damaged()
+    if (byte === LF) {
+      if (this.#lineIsEmpty) this.#state = 'complete'
+      this.#lineIsEmpty = true
+    } else if (byte !== CR) this.#lineIsEmpty = false
+  }
+
+  #begin(state: 'size' | 'data' | 'data-end' | 'trailer'): void {
+    this.#state = state
+    this.#line = 0
+    this.#digits = 0
+    this.#sawCR = false
+    this.#lineIsEmpty = true
   }
 }
+
+const damaged = () => new ConnectionLost("the chunks of the server's answer are damaged")
 
 const SEMICOLON = 0x3b
 const SPACE = 0x20
 const TAB = 0x09
 
-function hexDigit(byte: number): number {
+function hexDigit(byte: number): number | undefined {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
   const letter = byte | 0x20
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : undefined
 }

@@ -1,8 +1,9 @@
 import type { ByteStream } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import { SourceFailure } from '#base/refusal.ts'
-import type { Answer, Body } from './exchange.ts'
+import type { Answer } from './exchange.ts'
 import { ConnectionLost, downloadFailure, mustStartAgain, statusFailure, TRY_AGAIN } from './failure.ts'
+import type { Body } from './receiver.ts'
 import type { FollowRequest } from './redirects.ts'
 import { isSameVersion, parseContentRange, parseRetryAfter, type Version, versionOf } from './validators.ts'
 

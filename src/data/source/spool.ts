@@ -45,7 +45,7 @@ export async function createSpool({
 }): Promise<Spool> {
   signal.throwIfAborted()
   const file = await openUnnamed(directory, openFile)
-  const writer = createBatchWriter(file)
+  const writer = new BatchWriter(file)
 
   const onAbort = () => writer.fail(signal.reason)
   signal.addEventListener('abort', onAbort)
@@ -65,15 +65,15 @@ export async function createSpool({
   return {
     bytes: {
       get size() {
-        return writer.size()
+        return writer.size
       },
       readAt,
     },
     fd: file.fd,
-    write: writer.write,
-    end: writer.end,
-    fail: writer.fail,
-    waitFor: writer.waitFor,
+    write: (chunk) => writer.write(chunk),
+    end: () => writer.end(),
+    fail: (error) => writer.fail(error),
+    waitFor: (offset) => writer.waitFor(offset),
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', onAbort)
       writer.fail(new Error('the spool was closed'))
@@ -106,98 +106,117 @@ interface Waiter {
 }
 
 /** Writes small chunks in large pieces, one at a time, and tells who waits for them. */
-function createBatchWriter(file: FileHandle) {
-  let filling = Buffer.allocUnsafeSlow(BATCH_SIZE)
-  let spare = Buffer.allocUnsafeSlow(BATCH_SIZE)
-  let gathered = 0
-  let written = 0
-  let hasEnded = false
-  let failure: { readonly error: unknown } | undefined
-  let flushing: Promise<void> | undefined
-  let waiters: Waiter[] = []
+class BatchWriter {
+  readonly #file: FileHandle
+  #filling = Buffer.allocUnsafeSlow(BATCH_SIZE)
+  #spare = Buffer.allocUnsafeSlow(BATCH_SIZE)
+  /** Bytes in `#filling`. */
+  #gathered = 0
+  #written = 0
+  #hasEnded = false
+  #failure: { readonly error: unknown } | undefined
+  #flushing: Promise<void> | undefined
+  #waiters: Waiter[] = []
 
-  const wake = () => {
-    const isOver = failure !== undefined || (hasEnded && gathered === 0 && !flushing)
-    const ready = waiters.filter(({ offset }) => isOver || offset <= written)
-    if (ready.length === 0) return
-    waiters = waiters.filter((waiter) => !ready.includes(waiter))
-    for (const { resolve } of ready) resolve()
+  constructor(file: FileHandle) {
+    this.#file = file
   }
-  const fail = (error: unknown) => {
-    failure ??= { error }
-    wake()
+
+  get size(): number | undefined {
+    return this.#isOver && !this.#failure ? this.#written : undefined
   }
-  const throwIfFailed = () => {
-    if (failure) throw failure.error
+
+  async write(chunk: Uint8Array): Promise<void> {
+    assert(!this.#hasEnded, 'a spool was written to after its end')
+    for (let at = 0; at < chunk.length; ) {
+      this.#throwIfFailed()
+      const length = Math.min(BATCH_SIZE - this.#gathered, chunk.length - at)
+      this.#filling.set(chunk.subarray(at, at + length), this.#gathered)
+      this.#gathered += length
+      at += length
+      this.#flushIfWanted()
+      // Backpressure: both halves are full.
+      while (this.#gathered === BATCH_SIZE && this.#flushing !== undefined) await this.#flushing
+    }
+    this.#throwIfFailed()
   }
-  const writeOut = async (bytes: Uint8Array) => {
+
+  async end(): Promise<void> {
+    this.#hasEnded = true
+    this.#flushIfWanted()
+    await this.idle()
+    this.#throwIfFailed()
+    this.#wake()
+  }
+
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#wake()
+  }
+
+  async waitFor(offset: number): Promise<number> {
+    this.#throwIfFailed()
+    if (offset > this.#written && !this.#isOver) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#waiters.push({ offset, resolve })
+      this.#flushIfWanted()
+      await promise
+      this.#throwIfFailed()
+    }
+    return this.#written
+  }
+
+  /** Waits until no write is under way. */
+  async idle(): Promise<void> {
+    while (this.#flushing !== undefined) await this.#flushing
+  }
+
+  /** Nothing more will be written. */
+  get #isOver(): boolean {
+    if (this.#failure) return true
+    return this.#hasEnded && this.#gathered === 0 && this.#flushing === undefined
+  }
+
+  #flushIfWanted(): void {
+    if (this.#flushing !== undefined || this.#failure || this.#gathered === 0) return
+    const end = this.#written + this.#gathered
+    const isWanted = this.#hasEnded || this.#waiters.some(({ offset }) => offset <= end)
+    if (!isWanted && this.#gathered < BATCH_SIZE) return
+    const bytes = this.#filling.subarray(0, this.#gathered)
+    const next = this.#spare
+    this.#spare = this.#filling
+    this.#filling = next
+    this.#gathered = 0
+    this.#flushing = this.#writeOut(bytes)
+  }
+
+  async #writeOut(bytes: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await file.write(bytes, done, bytes.length - done, written)
+        const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, this.#written)
         done += bytesWritten
-        written += bytesWritten
+        this.#written += bytesWritten
       }
     } catch (cause) {
-      fail(diskFailure('write the spool file', cause))
+      this.fail(diskFailure('write the spool file', cause))
     } finally {
-      flushing = undefined
+      this.#flushing = undefined
       // Somebody may wait for what has been gathered in the meantime, and no further chunk need ever come.
-      flushIfWanted()
-      wake()
+      this.#flushIfWanted()
+      this.#wake()
     }
   }
-  const flush = () => {
-    const bytes = filling.subarray(0, gathered)
-    const next = spare
-    spare = filling
-    filling = next
-    gathered = 0
-    flushing = writeOut(bytes)
-  }
-  const flushIfWanted = () => {
-    if (flushing || failure || gathered === 0) return
-    const isWanted = hasEnded || waiters.some(({ offset }) => offset <= written + gathered)
-    if (isWanted || gathered === BATCH_SIZE) flush()
+
+  #wake(): void {
+    const isReady = ({ offset }: Waiter) => this.#isOver || offset <= this.#written
+    const ready = this.#waiters.filter(isReady)
+    if (ready.length === 0) return
+    this.#waiters = this.#waiters.filter((waiter) => !isReady(waiter))
+    for (const { resolve } of ready) resolve()
   }
 
-  return {
-    async write(chunk: Uint8Array) {
-      assert(!hasEnded, 'a spool was written to after its end')
-      for (let at = 0; at < chunk.length; ) {
-        throwIfFailed()
-        const length = Math.min(BATCH_SIZE - gathered, chunk.length - at)
-        filling.set(chunk.subarray(at, at + length), gathered)
-        gathered += length
-        at += length
-        flushIfWanted()
-        // Backpressure: both halves are full.
-        while (gathered === BATCH_SIZE && flushing !== undefined) await flushing
-      }
-      throwIfFailed()
-    },
-    async end() {
-      hasEnded = true
-      flushIfWanted()
-      while (flushing !== undefined) await flushing
-      throwIfFailed()
-      wake()
-    },
-    fail,
-    async waitFor(offset: number) {
-      throwIfFailed()
-      if (offset > written && !(hasEnded && gathered === 0 && !flushing)) {
-        const { promise, resolve } = Promise.withResolvers<void>()
-        waiters.push({ offset, resolve })
-        flushIfWanted()
-        await promise
-        throwIfFailed()
-      }
-      return written
-    },
-    size: () => (hasEnded && !failure && gathered === 0 && !flushing ? written : undefined),
-    async idle() {
-      while (flushing !== undefined) await flushing
-    },
+  #throwIfFailed(): void {
+    if (this.#failure) throw this.#failure.error
   }
 }
 
