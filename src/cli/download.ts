@@ -9,7 +9,6 @@ import type { Session } from './session.ts'
 
 /** Dropped connections in a row that brought nothing, before we give up. */
 const MAX_VAIN_TRIES = 6
-const FIRST_PAUSE_MS = 250
 const CHUNK_BYTES = 256 * KiB
 
 /** How far a download is; the ETag says of which bytes. */
@@ -66,7 +65,7 @@ export async function download(wanted: Download): Promise<Extent> {
         if (have && sink) have = { ...have, offset: sink.offset }
         vain = (have?.offset ?? 0) > before ? 0 : vain + 1
         if (vain >= MAX_VAIN_TRIES) throw error
-        await sleep(FIRST_PAUSE_MS * 2 ** vain, undefined, { signal: session.signal })
+        await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })
       }
     }
   } finally {

@@ -38,6 +38,8 @@ export interface Session {
   readonly http: Http
   /** Ends when the person at the terminal presses Ctrl-C. */
   readonly signal: AbortSignal
+  /** The first pause before a broken transfer is taken up again, milliseconds; it doubles while nothing comes. */
+  readonly retryMs: number
   config(): Promise<ClientConfig>
   /** Opens the API as the chosen client, or as `section`. */
   connect(how?: { section?: string; password?: string | undefined }): Promise<Connection>
@@ -47,6 +49,8 @@ export interface Session {
   printRecords(records: readonly ShownRecord[], data: unknown): void
   printJson(data: unknown): void
 }
+
+const RETRY_MS = 250
 
 export interface SessionDeps {
   readonly options: GlobalOptions
@@ -67,6 +71,7 @@ export function createSession({ options, terminal, env, version, signal }: Sessi
     terminal,
     http,
     signal,
+    retryMs: Number(env.BRIGHTBOX_RETRY_MS) || RETRY_MS,
     config() {
       config ??= openClientConfig(configPath(options.config, env))
       return config

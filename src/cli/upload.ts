@@ -14,7 +14,6 @@ import type { Session } from './session.ts'
 const CHUNK_BYTES = MiB
 /** Dropped connections in a row that brought nothing, before we give up. */
 const MAX_VAIN_TRIES = 6
-const FIRST_PAUSE_MS = 250
 
 export interface Upload {
   /** The file's own name. */
@@ -69,7 +68,7 @@ async function sendFile(sending: Sending): Promise<void> {
         return show(size)
       } catch (error) {
         if (!isPassing(error, offset > 0) || vain >= MAX_VAIN_TRIES) throw error
-        await sleep(FIRST_PAUSE_MS * 2 ** vain, undefined, { signal: session.signal })
+        await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })
         const received = await receivedBytes(api, id, size).catch(() => undefined)
         vain = received !== undefined && received > offset ? 0 : vain + 1
         offset = received ?? offset

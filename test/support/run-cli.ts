@@ -49,7 +49,13 @@ export async function openCli(config?: string, token: string | null = 'fresh-tok
     async runWith({ env = {}, stdin, signal }, ...args) {
       const child = spawn(process.execPath, [BRIGHTBOX, ...args], {
         cwd: folder,
-        env: { PATH: process.env.PATH ?? '', HOME: folder, BRIGHTBOX_CONFIG: configPath, ...env },
+        env: {
+          PATH: process.env.PATH ?? '',
+          HOME: folder,
+          BRIGHTBOX_CONFIG: configPath,
+          BRIGHTBOX_RETRY_MS: '10',
+          ...env,
+        },
         stdio: ['pipe', 'pipe', 'pipe'],
       })
       child.stdin.on('error', () => undefined)
