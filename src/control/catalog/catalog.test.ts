@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import { SYSTEM } from '#model/event.ts'
+import type { Image } from '#model/image.ts'
+import { type Catalog, openCatalog, type Tables } from './catalog.ts'
+
+const IMAGE: Omit<Image, 'id' | 'accountId'> = {
+  name: 'image',
+  arch: 'x86_64',
+  status: 'available',
+  description: null,
+  username: null,
+  sourceType: 'upload',
+  sourceTrigger: 'manual',
+  source: null,
+  minRam: null,
+  public: false,
+  official: false,
+  compatibilityMode: false,
+  locked: false,
+  licenceName: null,
+  ancestorId: null,
+  virtualSize: 5 * 2 ** 40,
+  dataSize: 10,
+  manifest: null,
+  provenance: {
+    url: 'http://example/é',
+    finalUrl: null,
+    formatChain: null,
+    bytes: null,
+    sha256: null,
+    etag: null,
+    lastModified: null,
+    notes: ['a note'],
+  },
+  progress: null,
+  failure: null,
+  createdAt: 1,
+  updatedAt: 1,
+}
+
+async function temporaryFile() {
+  const folder = await mkdtemp(join(tmpdir(), 'catalog-'))
+  return {
+    path: join(folder, 'catalog.db'),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+  }
+}
+
+const addAccount = (tables: Tables) => tables.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
+
+function addEvent(tables: Tables, accountId: string, message = 'm') {
+  const action = 'image.updated'
+  return tables.events.add({
+    accountId,
+    resourceId: 'img-00001',
+    action,
+    message,
+    actor: SYSTEM,
+    createdAt: 1,
+  })
+}
+
+test('catalog: what was written is there when it is opened again, seeds once', async () => {
+  await using file = await temporaryFile()
+  let image: Image
+  {
+    await using catalog = await openCatalog({ path: file.path })
+    const { id: accountId } = await addAccount(catalog)
+    image = await catalog.images.insert({ ...IMAGE, accountId, public: true, minRam: 512 })
+  }
+  await using catalog = await openCatalog({ path: file.path })
+  assert.deepEqual(await catalog.images.find(image.id), image)
+  assert.deepEqual(
+    (await catalog.zones.list()).map((zone) => zone.handle),
+    ['gb1-a', 'gb1-b'],
+  )
+  const types = await catalog.serverTypes.list()
+  assert.equal(types.find((type) => type.handle === '1gb.ssd')?.ram, 1024)
+  for (const { id } of types) assert.match(id, /^typ-[0-9a-z]{5}$/)
+})
+
+test('catalog: a file of a newer version is refused, and one that is no catalog', async () => {
+  await using file = await temporaryFile()
+  await (await openCatalog({ path: file.path }))[Symbol.asyncDispose]()
+  const database = new DatabaseSync(file.path)
+  database.exec("insert into kysely_migration values ('9999-future', '2999-01-01')")
+  database.close()
+  await assert.rejects(openCatalog({ path: file.path }), { code: 'unavailable' })
+  await assert.rejects(openCatalog({ path: '/nonexistent/catalog.db' }), { code: 'unavailable' })
+})
+
+test('transaction: a failure undoes all of it, and others wait meanwhile', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  const order: string[] = []
+  const failing = catalog.transaction(async (tables) => {
+    await tables.settings.set('a', 'half')
+    await tables.settings.set('b', 'half')
+    order.push('first')
+    throw new Error('stop')
+  })
+  const following = catalog.transaction(async (tables) => {
+    order.push('second')
+    assert.equal(await tables.settings.get('a'), undefined)
+  })
+  await assert.rejects(failing, /stop/)
+  await following
+  assert.deepEqual(order, ['first', 'second'])
+})
+
+test('ids: one that is taken is drawn again, also inside a transaction', async () => {
+  let draws = 0
+  // Each id comes three times before the next.
+  const random = (count: number) => new Uint8Array(count).fill(Math.floor(draws++ / 3))
+  await using catalog = await openCatalog({ path: ':memory:', random })
+  const ids = await catalog.transaction(async (tables) => {
+    const { id: accountId } = await addAccount(tables)
+    const first = await tables.images.insert({ ...IMAGE, accountId })
+    const second = await tables.images.insert({ ...IMAGE, accountId })
+    const third = await tables.images.insert({ ...IMAGE, accountId })
+    return [first.id, second.id, third.id]
+  })
+  assert.deepEqual(ids, ['img-00000', 'img-11111', 'img-22222'])
+})
+
+test('events: numbers rise by one in the order of commits, and a failed transaction leaves no gap', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  await catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'first'))
+  const failing = catalog.transaction(async (tables) => {
+    await addEvent(tables, 'acc-00001', 'never')
+    throw new Error('stop')
+  })
+  await Promise.allSettled([
+    failing,
+    catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'second')),
+  ])
+  const events = await catalog.events.list({ accountId: 'acc-00001', after: 0, limit: 10 })
+  assert.deepEqual(
+    events.map(({ sequence, message }) => [sequence, message]),
+    [
+      [1, 'first'],
+      [2, 'second'],
+    ],
+  )
+  assert.deepEqual(await catalog.events.list({ accountId: 'acc-00002', after: 0, limit: 10 }), [])
+  const after = await catalog.events.list({
+    accountId: 'acc-00001',
+    resourceId: 'img-00001',
+    after: 1,
+    limit: 10,
+  })
+  assert.deepEqual(
+    after.map((event) => event.message),
+    ['second'],
+  )
+})
+
+test('images: a change is made only in the statuses it is meant for', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  const { id: accountId } = await addAccount(catalog)
+  const { id } = await catalog.images.insert({ ...IMAGE, accountId, status: 'deleting' })
+  assert.equal(await catalog.images.update(id, { status: 'available' }, ['creating']), undefined)
+  assert.equal((await catalog.images.update(id, { status: 'deleted' }, ['deleting']))?.status, 'deleted')
+  const progress = {
+    phase: 'receiving',
+    percent: 1,
+    bytesDone: 1,
+    bytesTotal: null,
+    rate: 1,
+    etaSeconds: null,
+    attempt: 1,
+  } as const
+  await catalog.images.saveProgress(id, progress, 1, 1)
+  assert.equal((await catalog.images.find(id))?.progress, null)
+})
+
+/** Images of three accounts in all statuses, many with the same time, listed as the rules say. */
+async function fill(catalog: Catalog, count: number) {
+  const accounts = [await addAccount(catalog), await addAccount(catalog), await addAccount(catalog)]
+  const statuses = [
+    'creating',
+    'available',
+    'deprecated',
+    'unavailable',
+    'deleting',
+    'deleted',
+    'failed',
+  ] as const
+  const images: Image[] = []
+  const bytes = randomBytes(count * 4)
+  await catalog.transaction(async (tables) => {
+    for (let index = 0; index < count; index++) {
+      const [a = 0, s = 0, p = 0, t = 0] = bytes.subarray(index * 4)
+      const ancestorId = images.length > 0 && t % 3 === 0 ? (images[t % images.length]?.id ?? null) : null
+      images.push(
+        await tables.images.insert({
+          ...IMAGE,
+          accountId: accounts[a % 3]?.id ?? '',
+          status: statuses[s % statuses.length] ?? 'failed',
+          public: p % 2 === 0,
+          createdAt: t % 16,
+          ancestorId,
+        }),
+      )
+    }
+  })
+  return { accounts, images }
+}
+
+test('listing: holds exactly the own and the public available images, in order, page by page as in one', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  const { accounts, images } = await fill(catalog, 300)
+  for (const { id } of accounts) {
+    const expected = images
+      .filter((image) =>
+        image.accountId === id ? image.status !== 'deleted' : image.public && image.status === 'available',
+      )
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+      .map((image) => image.id)
+    const whole = await catalog.images.listVisible(id, {})
+    assert.deepEqual(
+      whole.map((image) => image.id),
+      expected,
+    )
+    for (const limit of [1, 7, 1000]) {
+      const paged: string[] = []
+      for (let after = undefined as Image | undefined; ; ) {
+        const page = await catalog.images.listVisible(id, after ? { after, limit } : { limit })
+        paged.push(...page.map((image) => image.id))
+        after = page.at(-1)
+        if (!after) break
+        assert.ok(page.length <= limit)
+      }
+      assert.deepEqual(paged, expected, `pages of ${limit}`)
+    }
+    const byId = new Map(images.map((image) => [image.id, image]))
+    for (const { ancestor, ...image } of whole) {
+      assert.deepEqual(image, byId.get(image.id))
+      assert.equal(ancestor?.id ?? null, image.ancestorId)
+      if (ancestor) assert.equal(ancestor.accountId, byId.get(ancestor.id)?.accountId)
+    }
+  }
+})
+
+test('pins: count until they expire, and one more setting renews them', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  await catalog.pins.set('m1', 'one', 100)
+  await catalog.pins.set('m1', 'two', 50)
+  await catalog.pins.set('m1', 'two', 200)
+  assert.deepEqual(await catalog.pins.listManifests(99), ['m1'])
+  await catalog.pins.removeExpired(100)
+  await catalog.pins.remove('m1', 'three')
+  assert.deepEqual(await catalog.pins.listManifests(100), ['m1'])
+  await catalog.pins.remove('m1', 'two')
+  assert.deepEqual(await catalog.pins.listManifests(100), [])
+})

@@ -1,0 +1,431 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
+import { Refusal, SourceFailure } from '#base/refusal.ts'
+import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import type { Job } from '#control/catalog/jobs.ts'
+import { createJobQueue, type JobHandler, type JobLimits, type JobRun, LeaseLost } from './queue.ts'
+import { isRetryable, retryDelayMs } from './retry.ts'
+
+const KIND = 'work'
+const LEASE_MS = 30_000
+const passing = () => new LibraryError('unavailable', 'try again')
+
+/** A handler that does what each test says, and writes down what it is told. */
+class Script implements JobHandler {
+  readonly told: string[] = []
+  readonly runs: JobRun[] = []
+  #step: (run: JobRun) => Promise<void>
+
+  constructor(step: (run: JobRun) => Promise<void> = (run) => this.succeed(run)) {
+    this.#step = step
+  }
+
+  async run(run: JobRun) {
+    this.runs.push(run)
+    await this.#step(run)
+  }
+
+  async succeed({ job, finish }: JobRun) {
+    await finish((tables) => tables.settings.set(job.subject, 'done'))
+  }
+
+  async retrying(_: unknown, job: Job) {
+    this.told.push(`retrying ${job.subject} after ${job.failures}`)
+  }
+
+  async failed(_: unknown, job: Job) {
+    this.told.push(`failed ${job.subject} after ${job.failures}`)
+  }
+
+  async settled(job: Job, ended: boolean) {
+    this.told.push(`settled ${job.subject} ${ended}`)
+  }
+}
+
+async function setUp(path = ':memory:') {
+  const clock = { at: 1_000_000 }
+  const logged: string[] = []
+  const catalog = await openCatalog({ path })
+  const account = await catalog.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
+  const queue = (
+    owner: string,
+    handler: JobHandler,
+    limits: Partial<JobLimits> = {},
+    over: Catalog = catalog,
+  ) => {
+    const log = { warn: () => {}, error: (_: object, message: string) => void logged.push(message) }
+    const made = createJobQueue({
+      catalog: over,
+      owner,
+      now: () => clock.at,
+      random: randomBytes,
+      log,
+      leaseMs: LEASE_MS,
+    })
+    made.handle(KIND, handler, { concurrency: 2, perAccount: 2, ...limits })
+    return made
+  }
+  const add = (subject: string, accountId = account.id, runAt = clock.at) =>
+    catalog.jobs.insert({ kind: KIND, subject, accountId, payload: { subject }, runAt, createdAt: clock.at })
+  const done = async (subject: string) => (await catalog.settings.get(subject)) === 'done'
+  const open = async (subject: string) => (await catalog.jobs.find(KIND, subject)) !== undefined
+  return {
+    clock,
+    logged,
+    catalog,
+    account,
+    queue,
+    add,
+    done,
+    open,
+    [Symbol.asyncDispose]: () => catalog[Symbol.asyncDispose](),
+  }
+}
+
+/** Runs until its signal aborts. */
+const untilAborted = ({ signal }: JobRun) =>
+  new Promise<void>((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+  )
+
+/** Steps that wait for the test. */
+function gate() {
+  const entered = Promise.withResolvers<void>()
+  const opened = Promise.withResolvers<void>()
+  return {
+    entered: entered.promise,
+    open: () => opened.resolve(),
+    pass: async () => {
+      entered.resolve()
+      await opened.promise
+    },
+  }
+}
+
+test('job queue: a job runs once, its result and its end are one transaction', async () => {
+  await using setup = await setUp()
+  const handler = new Script()
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  await queue.poll()
+  await queue.settled()
+  assert.deepEqual([await setup.done('s1'), await setup.open('s1'), handler.runs.length], [true, false, 1])
+  assert.deepEqual(handler.runs[0]?.job.payload, { subject: 's1' })
+})
+
+test('job queue: there is one job of a kind for a subject', async () => {
+  await using setup = await setUp()
+  await setup.add('s1')
+  await assert.rejects(setup.add('s1'), /UNIQUE/)
+})
+
+test('job queue: a result that cannot be published leaves nothing, and the job fails', async () => {
+  await using setup = await setUp()
+  const handler = new Script(({ finish }) =>
+    finish(async (tables) => {
+      await tables.settings.set('s1', 'done')
+      throw new Error('a bug')
+    }),
+  )
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  await queue.poll()
+  await queue.settled()
+  assert.deepEqual([await setup.done('s1'), handler.told], [false, ['failed s1 after 1', 'settled s1 true']])
+})
+
+test('job queue: a handler that forgets to finish fails its job', async () => {
+  await using setup = await setUp()
+  const handler = new Script(async () => {})
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  await queue.poll()
+  await queue.settled()
+  assert.equal(await setup.open('s1'), false)
+  assert.equal(handler.told[0], 'failed s1 after 1')
+})
+
+test('job queue: passing failures are tried again later and later, lasting ones at once given up', async () => {
+  await using setup = await setUp()
+  const handler = new Script(async () => Promise.reject(passing()))
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  for (let failures = 1; failures <= 5; failures++) {
+    await queue.poll()
+    await queue.settled()
+    assert.equal(handler.runs.length, failures)
+    const job = await setup.catalog.jobs.find(KIND, 's1')
+    if (failures === 5) assert.equal(job, undefined)
+    else assert.equal(job?.failures, failures)
+    // A moment too early nothing happens.
+    setup.clock.at = (job?.runAt ?? 1) - 1
+    await queue.poll()
+    await queue.settled()
+    assert.equal(handler.runs.length, failures)
+    setup.clock.at += 1
+  }
+  assert.equal(handler.told.at(-2), 'failed s1 after 5')
+  assert.equal(handler.told.filter((line) => line.startsWith('retrying')).length, 4)
+})
+
+test('retry: only what may pass is retried', () => {
+  assert.equal(isRetryable(new SourceFailure('x', { retryable: true })), true)
+  assert.equal(isRetryable(new SourceFailure('x', { retryable: false })), false)
+  assert.equal(isRetryable(new Refusal('truncated', 'x')), false)
+  assert.equal(isRetryable(passing()), true)
+  assert.equal(isRetryable(new LibraryError('corrupt', 'x')), false)
+  assert.equal(isRetryable(new TypeError('x')), false)
+  assert.equal(isRetryable(undefined), false)
+})
+
+test('retry: delays double from one to two seconds up to five minutes, and heed the other side up to an hour', () => {
+  const least = () => new Uint8Array([0, 0])
+  const most = () => new Uint8Array([255, 255])
+  assert.deepEqual(
+    [1, 2, 3, 4].map((count) => retryDelayMs(count, undefined, least)),
+    [1000, 2000, 4000, 8000],
+  )
+  assert.deepEqual(
+    [1, 2, 20].map((count) => retryDelayMs(count, undefined, most)),
+    [2000, 4000, 299_998],
+  )
+  assert.equal(retryDelayMs(1, { retryAfterMs: 60_000 }, least), 60_000)
+  assert.equal(retryDelayMs(1, { retryAfterMs: 10 }, least), 1000)
+  assert.equal(retryDelayMs(1, { retryAfterMs: 1e12 }, least), 3600_000)
+  assert.equal(retryDelayMs(1, { retryAfterMs: Number.NaN }, least), 1000)
+})
+
+test('lease: while one process holds a job and renews, no other gets it', async () => {
+  await using setup = await setUp()
+  const { entered, open, pass } = gate()
+  const first = new Script(async (run) => {
+    await pass()
+    await first.succeed(run)
+  })
+  const second = new Script()
+  await using one = setup.queue('one', first)
+  await using two = setup.queue('two', second)
+  await setup.add('s1')
+  await one.poll()
+  await entered
+  for (let beat = 0; beat < 5; beat++) {
+    setup.clock.at += LEASE_MS - 1
+    await one.heartbeat()
+    await two.poll()
+  }
+  assert.equal(second.runs.length, 0)
+  open()
+  await one.settled()
+  assert.equal(await setup.done('s1'), true)
+})
+
+test('lease: one that ran out goes to another, and the late one may publish nothing', async () => {
+  await using setup = await setUp()
+  const { entered, open, pass } = gate()
+  let rejection: unknown
+  const late = new Script(async ({ finish }) => {
+    await pass()
+    await finish((tables) => tables.settings.set('s1', 'late')).catch((error) => {
+      rejection = error
+      throw error
+    })
+  })
+  const next = new Script()
+  await using one = setup.queue('one', late)
+  await using two = setup.queue('two', next)
+  await setup.add('s1')
+  await one.poll()
+  await entered
+  setup.clock.at += LEASE_MS
+  await two.poll()
+  await two.settled()
+  open()
+  await one.settled()
+  assert.ok(rejection instanceof LeaseLost)
+  assert.equal(next.runs[0]?.job.attempt, 2)
+  assert.equal(await setup.catalog.settings.get('s1'), 'done')
+  assert.deepEqual(late.told, [])
+})
+
+test('lease: the same process that got its job back is told apart from its older attempt by number', async () => {
+  await using setup = await setUp()
+  const steps = [gate(), gate()]
+  let call = 0
+  const outcomes: string[] = []
+  const handler = new Script(async ({ job, finish }) => {
+    const step = steps[call++]
+    await step?.pass()
+    await finish((tables) => tables.settings.set('s1', String(job.attempt))).then(
+      () => outcomes.push(`${job.attempt} published`),
+      (error) => {
+        outcomes.push(`${job.attempt} ${error.name}`)
+        throw error
+      },
+    )
+  })
+  await using one = setup.queue('same', handler)
+  await using two = setup.queue('same', handler)
+  await setup.add('s1')
+  await one.poll()
+  await steps[0]?.entered
+  setup.clock.at += LEASE_MS
+  await two.poll()
+  await steps[1]?.entered
+  steps[0]?.open()
+  await one.settled()
+  steps[1]?.open()
+  await two.settled()
+  assert.deepEqual(outcomes, ['1 LeaseLost', '2 published'])
+})
+
+test('lease: losing it aborts the attempt at the next heartbeat', async () => {
+  await using setup = await setUp()
+  const handler = new Script(untilAborted)
+  await using one = setup.queue('one', handler)
+  await using two = setup.queue('two', new Script())
+  await setup.add('s1')
+  await one.poll()
+  setup.clock.at += LEASE_MS
+  await two.poll()
+  await two.settled()
+  await one.heartbeat()
+  await one.settled()
+  assert.ok(handler.runs[0]?.signal.reason instanceof LeaseLost)
+  assert.deepEqual(handler.told, [])
+})
+
+test('cancel: a job taken off the catalog is aborted and nobody is told of a failure', async () => {
+  await using setup = await setUp()
+  const handler = new Script(untilAborted)
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  await setup.add('s2')
+  await queue.poll()
+  await setup.catalog.jobs.remove(KIND, 's1')
+  queue.cancel(KIND, 's1')
+  queue.cancel('other', 's2')
+  assert.deepEqual(
+    handler.runs.map(({ signal }) => signal.aborted),
+    [true, false],
+  )
+  await setup.catalog.jobs.remove(KIND, 's2')
+  await queue.heartbeat()
+  await queue.settled()
+  assert.deepEqual(handler.told, [])
+})
+
+test('stopping: gives jobs back without counting a failure, and a successor takes them at once', async () => {
+  await using setup = await setUp()
+  const handler = new Script(untilAborted)
+  {
+    await using queue = setup.queue('one', handler)
+    await setup.add('s1')
+    await queue.poll()
+  }
+  assert.deepEqual(handler.told, [])
+  const successor = new Script()
+  await using queue = setup.queue('two', successor)
+  await queue.poll()
+  await queue.settled()
+  assert.equal(successor.runs[0]?.job.failures, 0)
+  assert.equal(await setup.done('s1'), true)
+})
+
+test('a dead process: its jobs are taken up at once by the one that has the folder after it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'queue-'))
+  try {
+    await using setup = await setUp(join(folder, 'catalog.db'))
+    await setup.add('s1')
+    // It claims and is heard of no more.
+    const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+    assert.equal((await setup.catalog.jobs.claim(claim))?.subject, 's1')
+    const handler = new Script()
+    await using queue = setup.queue('alive', handler)
+    await queue.poll()
+    assert.equal(handler.runs.length, 0)
+    await queue.releaseAllLeases()
+    await queue.poll()
+    await queue.settled()
+    assert.equal(await setup.done('s1'), true)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('a job that ends its process every time is given up in the end', async () => {
+  await using setup = await setUp()
+  await setup.add('s1')
+  const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+  const handler = new Script()
+  await using queue = setup.queue('one', handler)
+  for (let count = 0; count < 100; count++) {
+    await setup.catalog.jobs.claim(claim)
+    await setup.catalog.jobs.releaseAll()
+  }
+  await queue.poll()
+  await queue.settled()
+  assert.deepEqual([handler.runs.length, handler.told[0]], [0, 'failed s1 after 1'])
+})
+
+test('limits: no more run at once than the process and each account may, accounts in turn', async () => {
+  await using setup = await setUp()
+  const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
+  const handler = new Script(untilAborted)
+  await using queue = setup.queue('one', handler, { concurrency: 3, perAccount: 2 })
+  for (const subject of ['a1', 'a2', 'a3', 'a4']) {
+    await setup.add(subject)
+    setup.clock.at += 1
+  }
+  await setup.add('b1', other.id)
+  await queue.poll()
+  assert.deepEqual(
+    handler.runs.map(({ job }) => job.subject),
+    ['a1', 'b1', 'a2'],
+  )
+  await setup.catalog.jobs.remove(KIND, 'b1')
+  await queue.heartbeat()
+  await queue.poll()
+  // Account a has as many as it may have, though there is room.
+  assert.equal(handler.runs.length, 3)
+})
+
+test('a catalog that fails is reported and outlived', async () => {
+  await using setup = await setUp()
+  let broken = true
+  const relaxed: Catalog['relaxed'] = (change) =>
+    broken ? Promise.reject(passing()) : setup.catalog.relaxed(change)
+  const handler = new Script()
+  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, relaxed })
+  await setup.add('s1')
+  await queue.poll()
+  assert.deepEqual(setup.logged, ['cannot look for work'])
+  broken = false
+  await queue.poll()
+  await queue.settled()
+  assert.equal(await setup.done('s1'), true)
+})
+
+test('heartbeat: without a catalog for as long as a lease lasts, attempts are stopped', async () => {
+  await using setup = await setUp()
+  let broken = false
+  const relaxed: Catalog['relaxed'] = (change) =>
+    broken ? Promise.reject(passing()) : setup.catalog.relaxed(change)
+  const handler = new Script(untilAborted)
+  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, relaxed })
+  await setup.add('s1')
+  await queue.poll()
+  await queue.heartbeat()
+  broken = true
+  setup.clock.at += LEASE_MS - 1
+  await queue.heartbeat()
+  assert.equal(handler.runs[0]?.signal.aborted, false)
+  setup.clock.at += 1
+  await queue.heartbeat()
+  assert.equal(handler.runs[0]?.signal.aborted, true)
+  broken = false
+})
