@@ -25,7 +25,7 @@ export interface ReceiveSlots {
 
 /**
  * Hands fixed slots around: reading into the same memory again and again costs a quarter of what fresh buffers do,
- * and memory stays flat (docs/decisions/0015-our-own-http-reader.md).
+ * and memory stays flat (docs/decisions/0024-our-own-http-reader.md).
  * @param onRoom called once the consumer has caught up after `shouldRest`
  */
 export function createReceiveSlots(onRoom: () => void): ReceiveSlots {
