@@ -1,4 +1,4 @@
-import type { ByteStream } from '#base/bytes.ts'
+import type { ByteStream, RandomBytes } from '#base/bytes.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { refuseNested } from '#data/format/probe.ts'
 import { openQcow2, type Qcow2 } from '#data/format/qcow2/qcow2.ts'
@@ -24,15 +24,10 @@ export async function ingestQcow2(
   context: IngestContext,
 ): Promise<IngestedDisk> {
   const { limits, signal, spoolDirectory } = context
-  await using spool = await createSpool({
-    directory: spoolDirectory,
-    size: file.size,
-    limit: file.limit,
-    signal,
-  })
+  await using spool = await createSpool({ directory: spoolDirectory, signal })
   const received = receive(stream, spool)
   try {
-    const qcow2 = await openQcow2(spool.bytes, {
+    const qcow2 = await openQcow2(withSize(spool.bytes, file.size), {
       virtualSizeLimit: limits.virtualSize,
       fileSizeLimit: file.limit,
       signal,
@@ -49,6 +44,11 @@ export async function ingestQcow2(
   } finally {
     await received.catch(() => {})
   }
+}
+
+/** A length that the source told is known before the last byte is there. */
+function withSize(bytes: RandomBytes, size: number | undefined): RandomBytes {
+  return size === undefined ? bytes : { size, readAt: (target, offset) => bytes.readAt(target, offset) }
 }
 
 /** Fills the spool; whoever waits for bytes learns of a fault in the stream. */
