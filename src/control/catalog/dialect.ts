@@ -5,9 +5,9 @@ import type { Schema } from './schema.ts'
 export interface CatalogDialect {
   readonly kysely: Dialect
   /** Lets several workers look for work at once without taking the same row. */
-  lockForClaim<T extends keyof Schema, Row>(
-    query: SelectQueryBuilder<Schema, T, Row>,
-  ): SelectQueryBuilder<Schema, T, Row>
+  lockForClaim<DB extends Schema, T extends keyof DB, Row>(
+    query: SelectQueryBuilder<DB, T, Row>,
+  ): SelectQueryBuilder<DB, T, Row>
   /** Statements around a transaction whose loss by a power failure would be harmless. */
   readonly relaxed: { readonly before: string; readonly after: string }
 }

@@ -1,6 +1,5 @@
-import type { ExpressionBuilder } from 'kysely'
 import { insertWithNewId, type TableContext } from './context.ts'
-import type { JobRow, Schema } from './schema.ts'
+import type { JobRow } from './schema.ts'
 
 /** Durable work; times in milliseconds since 1970. */
 export interface Job {
@@ -59,8 +58,6 @@ export interface Jobs {
   releaseAll(): Promise<void>
   /** When the first attempt of the oldest unfinished job of a kind began. */
   firstStart(kind: string): Promise<number | undefined>
-  /** When the next job of a kind that nobody works on may run. */
-  nextRunAt(kind: string): Promise<number | undefined>
 }
 
 export function jobsTable({ db, dialect, random }: TableContext): Jobs {
@@ -94,22 +91,26 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       return row && toJob(row)
     },
     async claim({ kind, owner, now, leaseMs, perAccount }) {
-      const running = (eb: ExpressionBuilder<Schema, 'jobs'>) =>
-        eb
-          .selectFrom('jobs as others')
-          .select((other) => other.fn.countAll<number>().as('count'))
-          .whereRef('others.account_id', '=', 'jobs.account_id')
-          .where('others.kind', '=', kind)
-          .where('others.lease_until', '>', now)
       const next = dialect.lockForClaim(
         db
           .selectFrom('jobs')
-          .select('id')
+          .leftJoin(
+            (eb) =>
+              eb
+                .selectFrom('jobs')
+                .select((other) => ['account_id', other.fn.countAll<number>().as('count')])
+                .where('kind', '=', kind)
+                .where('lease_until', '>', now)
+                .groupBy('account_id')
+                .as('running'),
+            (join) => join.onRef('running.account_id', '=', 'jobs.account_id'),
+          )
+          .select('jobs.id')
           .where('kind', '=', kind)
           .where('run_at', '<=', now)
           .where((eb) => eb.or([eb('lease_until', 'is', null), eb('lease_until', '<=', now)]))
-          .where((eb) => eb(running(eb), '<', perAccount))
-          .orderBy(running)
+          .where((eb) => eb(eb.fn.coalesce('running.count', eb.lit(0)), '<', perAccount))
+          .orderBy((eb) => eb.fn.coalesce('running.count', eb.lit(0)))
           .orderBy('run_at')
           .orderBy('created_at')
           .limit(1),
@@ -177,14 +178,6 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       const query = db.selectFrom('jobs').select('first_started_at').where('kind', '=', kind)
       const started = query.where('first_started_at', 'is not', null).orderBy('first_started_at').limit(1)
       return (await started.executeTakeFirst())?.first_started_at ?? undefined
-    },
-    async nextRunAt(kind) {
-      const query = db
-        .selectFrom('jobs')
-        .select('run_at')
-        .where('kind', '=', kind)
-        .where('lease_owner', 'is', null)
-      return (await query.orderBy('run_at').limit(1).executeTakeFirst())?.run_at
     },
   }
 }

@@ -163,11 +163,11 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       await handler.run({ job, signal, finish })
       if (!finished) throw new Error(`internal error: the handler of ${job.kind} left its job unfinished`)
     } catch (error) {
-      if (finished) log.error({ err: error, job }, 'after the end of a job')
+      if (finished) log.error({ err: error, ...named(job) }, 'after the end of a job')
       else
         await settle(job, handler, error, signal).catch((cause) => {
           // Its lease runs out by itself, and then it is tried again.
-          log.error({ err: cause, job }, 'cannot write down how a job ended')
+          log.error({ err: cause, ...named(job) }, 'cannot write down how a job ended')
         })
     }
   }
@@ -180,7 +180,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       return
     }
     const failed: Job = { ...job, failures: job.failures + 1 }
-    log.warn({ err: error, job: failed.id, kind: job.kind, subject: job.subject }, 'an attempt failed')
+    log.warn({ err: error, ...named(failed) }, 'an attempt failed')
     const again = isRetryable(error) && failed.failures < attemptsMax
     const held = await catalog.transaction(async (tables) => {
       if (again) {
@@ -200,6 +200,10 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   async function heartbeat(): Promise<void> {
     const held = [...running.values()]
     const at = now()
+    if (held.length === 0) {
+      renewedAt = at
+      return
+    }
     try {
       const jobs = held.map(({ job }) => job)
       const renewed = await catalog.relaxed((tables) => tables.jobs.renew(owner, jobs, at + leaseMs))
@@ -243,6 +247,11 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       await settled()
     },
   }
+}
+
+/** A payload may hold secrets, so it stays out of the log. */
+function named({ id, kind, subject, attempt, failures }: Job) {
+  return { job: id, kind, subject, attempt, failures }
 }
 
 function messageOf(error: unknown): string {

@@ -75,7 +75,7 @@ export class RegistrationHandler implements JobHandler {
   async #begin(job: Job): Promise<void> {
     // A crash or a restart takes a job up again without that being news.
     if (job.attempt === 1) {
-      await this.#options.catalog.transaction((tables) =>
+      await this.#options.catalog.relaxed((tables) =>
         this.#tell(tables, job, 'image.started', 'The registration began.'),
       )
       this.#feed.wake()

@@ -1,0 +1,179 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
+import { DEFAULT_LIMITS } from '#base/limits.ts'
+import { openCatalog } from '#control/catalog/catalog.ts'
+import { createJobQueue } from '#control/jobs/queue.ts'
+import type { Ingest, IngestProgress, IngestRequest, IngestResult } from '#data/disk/ingest-types.ts'
+import type { Session } from '#model/session.ts'
+import { createLibrary } from './create-library.ts'
+import type { LibraryOptions } from './deps.ts'
+import type { RegisterAttributes } from './library.ts'
+
+export const URL_TEXT = 'http://example.test/images/debian-12.qcow2?signature=secret'
+export const REGISTER: RegisterAttributes = { httpUrl: URL_TEXT, arch: 'x86_64' }
+
+/** One call of the ingest function, which goes on as the test says. */
+export interface IngestCall {
+  readonly request: IngestRequest
+  readonly signal: AbortSignal
+  progress(progress: Partial<IngestProgress>): void
+  succeed(result?: Partial<IngestResult>): void
+  fail(error: unknown): void
+}
+
+const PROGRESS: IngestProgress = {
+  phase: 'receiving',
+  received: 0,
+  total: undefined,
+  rate: 0,
+  decoded: 0,
+  virtualSize: undefined,
+  dataSize: 0,
+}
+
+export function resultOf(request: IngestRequest, change: Partial<IngestResult> = {}): IngestResult {
+  const url = request.source.kind === 'http' ? request.source.url : undefined
+  return {
+    manifest: 'ab'.repeat(32),
+    virtualSize: 4096,
+    dataSize: 1024,
+    addedSize: 512,
+    formatChain: 'xz+raw',
+    notes: [],
+    source: {
+      url,
+      finalUrl: url,
+      bytes: 700,
+      sha256: 'cd'.repeat(32),
+      etag: undefined,
+      lastModified: undefined,
+    },
+    ...change,
+  }
+}
+
+/** An ingest whose calls the test answers one by one. */
+export class ScriptedIngest {
+  readonly calls: IngestCall[] = []
+  #arrived = Promise.withResolvers<void>()
+
+  readonly ingest: Ingest = (request, { onProgress, signal }) => {
+    const { promise, resolve, reject } = Promise.withResolvers<IngestResult>()
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    this.calls.push({
+      request,
+      signal,
+      progress: (progress) => onProgress({ ...PROGRESS, ...progress }),
+      succeed: (result) => resolve(resultOf(request, result)),
+      fail: reject,
+    })
+    const arrived = this.#arrived
+    this.#arrived = Promise.withResolvers()
+    arrived.resolve()
+    return promise
+  }
+
+  /** The nth call, as soon as it is made. */
+  async call(index: number): Promise<IngestCall> {
+    for (;;) {
+      const call = this.calls[index]
+      if (call) return call
+      await this.#arrived.promise
+    }
+  }
+}
+
+export interface LibraryFixture extends AsyncDisposable {
+  readonly clock: { at: number }
+  readonly scripted: ScriptedIngest
+  readonly options: LibraryOptions
+  readonly library: ReturnType<typeof createLibrary>
+  readonly owner: Session
+  readonly other: Session
+  /** What runs ends, then what may run begins. */
+  step(): Promise<void>
+}
+
+/** A library on an empty catalog in memory or at `path`, with two accounts and a clock that stands still. */
+export async function openLibrary(
+  change: Partial<LibraryOptions> = {},
+  path = ':memory:',
+): Promise<LibraryFixture> {
+  const clock = { at: Date.UTC(2026, 0, 2, 3, 4) }
+  const folder = await mkdtemp(join(tmpdir(), 'library-'))
+  const catalog = await openCatalog({ path })
+  const log = { warn: () => {}, error: () => {} }
+  const now = () => clock.at
+  const jobs = createJobQueue({
+    catalog,
+    owner: `test-${randomBytes(4).toString('hex')}`,
+    now,
+    random: randomBytes,
+    log,
+  })
+  const scripted = new ScriptedIngest()
+  const options: LibraryOptions = {
+    catalog,
+    jobs,
+    ingest: scripted.ingest,
+    parseSourceUrl: (text) => {
+      if (!URL.canParse(text)) throw new LibraryError('invalid', 'source URL cannot be read')
+      return new URL(text)
+    },
+    redactUrl: (url) => `${url.origin}${url.pathname}`,
+    limits: DEFAULT_LIMITS,
+    allowSource: [],
+    registrations: { concurrency: 2, perAccount: 2 },
+    quota: undefined,
+    uploadFolder: join(folder, 'uploads'),
+    holder: 'test',
+    now,
+    log,
+    ...change,
+  }
+  const library = createLibrary(options)
+  const sessionOf = async (name: string): Promise<Session> => {
+    const { id: accountId } = await catalog.accounts.insert({ name, status: 'active', createdAt: now() })
+    return {
+      accountId,
+      clientId: `cli-${name}`,
+      userId: null,
+      permissions: 'full',
+      scopes: ['infrastructure', 'orbit'],
+    }
+  }
+  return {
+    clock,
+    scripted,
+    options,
+    library,
+    owner: await sessionOf('owner'),
+    other: await sessionOf('other'),
+    async step() {
+      await jobs.settled()
+      await jobs.poll()
+    },
+    async [Symbol.asyncDispose]() {
+      await jobs[Symbol.asyncDispose]()
+      await library[Symbol.asyncDispose]()
+      await catalog[Symbol.asyncDispose]()
+      await rm(folder, { recursive: true })
+    },
+  }
+}
+
+/** Registers an image and lets it become available. */
+export async function registerAvailable(
+  fixture: LibraryFixture,
+  attributes: Partial<RegisterAttributes> = {},
+) {
+  const { library, owner, scripted, options } = fixture
+  const index = scripted.calls.length
+  const { id } = await library.register(owner, { ...REGISTER, ...attributes })
+  ;(await scripted.call(index)).succeed()
+  await options.jobs.settled()
+  return library.show(owner, id)
+}

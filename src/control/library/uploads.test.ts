@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { DEFAULT_LIMITS } from '#base/limits.ts'
+import { type LibraryFixture, openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
+
+const HOURS = 3600_000
+const never = new AbortController().signal
+
+async function* chunks(...texts: readonly string[]) {
+  for (const text of texts) yield Buffer.from(text)
+}
+
+const registerUpload = ({ library, owner }: LibraryFixture) =>
+  library.register(owner, { arch: 'x86_64', upload: true })
+
+test('upload: bytes in several parts become the source of the registration, and go with its end', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, scripted, options } = fixture
+  const { id, progress } = await registerUpload(fixture)
+  assert.equal(progress?.phase, 'uploading')
+  await library.uploads.receive(owner, id, 0, chunks('one ', 'two '), never)
+  const { received } = await library.uploads.receive(owner, id, 8, chunks('three'), never)
+  assert.deepEqual([received, (await library.uploads.show(owner, id)).received], [13, 13])
+  assert.equal((await library.show(owner, id)).progress?.bytesDone, 13)
+  assert.equal((await library.uploads.finish(owner, id)).progress?.phase, 'waiting')
+  const { request, succeed } = await scripted.call(0)
+  const path = join(options.uploadFolder, id)
+  assert.deepEqual(request.source, { kind: 'file', path })
+  assert.equal(await readFile(path, 'utf8'), 'one two three')
+  succeed()
+  await options.jobs.settled()
+  const image = await library.show(owner, id)
+  assert.deepEqual([image.status, image.provenance.url, existsSync(path)], ['available', null, false])
+})
+
+test('upload: what came before a break is kept, and only its end can be gone on from', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  async function* breaking() {
+    yield Buffer.from('1234')
+    throw new Error('connection lost')
+  }
+  await assert.rejects(library.uploads.receive(owner, id, 0, breaking(), never), /connection lost/)
+  for (const offset of [0, 3, 5]) {
+    await assert.rejects(library.uploads.receive(owner, id, offset, chunks('x'), never), {
+      code: 'conflict',
+      message: `the upload of image ${id} goes on at offset 4`,
+    })
+  }
+  assert.equal((await library.uploads.receive(owner, id, 4, chunks('5'), never)).received, 5)
+})
+
+test('upload: more than a source may have is refused, an aborted part stops', async () => {
+  await using fixture = await openLibrary({ limits: { ...DEFAULT_LIMITS, sourceSize: 5 } })
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  await assert.rejects(library.uploads.receive(owner, id, 0, chunks('123', '456'), never), {
+    code: 'too_large',
+  })
+  assert.equal((await library.uploads.show(owner, id)).received, 3)
+  const aborted = AbortSignal.abort(new Error('stop'))
+  await assert.rejects(library.uploads.receive(owner, id, 3, chunks('4'), aborted), /stop/)
+})
+
+test('upload: two parts at once, an early or second end, and other images are refused', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, other } = fixture
+  const { id } = await registerUpload(fixture)
+  await assert.rejects(library.uploads.finish(owner, id), { code: 'conflict' })
+  const opened = Promise.withResolvers<void>()
+  const entered = Promise.withResolvers<void>()
+  async function* slow() {
+    entered.resolve()
+    await opened.promise
+    yield Buffer.from('x')
+  }
+  const first = library.uploads.receive(owner, id, 0, slow(), never)
+  await entered.promise
+  await assert.rejects(library.uploads.receive(owner, id, 0, chunks('y'), never), { code: 'conflict' })
+  await assert.rejects(library.uploads.finish(owner, id), { code: 'conflict' })
+  opened.resolve()
+  await first
+  await library.uploads.finish(owner, id)
+  await assert.rejects(library.uploads.finish(owner, id), { code: 'conflict' })
+  await assert.rejects(library.uploads.receive(owner, id, 1, chunks('y'), never), { code: 'conflict' })
+  await assert.rejects(library.uploads.show(other, id), { code: 'not_found' })
+  const fetched = await library.register(owner, REGISTER)
+  await assert.rejects(library.uploads.receive(owner, fetched.id, 0, chunks('y'), never), {
+    code: 'conflict',
+  })
+})
+
+test('upload: one that nothing is heard of for a day fails, one that moves does not', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, clock, step, options } = fixture
+  const quiet = await registerUpload(fixture)
+  const moving = await registerUpload(fixture)
+  await library.uploads.receive(owner, quiet.id, 0, chunks('x'), never)
+  clock.at += 23 * HOURS
+  await library.uploads.receive(owner, moving.id, 0, chunks('x'), never)
+  clock.at += 1 * HOURS
+  await step()
+  await options.jobs.settled()
+  const image = await library.show(owner, quiet.id)
+  assert.deepEqual([image.status, image.failure?.code], ['failed', 'source'])
+  assert.match(image.failure?.message ?? '', /not finished within 24 hours/)
+  assert.equal(existsSync(join(options.uploadFolder, quiet.id)), false)
+  assert.equal((await library.show(owner, moving.id)).status, 'creating')
+})
+
+test('upload: destroying its image removes the file', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, clock, step, options } = fixture
+  const { id } = await registerUpload(fixture)
+  await library.uploads.receive(owner, id, 0, chunks('x'), never)
+  await library.destroy(owner, id)
+  await assert.rejects(library.uploads.receive(owner, id, 1, chunks('y'), never), { code: 'conflict' })
+  clock.at += 2000
+  await step()
+  await options.jobs.settled()
+  assert.equal(existsSync(join(options.uploadFolder, id)), false)
+})
+
+test('start: files without an image that waits for them are removed, others and strangers stay', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, options } = fixture
+  const { id } = await registerUpload(fixture)
+  await library.uploads.receive(owner, id, 0, chunks('x'), never)
+  const done = await registerAvailable(fixture)
+  await mkdir(options.uploadFolder, { recursive: true })
+  for (const name of [done.id, 'img-zzzzz', 'notes.txt'])
+    await writeFile(join(options.uploadFolder, name), 'x')
+  await library.start()
+  const left = [id, done.id, 'img-zzzzz', 'notes.txt'].map((name) =>
+    existsSync(join(options.uploadFolder, name)),
+  )
+  assert.deepEqual(left, [true, false, false, true])
+})
