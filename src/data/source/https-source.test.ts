@@ -44,7 +44,7 @@ test('https source: the certificate is checked against the name, the bytes arriv
   assert.ok((await download(server.url('/image'))).bytes.equals(CONTENT), 'by address')
   assert.ok((await download(`https://images.test.:${server.port}/image`)).bytes.equals(CONTENT), 'full name')
   server.on('/drops', (request, socket) => {
-    const dropAfter = request.attempt === 0 ? { stopAfter: 1_000_000 } : {}
+    const dropAfter = request.attempt === 0 ? { endAfter: 1_000_000 } : {}
     file(CONTENT, { etag: '"1"', ...dropAfter })(request, socket)
   })
   assert.ok((await download(server.url('/drops'))).bytes.equals(CONTENT))
@@ -153,7 +153,17 @@ test('R5 http source: a name is refused when one of its addresses is bad', async
     await assert.rejects(download(url, { lookup: async () => answer, allow: [] }), lasting(/not allowed/))
   }
   assert.equal(server.connections(), 0)
-  await assert.rejects(download('http://localhost.:8080/', { allow: [] }), lasting(/not allowed|not exist/))
+})
+
+test('R4 http source: localhost is the loopback addresses that the operator opened, by default none', async () => {
+  await using server = await startWebServer()
+  server.on('/image', file(CONTENT))
+  const lookup: Lookup = async () => ['::1', '127.0.0.1']
+  for (const name of ['localhost', 'localhost.', 'LOCALHOST']) {
+    const url = `http://${name}:${server.port}/image`
+    await assert.rejects(download(url, { lookup, allow: [] }), lasting(/not allowed/))
+    assert.ok((await download(url, { lookup, allow: ['127.0.0.0/8'] })).bytes.equals(CONTENT))
+  }
 })
 
 test('R5 http source: a name is looked up once, also for redirects and resumes', async () => {
@@ -167,7 +177,7 @@ test('R5 http source: a name is looked up once, also for redirects and resumes',
   }
   server.on('/start', redirect('/image'))
   server.on('/image', (request, socket) => {
-    file(CONTENT, { etag: '"1"', ...(request.attempt === 0 ? { stopAfter: 1000 } : {}) })(request, socket)
+    file(CONTENT, { etag: '"1"', ...(request.attempt === 0 ? { endAfter: 1000 } : {}) })(request, socket)
   })
   const url = `http://images.test:${server.port}/start`
   const { bytes } = await download(url, { lookup: rebinding, allow: ['127.0.0.1/32'] })

@@ -34,20 +34,21 @@ export function createPins({
     const hostname = url.hostname.replace(/^\[|\]$/g, '')
     const known = pinned.get(hostname)
     if (known) return known
-    const addresses = isIP(hostname)
+    const answers = isIP(hostname)
       ? [hostname]
       : await waitWithin(lookup(hostname), timeoutMs, signal, lookupTimedOut).catch((error) => {
           signal.throwIfAborted()
           throw networkFailure(error)
         })
-    if (addresses.length === 0) {
+    if (answers.length === 0) {
       throw downloadFailure('the host name has no address', {
         retryable: false,
         hint: 'Check the host name.',
       })
     }
     // One bad answer among good ones is how a hostile name server tries its luck.
-    if (!addresses.every(isAllowed)) {
+    const addresses = isLocalhost(hostname) ? answers.filter(isAllowed) : answers
+    if (addresses.length === 0 || !addresses.every(isAllowed)) {
       throw downloadFailure("the server's address is not allowed (private, local or reserved)", {
         retryable: false,
         hint: 'Use a public address; the operator can open a range with --allow-source.',
@@ -58,6 +59,9 @@ export function createPins({
     return kept
   }
 }
+
+/** This name means 127.0.0.1 and ::1 at once, by no stranger's say; an operator who opens one means just that one. */
+const isLocalhost = (hostname: string) => /^localhost\.?$/.test(hostname)
 
 const lookupTimedOut = () =>
   downloadFailure('looking up the host name took too long', { retryable: true, hint: TRY_AGAIN })
