@@ -93,8 +93,10 @@ export interface FileOptions {
   readonly lastModified?: string
   /** Whether ranges are answered with 206; true where not given. */
   readonly ranges?: boolean
-  /** Resets the connection after so many bytes of the body. */
+  /** Breaks the connection off after so many bytes of the body, some of which may be lost. */
   readonly dropAfter?: number
+  /** Closes the connection in order after so many bytes of the body. */
+  readonly endAfter?: number
   /** Stops after so many bytes of the body and stays open. */
   readonly stopAfter?: number
   readonly headers?: Readonly<Record<string, string>>
@@ -121,9 +123,11 @@ export function file(content: Uint8Array, options: FileOptions = {}): Behaviour 
       ...options.headers,
     }
     socket.write(head(isRange ? 206 : 200, fields))
-    const cut = options.dropAfter ?? options.stopAfter
-    if (cut === undefined || cut >= rest.length) socket.end(rest)
-    else socket.write(rest.subarray(0, cut), () => options.dropAfter === undefined || socket.destroy())
+    const { dropAfter, endAfter, stopAfter } = options
+    if (endAfter !== undefined) socket.end(rest.subarray(0, endAfter))
+    else if (stopAfter !== undefined) socket.write(rest.subarray(0, stopAfter))
+    else if (dropAfter !== undefined) socket.write(rest.subarray(0, dropAfter), () => socket.destroy())
+    else socket.end(rest)
   }
 }
 

@@ -116,10 +116,10 @@ test('http source: chunked bodies, bodies up to the end of the connection and em
 
 test('http source: a slow consumer gets every byte, and its slowness is not the server’s', async () => {
   const url = serve('/slow-consumer', file(CONTENT))
-  await using source = await open(url, { limits: { silenceMs: 40, slowWindowMs: 40, slowRate: 1e12 } })
+  await using source = await open(url, { limits: { silenceMs: 300, slowWindowMs: 300, slowRate: 1e12 } })
   let offset = 0
   for await (const chunk of source.stream) {
-    if (offset === 0) await new Promise((resolve) => setTimeout(resolve, 150))
+    if (offset === 0) await new Promise((resolve) => setTimeout(resolve, 700))
     assert.ok(CONTENT.subarray(offset, offset + chunk.length).equals(chunk))
     offset += chunk.length
   }

@@ -19,7 +19,7 @@ import { openHttpSource } from './http-source.ts'
 
 const CONTENT = randomBytes(2 * MiB + 5)
 const ETAG = '"version-1"'
-const LIMITS: ImportLimits = { ...DEFAULT_LIMITS, headersMs: 500, silenceMs: 100, resumes: 5 }
+const LIMITS: ImportLimits = { ...DEFAULT_LIMITS, headersMs: 500, silenceMs: 400, resumes: 5 }
 
 let server: WebServer
 before(async () => {
@@ -46,9 +46,9 @@ async function download(path: string, limits: Partial<ImportLimits> = {}) {
 
 const asked = (path: string) => server.requests.filter((request) => request.path === path)
 const passing = (message: RegExp) => ({ category: 'source', retryable: true, message })
-/** Falls silent in the middle the first time, then behaves as told. */
+/** Closes the connection in the middle the first time, then behaves as told. */
 const afterDrop = (options: FileOptions, then: Behaviour) =>
-  inTurn(file(CONTENT, { stopAfter: MiB, ...options }), then)
+  inTurn(file(CONTENT, { endAfter: MiB, ...options }), then)
 
 test('S8 resume: a dropped connection goes on where it broke, by the ETag', async () => {
   const options = { etag: ETAG }
@@ -62,7 +62,7 @@ test('S8 resume: a dropped connection goes on where it broke, by the ETag', asyn
 })
 
 test('S8 resume: a silent connection is dropped and taken up elsewhere', async () => {
-  server.on('/stall', afterDrop({ etag: ETAG }, file(CONTENT, { etag: ETAG })))
+  server.on('/stall', inTurn(file(CONTENT, { etag: ETAG, stopAfter: MiB }), file(CONTENT, { etag: ETAG })))
   const { bytes } = await download('/stall')
   assert.ok(bytes.equals(CONTENT))
   assert.equal(asked('/stall')[1]?.headers.range, `bytes=${MiB}-`)
@@ -131,7 +131,7 @@ test('S10 resume: a part that stops short is asked on from its end', async () =>
   const first = raw(head(206, { etag: ETAG, 'content-range': range, 'content-length': 1000 }), part)
   server.on(
     '/part',
-    inTurn(file(CONTENT, { etag: ETAG, stopAfter: MiB }), first, file(CONTENT, { etag: ETAG })),
+    inTurn(file(CONTENT, { etag: ETAG, endAfter: MiB }), first, file(CONTENT, { etag: ETAG })),
   )
   assert.ok((await download('/part')).bytes.equals(CONTENT))
   assert.equal(asked('/part')[2]?.headers.range, `bytes=${MiB + 1000}-`)
@@ -160,7 +160,7 @@ test('S12 resume: a file that has changed is never mixed with what came before',
 })
 
 test('S15 resume: a server that drops again and again is given up after so many resumes', async () => {
-  const drops = file(CONTENT, { etag: ETAG, stopAfter: 200 * KiB })
+  const drops = file(CONTENT, { etag: ETAG, endAfter: 200 * KiB })
   server.on('/drops', drops)
   const failure = passing(/lost for good after 819200 of 2097157 bytes and 3 resumes/)
   await assert.rejects(download('/drops', { resumes: 3 }), failure)
@@ -180,7 +180,7 @@ test('S15 resume: a resume that brings nothing is the last one', async () => {
 })
 
 test('resume: a server that restarts is knocked at with growing pauses, and with the patience it asks for', async () => {
-  const first = file(CONTENT, { etag: ETAG, stopAfter: MiB })
+  const first = file(CONTENT, { etag: ETAG, endAfter: MiB })
   const busy = status(503, { 'retry-after': '20' })
   server.on('/restart', inTurn(first, status(502), status(503), busy, file(CONTENT, { etag: ETAG })))
   const { bytes, pauses } = await download('/restart')
@@ -200,7 +200,7 @@ test('resume: goes to where the redirects led, and back to the start when that h
   server.on('/signed', (request, socket) => {
     const behaviour =
       request.headers.range === undefined
-        ? file(CONTENT, { etag: ETAG, stopAfter: MiB })
+        ? file(CONTENT, { etag: ETAG, endAfter: MiB })
         : request.path.endsWith('=1')
           ? status(403)
           : file(CONTENT, { etag: ETAG })
