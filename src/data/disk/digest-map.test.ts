@@ -26,7 +26,7 @@ test('digest map: digests that differ in one bit, or meet in one slot, are told 
   const map = new DigestMap()
   const zeros = '0'.repeat(64)
   const digests = [zeros, `1${zeros.slice(1)}`, `${zeros.slice(1)}1`, `${zeros.slice(1)}8`, 'f'.repeat(64)]
-  digests.forEach((each, index) => map.set(each, index + 1))
-  digests.forEach((each, index) => assert.equal(map.get(each), index + 1))
+  for (const [index, each] of digests.entries()) map.set(each, index + 1)
+  for (const [index, each] of digests.entries()) assert.equal(map.get(each), index + 1)
   assert.deepEqual(new Map(map.entries()), new Map(digests.map((each, index) => [each, index + 1])))
 })

@@ -1,0 +1,105 @@
+import { LibraryError } from '#base/errors.ts'
+import type { Digest, Store } from '#data/store/store.ts'
+import { walkManifest } from './walk-manifest.ts'
+
+/** Something that needs a manifest, in words that an operator knows: an image's id and name. */
+export interface CheckRoot {
+  readonly manifest: Digest
+  readonly what: string
+}
+
+/** A stored file that is not what its name says, or that is not there although it is needed. */
+export interface Finding {
+  readonly kind: 'manifest' | 'block'
+  readonly digest: Digest
+  readonly why: string
+  /** The roots that cannot be read wholly because of it, at most HURTS_MAX of them. */
+  readonly hurts: readonly string[]
+}
+
+export interface Findings {
+  readonly damaged: readonly Finding[]
+  readonly missing: readonly Finding[]
+  /** More was found than is listed; mend these and check again. */
+  readonly truncated: boolean
+}
+
+export interface CheckReport extends Findings {
+  /** Sound files that were read, and their bytes at rest. */
+  readonly manifests: number
+  readonly blocks: number
+  readonly bytes: number
+}
+
+const FINDINGS_MAX = 10_000
+const HURTS_MAX = 100
+
+type Kind = Finding['kind']
+
+interface Draft {
+  readonly kind: Kind
+  readonly digest: Digest
+  readonly why: string
+  readonly isMissing: boolean
+  readonly hurts: Set<string>
+}
+
+/** What a check found, at most FINDINGS_MAX. */
+export class CheckFindings {
+  /** By kind and digest: a block may hold the very bytes of a manifest, and then both have one name. */
+  readonly #drafts = new Map<string, Draft>()
+  #truncated = false
+
+  has(kind: Kind, digest: Digest): boolean {
+    return this.#drafts.has(kind + digest)
+  }
+
+  /** Files an error that speaks of one file; any other is thrown again. */
+  add(kind: Kind, digest: Digest, error: unknown): void {
+    const isMissing = error instanceof LibraryError && error.code === 'not_found'
+    if (!(error instanceof Error) || !(isMissing || isDamage(error))) throw error
+    if (this.#drafts.size === FINDINGS_MAX) this.#truncated = true
+    else this.#drafts.set(kind + digest, { kind, digest, why: error.message, isMissing, hurts: new Set() })
+  }
+
+  /** Finds the roots that each finding hurts; what is missing and hurts none was removed by a collection meanwhile. */
+  async explain(deps: {
+    store: Store
+    roots: () => AsyncIterable<CheckRoot>
+    signal: AbortSignal
+  }): Promise<Findings> {
+    if (this.#drafts.size > 0) for await (const root of deps.roots()) await this.#explainRoot(root, deps)
+    const findings = { damaged: [] as Finding[], missing: [] as Finding[], truncated: this.#truncated }
+    for (const { kind, digest, why, isMissing, hurts } of this.#drafts.values()) {
+      const finding = { kind, digest, why, hurts: [...hurts] }
+      if (!isMissing) findings.damaged.push(finding)
+      else if (hurts.size > 0) findings.missing.push(finding)
+    }
+    return findings
+  }
+
+  async #explainRoot({ manifest, what }: CheckRoot, deps: { store: Store; signal: AbortSignal }) {
+    if (this.#hurt('manifest', manifest, what)) return
+    try {
+      for await (const { digest } of walkManifest(deps.store.manifests, manifest, deps.signal))
+        this.#hurt('block', digest, what)
+    } catch (error) {
+      // It became a root after the manifests were read, and is damaged.
+      this.add('manifest', manifest, error)
+      this.#hurt('manifest', manifest, what)
+    }
+  }
+
+  #hurt(kind: Kind, digest: Digest, what: string): boolean {
+    const draft = this.#drafts.get(kind + digest)
+    if (draft && draft.hurts.size < HURTS_MAX) draft.hurts.add(what)
+    return draft !== undefined
+  }
+}
+
+/** Wrong bytes, or bytes that the disk cannot read back; an unavailable store as such says nothing of a file. */
+function isDamage(error: Error): boolean {
+  if (!(error instanceof LibraryError)) return false
+  const { cause } = error
+  return error.code === 'corrupt' || (cause instanceof Error && 'code' in cause && cause.code === 'EIO')
+}

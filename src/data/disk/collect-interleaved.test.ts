@@ -1,0 +1,221 @@
+/**
+ * Registrations, removals of images and collections at once, their calls to the store put in an order that a seed
+ * decides. Whatever the order, every image that is there must be whole at any time.
+ */
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import { MiB } from '#base/bytes.ts'
+import { digestOf } from '#data/block/block.ts'
+import { createRandom, type Random } from '#data/codec/codec.fixtures.ts'
+import { ManifestWriter } from '#data/manifest/writer.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { memoryStore } from '#data/store/memory.ts'
+import type { Store } from '#data/store/store.ts'
+import { encode } from '../../../test/support/store-disk.ts'
+import { collect } from './collect.ts'
+import { walkManifest } from './walk-manifest.ts'
+
+const { signal } = new AbortController()
+
+/** Few enough that registrations often meet on the same block. */
+const CONTENTS = Array.from({ length: 10 }, (_, index) => {
+  const bytes = encode(Buffer.alloc(MiB, `content ${index}`))
+  return { digest: digestOf(Buffer.alloc(MiB, `content ${index}`)), bytes }
+})
+
+/** Lets one of those who wait go on at a time, and the clock with each. */
+class Turns {
+  readonly #random: Random
+  readonly #tick: () => void
+  readonly #waiting: (() => void)[] = []
+
+  constructor(random: Random, tick: () => void) {
+    this.#random = random
+    this.#tick = tick
+  }
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  async run(tasks: Promise<void>[]): Promise<void> {
+    let isDone = false
+    const all = Promise.all(tasks).finally(() => {
+      isDone = true
+    })
+    // It is awaited below, but may fail before.
+    all.catch(() => undefined)
+    while (!isDone) {
+      await setImmediate()
+      this.#tick()
+      this.#waiting.splice(this.#random.below(this.#waiting.length), 1)[0]?.()
+    }
+    await all
+  }
+}
+
+/** The store, with a turn before and after each call. */
+function inTurns(store: Store, turns: Turns): Store {
+  const taking = async <T>(call: () => Promise<T>): Promise<T> => {
+    await turns.wait()
+    const result = await call()
+    await turns.wait()
+    return result
+  }
+  async function* listing<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+    for await (const item of items) {
+      await turns.wait()
+      yield item
+    }
+  }
+  const { blocks, manifests } = store
+  return {
+    blocks: {
+      claim: (digest) => taking(() => blocks.claim(digest)),
+      put: (digest, bytes) => taking(() => blocks.put(digest, bytes)),
+      get: (digest) => taking(() => blocks.get(digest)),
+      remove: (digest, since) => taking(() => blocks.remove(digest, since)),
+      list: () => listing(blocks.list()),
+      quarantine: (digest) => taking(() => blocks.quarantine(digest)),
+    },
+    manifests: {
+      claim: (digest) => taking(() => manifests.claim(digest)),
+      put: (digest, parts) => taking(() => manifests.put(digest, parts)),
+      open: (digest) => taking(() => manifests.open(digest)),
+      remove: (digest, since) => taking(() => manifests.remove(digest, since)),
+      list: () => listing(manifests.list()),
+      quarantine: (digest) => taking(() => manifests.quarantine(digest)),
+    },
+    sync: () => store.sync(),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  }
+}
+
+class Library {
+  readonly roots = new Map<number, string>()
+  readonly #startedAt = new Map<number, number>()
+  readonly #plain: Store
+  readonly #store: Store
+  readonly #random: Random
+  #nextId = 0
+
+  constructor(plain: Store, store: Store, random: Random) {
+    this.#plain = plain
+    this.#store = store
+    this.#random = random
+  }
+
+  async register(): Promise<void> {
+    const id = this.#nextId++
+    this.#startedAt.set(id, Date.now())
+    await using writer = new ManifestWriter({ directory: tmpdir() })
+    const count = 1 + this.#random.below(4)
+    for (let index = 0; index < count; index++) {
+      const { digest, bytes } = CONTENTS[this.#random.below(CONTENTS.length)]!
+      const known = await this.#store.blocks.claim(digest)
+      if (known === undefined) await this.#store.blocks.put(digest, bytes)
+      await writer.set(index, digest, known ?? bytes.length)
+      // Cancelled, or crashed: it never becomes an image, and what it stored is left over.
+      if (this.#random.chance(0.1)) return void this.#startedAt.delete(id)
+    }
+    const { digest } = await writer.finish(this.#store.manifests, count * MiB)
+    this.roots.set(id, digest)
+    this.#startedAt.delete(id)
+  }
+
+  async removeOne(): Promise<void> {
+    const ids = [...this.roots.keys()]
+    this.roots.delete(ids[this.#random.below(ids.length)] ?? -1)
+  }
+
+  /** @param late breaks the rule: forgets the registrations that are under way */
+  async collect(late: boolean): Promise<number> {
+    const unclaimedSince = Math.min(Date.now(), ...(late ? [] : this.#startedAt.values()))
+    const roots = () => Array.from(this.roots.values())
+    async function* listed() {
+      yield* roots()
+    }
+    const passes = this.#random.chance(0.3) ? 2 : 1000
+    const { blocksRemoved } = await collect({
+      store: this.#store,
+      roots: listed,
+      unclaimedSince,
+      signal,
+      digestsPerPass: passes,
+    })
+    return blocksRemoved
+  }
+
+  async assertWhole(where: string): Promise<void> {
+    for (const root of [...this.roots.values()])
+      for await (const { digest, storedLength } of walkManifest(this.#plain.manifests, root, signal))
+        assert.equal((await this.#plain.blocks.get(digest)).length, storedLength, where)
+  }
+}
+
+async function play(t: TestContext, store: Store, seed: number, late = false): Promise<number> {
+  const random = createRandom(seed)
+  const turns = new Turns(random, () => t.mock.timers.tick(1))
+  const library = new Library(store, inTurns(store, turns), random)
+  let removed = 0
+  const repeat = async (times: number, action: () => Promise<unknown>) => {
+    for (let round = 0; round < times; round++) {
+      for (let pause = random.below(8); pause > 0; pause--) await turns.wait()
+      await action()
+    }
+  }
+  await turns.run([
+    repeat(6, () => library.register()),
+    repeat(6, () => library.register()),
+    repeat(8, () => library.removeOne()),
+    repeat(5, async () => {
+      removed += await library.collect(late)
+      await library.assertWhole(`seed ${seed}`)
+    }),
+  ])
+  await library.assertWhole(`seed ${seed}`)
+
+  t.mock.timers.tick(1)
+  await turns.run([library.collect(false).then(() => undefined)])
+  const needed = new Set<string>()
+  for (const root of library.roots.values())
+    for await (const { digest } of walkManifest(store.manifests, root, signal)) needed.add(digest)
+  const left = (await Array.fromAsync(store.blocks.list())).map(({ digest }) => digest)
+  assert.deepEqual(new Set(left), needed, `seed ${seed}`)
+  return removed
+}
+
+test('collect: in any order of calls, every image stays whole and nothing is left over', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  const first = randomInt(2 ** 31)
+  let removed = 0
+  for (let seed = first; seed < first + 150; seed++) removed += await play(t, memoryStore(), seed)
+  assert.ok(removed > 150, 'collections found something to remove while others worked')
+})
+
+test('collect: the same on a file system', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  const first = randomInt(2 ** 31)
+  for (let seed = first; seed < first + 8; seed++) {
+    const folder = await mkdtemp(join(tmpdir(), 'collect-'))
+    try {
+      await using store = await openFilesystemStore(folder)
+      await play(t, store, seed)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  }
+})
+
+test('collect: forgetting the registrations that are under way does harm, which the game notices', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  const harmed = async () => {
+    for (let seed = 1; seed < 60; seed++) await play(t, memoryStore(), seed, true)
+  }
+  await assert.rejects(harmed)
+})

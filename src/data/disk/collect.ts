@@ -1,0 +1,115 @@
+import { LibraryError } from '#base/errors.ts'
+import type { Digest, Store, StoredFile } from '#data/store/store.ts'
+import { DigestMap } from './digest-map.ts'
+import { type DigestRange, digestRanges } from './digest-ranges.ts'
+import { walkManifest } from './walk-manifest.ts'
+
+export interface CollectOptions {
+  readonly store: Store
+  /** The manifests of everything that must survive: images, and whatever is being read. */
+  readonly roots: () => AsyncIterable<Digest>
+  /**
+   * Milliseconds since 1970, not later than the first claim or put of any registration that is not a root yet.
+   * It must be read before `roots` is.
+   */
+  readonly unclaimedSince: number
+  /** Counts, and removes nothing. */
+  readonly dryRun?: boolean
+  readonly signal: AbortSignal
+  /** Digests remembered at a time; more passes are made where there are more. */
+  readonly digestsPerPass?: number
+}
+
+export interface Collected {
+  readonly manifestsRemoved: number
+  readonly manifestsKept: number
+  readonly blocksRemoved: number
+  readonly blocksKept: number
+  /** At rest, manifests and blocks. */
+  readonly bytesRemoved: number
+}
+
+/**
+ * Removes manifests that are no root, then blocks that no remaining manifest names. Safe while registrations run:
+ *
+ * - Every block of a root is named by a root manifest, and root manifests are never removed.
+ * - A registration claims or puts each block, then its manifest, and only then becomes a root. All of that happens
+ *   at or after `unclaimedSince`, so `remove` leaves each of them alone, whichever call comes first.
+ * - A manifest that somebody claims instead of being removed stays, and is walked before any block is removed.
+ *
+ * @throws corrupt where a remaining manifest cannot be read, for nobody knows then which blocks it needs; no block
+ * was removed in that pass
+ */
+export async function collect(options: CollectOptions): Promise<Collected> {
+  const { store, signal, unclaimedSince, dryRun = false } = options
+  const counts = { manifestsRemoved: 0, manifestsKept: 0, blocksRemoved: 0, blocksKept: 0, bytesRemoved: 0 }
+
+  /** Whether the file is gone, or would be. */
+  const removeFrom = async (files: { remove: Store['blocks']['remove'] }, file: StoredFile) => {
+    if (file.claimedAt >= unclaimedSince) return false
+    if (!dryRun && !(await files.remove(file.digest, unclaimedSince))) return false
+    counts.bytesRemoved += file.size
+    return true
+  }
+
+  const roots = new DigestMap()
+  for await (const digest of options.roots()) roots.set(digest, 1)
+
+  /** What a dry run leaves in place, but a real one would have removed. */
+  const stillThere = new DigestMap()
+  for await (const file of store.manifests.list()) {
+    signal.throwIfAborted()
+    if (!roots.has(file.digest) && (await removeFrom(store.manifests, file))) {
+      counts.manifestsRemoved++
+      if (dryRun) stillThere.set(file.digest, 1)
+    } else counts.manifestsKept++
+  }
+
+  const remember = (range: DigestRange) => rememberNeeded(options, { roots, stillThere, range })
+  for await (const needed of digestRanges(remember, options.digestsPerPass)) {
+    for await (const file of store.blocks.list()) {
+      signal.throwIfAborted()
+      if (!needed.covers(file.digest)) continue
+      if (needed.get(file.digest) === 0 && (await removeFrom(store.blocks, file))) counts.blocksRemoved++
+      else counts.blocksKept++
+    }
+  }
+  return counts
+}
+
+/** Sets every digest that a remaining manifest names. */
+async function rememberNeeded(
+  { store, signal }: CollectOptions,
+  { roots, stillThere, range }: { roots: DigestMap; stillThere: DigestMap; range: DigestRange },
+): Promise<void> {
+  let rootsFound = 0
+  for await (const { digest } of store.manifests.list()) {
+    if (stillThere.has(digest)) continue
+    if (roots.has(digest)) rootsFound++
+    await rememberBlocks(store, digest, range, signal)
+  }
+  if (rootsFound === roots.size) return
+  throw new LibraryError(
+    'corrupt',
+    `collect: ${roots.size - rootsFound} manifests that are needed are not stored`,
+    {
+      hint: 'Run check to see which images are hurt; destroy or register them again, then collect.',
+    },
+  )
+}
+
+async function rememberBlocks(store: Store, digest: Digest, range: DigestRange, signal: AbortSignal) {
+  try {
+    for await (const block of walkManifest(store.manifests, digest, signal)) range.set(block.digest, 1)
+  } catch (cause) {
+    if (!(cause instanceof LibraryError) || cause.code !== 'corrupt') throw cause
+    throw new LibraryError(
+      'corrupt',
+      `collect: manifest ${digest} is damaged, so nobody knows what it needs`,
+      {
+        cause,
+        hint: 'Run check to see which images are hurt; destroy or register them again, then collect.',
+      },
+    )
+  }
+}
