@@ -35,6 +35,8 @@ export interface WriterOptions {
   readonly extendedL2?: boolean
   readonly compression?: 'deflate' | 'zstd'
   readonly headerLength?: number
+  /** Entries of the L1 table, where it is not to be as long as the disk needs. */
+  readonly l1Count?: number
 }
 
 /**
@@ -43,7 +45,7 @@ export interface WriterOptions {
  */
 export class Qcow2Writer {
   readonly clusterSize: number
-  readonly #options: Required<WriterOptions>
+  readonly #options: Required<Omit<WriterOptions, 'l1Count'>> & { readonly l1Count?: number }
   readonly #entrySize: number
   readonly #parts = new Map<number, Uint8Array>()
   readonly #pokes: Array<readonly [number, Uint8Array]> = []
@@ -71,7 +73,8 @@ export class Qcow2Writer {
   }
 
   get l1Count(): number {
-    return this.#fields.l1Size ?? Math.ceil(this.#options.size / (this.clusterSize * this.entriesPerTable))
+    const { l1Count, size } = this.#options
+    return l1Count ?? Math.ceil(size / (this.clusterSize * this.entriesPerTable))
   }
 
   /** @returns the offset of the first of `count` fresh host clusters */
@@ -183,9 +186,12 @@ export class Qcow2Writer {
     }
     for (const [index, value] of this.#l1Entries) viewOf(l1).setBigUint64(index * 8, value)
     const parts = [...this.#parts, ...tables, [this.l1At(), l1] as const, [0, this.#header()] as const]
-    const ends = [...parts, ...this.#pokes].map(([at, content]) => at + content.length)
-    const file = new Uint8Array(Math.max(...ends, this.#padded ? this.#end : 0))
-    for (const [at, content] of [...parts, ...this.#pokes]) file.set(content, at)
+    const written = [...parts, ...this.#pokes]
+    const least = this.#padded ? this.#end : 0
+    const file = new Uint8Array(
+      written.reduce((end, [at, content]) => Math.max(end, at + content.length), least),
+    )
+    for (const [at, content] of written) file.set(content, at)
     return file
   }
 

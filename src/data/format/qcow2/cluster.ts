@@ -1,6 +1,6 @@
 import { inflateRawSync } from 'node:zlib'
 import type { Qcow2Compression } from './header.ts'
-import { badCluster } from './refusals.ts'
+import { badCluster, endsBeforeCluster } from './refusals.ts'
 import { decodeZstdCluster } from './zstd-cluster.ts'
 
 /** A decoded cluster. */
@@ -16,7 +16,8 @@ export interface DecodedCluster {
  * a window of at most 8 MiB, whatever the stream claims.
  * @param input the bytes from the extent's `hostOffset` on: `hostLength` of them, fewer only where the file ends
  * @param offset of the cluster on the virtual disk, for the message
- * @throws Refusal bad-cluster where the stream is broken, cut, or gives anything but exactly one cluster
+ * @throws Refusal truncated where there is no input at all; bad-cluster where the stream is broken, cut, or gives
+ *   anything but exactly one cluster
  * @see QEMU docs/interop/qcow2.txt, "Compressed Clusters Descriptor"
  */
 export function decodeCluster(
@@ -28,6 +29,7 @@ export function decodeCluster(
   },
 ): DecodedCluster {
   const { clusterSize, compression, offset } = options
+  if (input.length === 0) throw endsBeforeCluster(offset)
   try {
     const decoded =
       compression === 'zstd' ? decodeZstdCluster(input, clusterSize) : inflate(input, clusterSize)

@@ -5,6 +5,12 @@ export function endsTooEarly(size: number): Refusal {
   return new Refusal('truncated', `The file ends too early (${size} bytes). Is the download complete?`)
 }
 
+/** Where a compressed cluster should begin there is no file any more. @param offset on the virtual disk */
+export function endsBeforeCluster(offset: number): Refusal {
+  const message = `The file ends before the compressed cluster at disk offset ${offset}. Is the download complete?`
+  return new Refusal('truncated', message)
+}
+
 /** @param why which field and its value, for example `cluster_bits 22` */
 export function badHeader(why: string): Refusal {
   return new Refusal('bad-header', `The qcow2 header is invalid: ${why}.`)

@@ -20,7 +20,13 @@ interface Leaf {
  */
 export class SpanSet {
   readonly #regions = new Map<number, Leaf[]>()
+  readonly #maxLeaves: number
   #leafCount = 0
+
+  /** @param maxLeaves 512 spans each */
+  constructor({ maxLeaves = MAX_LEAVES } = {}) {
+    this.#maxLeaves = maxLeaves
+  }
 
   /** Whether any byte from `start` up to `end` is in a span. */
   overlaps(start: number, end: number): boolean {
@@ -49,7 +55,7 @@ export class SpanSet {
       this.#leafCount += leaves.length - before
       return true
     })
-    if (this.#leafCount > MAX_LEAVES) {
+    if (this.#leafCount > this.#maxLeaves) {
       throw new Refusal('memory-limit', 'The compressed clusters lie in too many separate places.', {
         hint: 'Copy the image to a new file and register that: qemu-img convert -c -O qcow2.',
       })
