@@ -12,7 +12,7 @@ const SQLITE_BUSY = 5
 export function lockDataFolder(folder: string): Disposable {
   const database = new DatabaseSync(join(folder, 'lock.sqlite'), { timeout: 0 })
   try {
-    database.exec('begin exclusive')
+    database.exec('pragma journal_mode = off; begin exclusive')
   } catch (cause) {
     database.close()
     if (!(cause instanceof Error && 'errcode' in cause && cause.errcode === SQLITE_BUSY)) throw cause

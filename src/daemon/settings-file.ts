@@ -18,7 +18,8 @@ export function readSettingsFile(path: string): FileSetting[] {
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new LibraryError('not_found', `read the settings file ${path}`, { cause })
+    const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
+    throw new LibraryError('not_found', `read the settings file ${path}${why}`, { cause })
   }
   return parseSettings(text, path)
 }

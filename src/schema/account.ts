@@ -88,12 +88,12 @@ export const AccountSchema = Type.Object(
     owner: Type.Optional(reference('usr', 'user')),
     ...Object.fromEntries(Object.entries(nested).map(([key, schema]) => [key, Type.Optional(schema)])),
   },
-  { $id: 'Account' },
+  { $id: 'Account', description: 'An owner of images' },
 )
 
 export const AccountUpdateSchema = Type.Object(
   { name: Type.Optional(Type.String({ ...line(255, 'shown to people'), minLength: 1 })) },
-  { $id: 'AccountUpdate', additionalProperties: false },
+  { $id: 'AccountUpdate', description: 'What is to change', additionalProperties: false },
 )
 
 interface Named {

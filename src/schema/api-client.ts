@@ -24,7 +24,7 @@ export const ApiClientSchema = Type.Object(
     revoked_at: nullableTime('when it was destroyed; its tokens end with it or expire'),
     account: AccountReferenceSchema,
   },
-  { $id: 'ApiClient' },
+  { $id: 'ApiClient', description: 'Id and secret that programs authenticate with' },
 )
 export type ApiClientJson = Static<typeof ApiClientSchema>
 
@@ -36,12 +36,14 @@ const fields = {
 
 export const ApiClientCreateSchema = Type.Object(fields, {
   $id: 'ApiClientCreate',
+  description: 'All of it may be left out',
   additionalProperties: false,
 })
 export type ApiClientCreateJson = Static<typeof ApiClientCreateSchema>
 
 export const ApiClientUpdateSchema = Type.Object(fields, {
   $id: 'ApiClientUpdate',
+  description: 'Only what is named changes',
   additionalProperties: false,
 })
 export type ApiClientUpdateJson = Static<typeof ApiClientUpdateSchema>

@@ -22,7 +22,7 @@ export const EventSchema = Type.Object(
     client: nullable<Reference>(ReferenceSchema),
     user: nullable<Reference>(ReferenceSchema),
   },
-  { $id: 'Event' },
+  { $id: 'Event', description: 'One change of one thing' },
 )
 export type EventJson = Static<typeof EventSchema>
 

@@ -115,7 +115,7 @@ export const ImageCreateSchema = Type.Object(
     volume: Type.Optional(nullableLine(64, 'a volume to copy')),
     source: Type.Optional(nullableLine(8192, 'the retired FTP upload; always refused')),
   },
-  { $id: 'ImageCreate', additionalProperties: false },
+  { $id: 'ImageCreate', description: 'Name exactly one of http_url and upload', additionalProperties: false },
 )
 export type ImageCreateJson = Static<typeof ImageCreateSchema>
 
@@ -135,7 +135,7 @@ export const UploadSchema = Type.Object(
     limit: integer('bytes that an upload may have'),
     expires_at: time('after this an unfinished upload fails'),
   },
-  { $id: 'Upload' },
+  { $id: 'Upload', description: 'How far an upload is' },
 )
 export type UploadJson = Static<typeof UploadSchema>
 

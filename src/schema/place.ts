@@ -20,7 +20,7 @@ export const ServerTypeSchema = Type.Object(
     handle: nullableString('what people type'),
     storage_type: oneOf(['local', 'network']),
   },
-  { $id: 'ServerType' },
+  { $id: 'ServerType', description: 'A size that servers come in' },
 )
 export type ServerTypeJson = Static<typeof ServerTypeSchema>
 

@@ -8,13 +8,13 @@ export const ProblemSchema = Type.Object(
     hint: Type.Optional(Type.String({ description: 'what to do next, one sentence' })),
     request_id: Type.Optional(Type.String({ description: 'finds the request in the log' })),
   },
-  { $id: 'Problem' },
+  { $id: 'Problem', description: 'Why the request was refused' },
 )
 export type ProblemJson = Static<typeof ProblemSchema>
 
 /** The body of a refusal by the token endpoint, and of every 401 (RFC 6749 §5.2, RFC 6750 §3). */
 export const OAuthProblemSchema = Type.Object(
   { error: Type.String(), error_description: Type.String() },
-  { $id: 'OAuthProblem' },
+  { $id: 'OAuthProblem', description: 'The credentials or the token are missing or no good' },
 )
 export type OAuthProblemJson = Static<typeof OAuthProblemSchema>

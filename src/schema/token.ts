@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { nullableString } from './fields.ts'
 
 export const TokenSchema = Type.Object(
   {
@@ -8,20 +9,20 @@ export const TokenSchema = Type.Object(
     scope: Type.String({ description: 'separated by a comma and a space' }),
     expires_in: Type.Integer({ description: 'seconds' }),
   },
-  { $id: 'Token' },
+  { $id: 'Token', description: 'An access token, for Authorization: Bearer' },
 )
 export type TokenJson = Static<typeof TokenSchema>
 
-/** Documents the request; the endpoint answers a wrong one in OAuth's own words, so nothing validates by it. */
+/** Loose on purpose: what is missing or wrong is said in OAuth's own words. */
 export const TokenRequestSchema = Type.Object(
   {
-    grant_type: Type.String({ description: 'client_credentials, password or refresh_token' }),
-    client_id: Type.Optional(Type.String({ description: 'where HTTP Basic is not used' })),
-    client_secret: Type.Optional(Type.String()),
-    username: Type.Optional(Type.String({ description: 'email address or `usr-` id' })),
-    password: Type.Optional(Type.String()),
-    refresh_token: Type.Optional(Type.String()),
-    scope: Type.Optional(Type.String({ description: 'infrastructure, orbit; both by default' })),
+    grant_type: Type.Optional(nullableString('client_credentials, password or refresh_token')),
+    client_id: Type.Optional(nullableString('where HTTP Basic is not used')),
+    client_secret: Type.Optional(nullableString()),
+    username: Type.Optional(nullableString('email address or `usr-` id')),
+    password: Type.Optional(nullableString()),
+    refresh_token: Type.Optional(nullableString()),
+    scope: Type.Optional(nullableString('infrastructure, orbit; both by default')),
   },
   { $id: 'TokenRequest' },
 )

@@ -17,7 +17,7 @@ export const UserSchema = Type.Object(
     default_account: nullable<Static<typeof AccountReferenceSchema>>(AccountReferenceSchema),
     accounts: Type.Array(AccountReferenceSchema),
   },
-  { $id: 'User' },
+  { $id: 'User', description: 'A person' },
 )
 export type UserJson = Static<typeof UserSchema>
 
@@ -29,7 +29,7 @@ export const UserUpdateSchema = Type.Object(
     password: Type.Optional(Type.String({ minLength: 10, maxLength: 1024 })),
     password_confirmation: Type.Optional(Type.String({ maxLength: 1024 })),
   },
-  { $id: 'UserUpdate', additionalProperties: false },
+  { $id: 'UserUpdate', description: 'Only what is named changes', additionalProperties: false },
 )
 export type UserUpdateJson = Static<typeof UserUpdateSchema>
 

@@ -4,7 +4,6 @@ import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.
 import { collect } from '#data/disk/collect.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { printRows } from '../rows.ts'
-import { printSize } from '../units.ts'
 import type { Parts } from '../wire.ts'
 import { operatorSession, withParts } from '../with-parts.ts'
 
@@ -69,7 +68,7 @@ export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promis
     const result = await collect({ store, roots, unclaimedSince, dryRun, signal: untilSignal() })
     console.log(
       `${dryRun ? 'would delete' : 'deleted'} ${result.blocksRemoved} blocks and ${result.manifestsRemoved} manifests, ` +
-        `${printSize(result.bytesRemoved)}; ${result.blocksKept} blocks and ${result.manifestsKept} manifests stay`,
+        `${result.bytesRemoved} bytes; ${result.blocksKept} blocks and ${result.manifestsKept} manifests stay`,
     )
   })
 }

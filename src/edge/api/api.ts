@@ -8,7 +8,7 @@ import { EventSchema } from '#schema/event.ts'
 import { ImageCreateSchema, ImageSchema, ImageUpdateSchema, UploadSchema } from '#schema/image.ts'
 import { ServerTypeSchema, ZoneSchema } from '#schema/place.ts'
 import { OAuthProblemSchema, ProblemSchema } from '#schema/problem.ts'
-import { TokenSchema } from '#schema/token.ts'
+import { TokenRequestSchema, TokenSchema } from '#schema/token.ts'
 import { UserSchema, UserUpdateSchema } from '#schema/user.ts'
 import { requireToken } from './access.ts'
 import { accountRoutes } from './accounts.ts'
@@ -35,6 +35,7 @@ const SCHEMAS = [
   OAuthProblemSchema,
   ProblemSchema,
   ServerTypeSchema,
+  TokenRequestSchema,
   TokenSchema,
   UploadSchema,
   UserSchema,

@@ -6,7 +6,8 @@ export function named<T extends TSchema & { $id?: string }>(schema: T) {
   return Type.Unsafe<Static<T>>(Type.Ref(schema.$id))
 }
 
-export const listOf = <T extends TSchema & { $id?: string }>(schema: T) => Type.Array(named(schema))
+export const listOf = <T extends TSchema & { $id?: string }>(schema: T) =>
+  Type.Array(named(schema), { description: 'All there are' })
 
 interface Docs {
   readonly tag: string

@@ -5,7 +5,7 @@ import type { App } from '#edge/http/app.ts'
 import { sendProblem } from '#edge/http/app.ts'
 import { OAuthProblem, problemOf } from '#edge/http/problems.ts'
 import { OAuthProblemSchema } from '#schema/problem.ts'
-import { type TokenJson, TokenSchema } from '#schema/token.ts'
+import { type TokenJson, TokenRequestSchema, TokenSchema } from '#schema/token.ts'
 import { named } from './route-docs.ts'
 
 /** The OAuth 2 token endpoint (RFC 6749 §3.2): `/token` as Ruby clients post to it, `/token/` as Go's do. */
@@ -18,7 +18,7 @@ export async function tokenRoutes(app: App, { auth }: { readonly auth: Auth }): 
     sendProblem(ours ? error : new OAuthProblem(400, 'invalid_request', sentence), request, reply)
   })
   for (const url of ['/token', '/token/']) {
-    app.post(url, { schema: url === '/token' ? DOCS : { hide: true } }, async (request, reply) => {
+    app.post(url, { schema: { ...DOCS, hide: url !== '/token' } }, async (request, reply) => {
       const fields = readFields(request.body)
       const result = await auth.issue(readBasic(request) ?? readPosted(fields), {
         grantType: fields.grant_type,
@@ -39,8 +39,9 @@ const DOCS = {
   operationId: 'issueToken',
   summary: 'Exchange credentials for an access token',
   description:
-    'The client authenticates by HTTP Basic or by `client_id` and `client_secret`. The body is JSON or a form with ' +
-    '`grant_type` (`client_credentials`, `password`, `refresh_token`), `username`, `password`, `refresh_token`, `scope`.',
+    'The client authenticates by HTTP Basic or by `client_id` and `client_secret`; the body is JSON or a form.',
+  body: named(TokenRequestSchema),
+  consumes: ['application/json', 'application/x-www-form-urlencoded'],
   response: { 200: named(TokenSchema), '4xx': named(OAuthProblemSchema) },
   security: [{ basic: [] }],
 }
