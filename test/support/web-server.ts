@@ -18,7 +18,7 @@ export interface WebRequest {
 /** What the server does with a request: anything at all with the socket; throwing or returning leaves it open. */
 export type Behaviour = (request: WebRequest, socket: Socket) => void
 
-/** A web server on loopback that misbehaves on command. It speaks HTTP by hand, so that it can also speak it wrongly. */
+/** A web server on loopback that misbehaves on command. It speaks HTTP by hand, so that it can speak it wrongly. */
 export interface WebServer extends AsyncDisposable {
   readonly port: number
   /** Every request so far, in order. */

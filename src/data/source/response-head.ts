@@ -12,7 +12,7 @@ export type Framing =
 export interface ResponseHead {
   readonly status: number
   readonly framing: Framing
-  /** A header's value, undefined where it is missing, given twice, or not printable ASCII; for `location`, any bytes. */
+  /** A header's value; undefined where it is missing, given twice, or not printable ASCII (`location`: any bytes). */
   header(name: string): string | undefined
 }
 

@@ -179,7 +179,7 @@ test('S15 resume: a resume that brings nothing is the last one', async () => {
   assert.equal(asked('/barren').length, 2)
 })
 
-test('resume: a server that restarts is knocked at with growing pauses, and with the patience it asks for', async () => {
+test('resume: a server that restarts is knocked at with patience, or with as much as it asks for', async () => {
   const first = file(CONTENT, { etag: ETAG, endAfter: MiB })
   const busy = status(503, { 'retry-after': '20' })
   server.on('/restart', inTurn(first, status(502), status(503), busy, file(CONTENT, { etag: ETAG })))
