@@ -3,7 +3,7 @@ import { BLOCK_SIZE, blockCount, blockLength, digestOf, encodeBlock } from '#dat
 import { createRandom, shapedBytes } from '#data/codec/codec.fixtures.ts'
 import { COMPRESS_TABLE_SIZE, createCodecMemory, openCodec } from '#data/codec/codec.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
-import type { Store } from '#data/store/store.ts'
+import type { BlockStore, Store } from '#data/store/store.ts'
 
 const TABLE = 65_536
 const SOURCE = TABLE + COMPRESS_TABLE_SIZE
@@ -63,4 +63,22 @@ export function plainBytes(disk: TestDisk): Buffer {
   for (let index = 0; index < blockCount(disk.size); index++)
     bytes.set(disk.block(index) ?? [], index * BLOCK_SIZE)
   return bytes
+}
+
+/** The same store, but with another way to get blocks. */
+export function withGet(store: Store, get: BlockStore['get']): Store {
+  const { blocks } = store
+  return {
+    manifests: store.manifests,
+    blocks: {
+      get,
+      claim: (digest) => blocks.claim(digest),
+      put: (digest, bytes) => blocks.put(digest, bytes),
+      remove: (digest, since) => blocks.remove(digest, since),
+      list: () => blocks.list(),
+      quarantine: (digest) => blocks.quarantine(digest),
+    },
+    sync: () => store.sync(),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  }
 }

@@ -100,40 +100,44 @@ function createChecker({ store, signal, onProgress, bytesPerSecond }: CheckOptio
     onProgress?.({ ...counts })
     const dueAt = startedAt + (bytesPerSecond ? (counts.bytes / bytesPerSecond) * 1000 : 0)
     const waitMs = dueAt - performance.now()
-    if (waitMs > 1) await setTimeout(waitMs, undefined, { signal })
+    if (waitMs > 1) await setTimeout(waitMs, undefined, { signal }).catch(() => undefined)
+    signal.throwIfAborted()
   }
 
   return {
     findings,
     counts,
     /** @param size bytes at rest where it was listed */
-    async manifest(digest: Digest, size: number | undefined): Promise<void> {
+    async manifest(digest: Digest, size = 0): Promise<void> {
       signal.throwIfAborted()
       try {
         for await (const _ of walkManifest(store.manifests, digest, signal));
-        if (size !== undefined) await count('manifests', size)
       } catch (error) {
-        findings.add('manifest', digest, error)
+        return findings.add('manifest', digest, error)
       }
+      await count('manifests', size)
     },
     /** @param expected bytes at rest, 0 where no root needs it */
     async block(digest: Digest, expected: number): Promise<void> {
       signal.throwIfAborted()
+      let size: number
       try {
-        const bytes = await store.blocks.get(digest)
-        if (digestOf(decodeUnknown(bytes)) !== digest)
-          throw new LibraryError('corrupt', `check block ${digest}: its bytes have another digest`)
-        if (expected === DISPUTED)
-          throw new LibraryError('corrupt', `check block ${digest}: manifests disagree on its stored length`)
-        if (expected > 0 && expected !== bytes.length)
-          throw new LibraryError(
-            'corrupt',
-            `check block ${digest}: ${bytes.length} bytes are stored, its manifest says ${expected}`,
-          )
-        await count('blocks', bytes.length)
+        size = await verifyBlock(store, digest, expected)
       } catch (error) {
-        findings.add('block', digest, error)
+        return findings.add('block', digest, error)
       }
+      await count('blocks', size)
     },
   }
+}
+
+/** @returns bytes at rest */
+async function verifyBlock(store: Store, digest: Digest, expected: number): Promise<number> {
+  const bytes = await store.blocks.get(digest)
+  const damage = (what: string) => new LibraryError('corrupt', `check block ${digest}: ${what}`)
+  if (digestOf(decodeUnknown(bytes)) !== digest) throw damage('its bytes have another digest')
+  if (expected === DISPUTED) throw damage('manifests disagree on its stored length')
+  if (expected > 0 && expected !== bytes.length)
+    throw damage(`${bytes.length} bytes are stored, its manifest says ${expected}`)
+  return bytes.length
 }

@@ -5,8 +5,7 @@ import { KiB, MiB, TiB } from '#base/bytes.ts'
 import { digestOf } from '#data/block/block.ts'
 import { createRandom } from '#data/codec/codec.fixtures.ts'
 import { memoryStore } from '#data/store/memory.ts'
-import type { BlockStore, Store } from '#data/store/store.ts'
-import { encode, plainBytes, randomDisk, storeDisk } from '../../../test/support/store-disk.ts'
+import { encode, plainBytes, randomDisk, storeDisk, withGet } from '../../../test/support/store-disk.ts'
 import { openDisk } from './disk-reader.ts'
 import { openForm } from './form.ts'
 
@@ -14,24 +13,6 @@ const seed = randomInt(2 ** 31)
 const signal = new AbortController().signal
 const random = createRandom(seed)
 const isCorrupt = { code: 'corrupt' }
-
-/** The same store, but with another way to get blocks. */
-function withGet(store: Store, get: BlockStore['get']): Store {
-  const { blocks } = store
-  return {
-    manifests: store.manifests,
-    blocks: {
-      get,
-      claim: (digest) => blocks.claim(digest),
-      put: (digest, bytes) => blocks.put(digest, bytes),
-      remove: (digest, since) => blocks.remove(digest, since),
-      list: () => blocks.list(),
-      quarantine: (digest) => blocks.quarantine(digest),
-    },
-    sync: () => store.sync(),
-    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
-  }
-}
 
 test('disk reader: any range is the slice of the disk, read or streamed', async () => {
   const store = memoryStore()
