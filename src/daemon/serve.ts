@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
 import { LibraryError } from '#base/errors.ts'
+import type { Auth } from '#control/auth/auth.ts'
 import { openForm } from '#data/form/form.ts'
 import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
@@ -12,6 +13,7 @@ import { lockDataFolder } from './data-lock.ts'
 import { wire } from './wire.ts'
 
 const HEARTBEAT_MS = 15_000
+const SWEEP_MS = 3600_000
 
 export interface Started {
   /** Scheme and host that clients on this machine use. */
@@ -44,18 +46,30 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     heartbeatMs: HEARTBEAT_MS,
     isReady: () => state.ready && !stopping.aborted,
   })
+  let sweeper: NodeJS.Timeout | undefined
   try {
     await listen(app, config)
     const url = config.http.publicUrl ?? localUrl(app)
     const bootstrapped = await bootstrap(parts.auth, { data: config.data, apiUrl: url })
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
+    sweeper = setInterval(() => void sweep(parts.auth, log), SWEEP_MS).unref()
     state.ready = true
     onStarted({ url, bootstrapped })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
   } finally {
+    clearInterval(sweeper)
     await drain(app, config.http.drainMs)
+  }
+}
+
+/** Expired tokens are of no use to anybody. */
+async function sweep(auth: Auth, log: Logger): Promise<void> {
+  try {
+    await auth.operator.removeExpiredTokens()
+  } catch (error) {
+    log.warn({ err: error }, 'cannot remove expired tokens')
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Auth } from '#control/auth/auth.ts'
@@ -35,6 +35,8 @@ export interface WireOptions {
 export async function wire({ config, log, exclusive }: WireOptions): Promise<Parts> {
   const folder = (name: string) => join(config.data, name)
   await mkdir(config.data, { recursive: true, mode: 0o700 })
+  // Whatever lies here belonged to a process that is dead.
+  if (exclusive) await rm(folder('spool'), { recursive: true, force: true })
   await mkdir(folder('spool'), { recursive: true })
   await using opened = new AsyncDisposableStack()
   const store = opened.use(await openFilesystemStore(folder('store'), { exclusive }))

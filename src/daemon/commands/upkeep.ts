@@ -66,8 +66,9 @@ export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promis
       yield* (await library.operator.roots()).manifests
     }
     const result = await collect({ store, roots, unclaimedSince, dryRun, signal: untilSignal() })
+    const verb = dryRun ? 'would delete' : 'deleted'
     console.log(
-      `${dryRun ? 'would delete' : 'deleted'} ${result.blocksRemoved} blocks and ${result.manifestsRemoved} manifests, ` +
+      `${verb} ${result.blocksRemoved} blocks and ${result.manifestsRemoved} manifests, ` +
         `${result.bytesRemoved} bytes; ${result.blocksKept} blocks and ${result.manifestsKept} manifests stay`,
     )
   })

@@ -77,7 +77,7 @@ test('api clients: created, shown, changed, reset and revoked with the codes tha
   assert.equal(await fetchToken(url, made.body.id, String(reset.body.secret)), undefined)
 })
 
-test('api clients: an empty body makes one, a wrong field is refused, and storage is all that storage may', async () => {
+test('api clients: an empty body makes one, a wrong field is refused, and storage means storage', async () => {
   assert.equal((await call('POST', '/1.0/api_clients', {})).status, 201)
   const wrong = await call<{ errors: string[] }>('POST', '/1.0/api_clients', { permissions_group: 'root' })
   assert.deepEqual(

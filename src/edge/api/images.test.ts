@@ -114,7 +114,8 @@ test('images: a failure says what, why and what next', async () => {
 test('images: update as the official command line does', async () => {
   const { id } = await register()
   const all =
-    '{"arch":"i686","description":"x y","username":"root","compatibility_mode":true,"public":true,"min_ram":99,"status":"deprecated"}'
+    '{"arch":"i686","description":"x y","username":"root","compatibility_mode":true,"public":true,' +
+    '"min_ram":99,"status":"deprecated"}'
   const { status, body } = await call('PUT', `/1.0/images/${id}`, all)
   assert.equal(status, 200)
   const { arch, description, username, compatibility_mode, public: open, min_ram, status: imageStatus } = body

@@ -75,8 +75,8 @@ const RECEIVE_DOCS = {
     answers: { 202: named(ImageSchema) },
   }),
   description:
-    'Without Content-Range the body is the whole image. With `Content-Range: bytes FIRST-LAST/TOTAL`, FIRST being the ' +
-    'Upload-Offset, it is a part; registration starts once TOTAL bytes are there.',
+    'Without Content-Range the body is the whole image. With `Content-Range: bytes FIRST-LAST/TOTAL`, FIRST ' +
+    'being the Upload-Offset, it is a part; registration starts once TOTAL bytes are there.',
   consumes: ['application/octet-stream'],
   headers: Type.Object({
     'content-range': Type.Optional(Type.String({ description: 'bytes FIRST-LAST/TOTAL' })),
