@@ -48,8 +48,9 @@ export class ConfigFile {
   }
 
   #append(line: Line): void {
+    // After the section's last key, since comments below that speak of the next section.
     let index = this.#lines.findLastIndex(
-      (other) => other.section === line.section && other.text.trim() !== '',
+      (other) => other.section === line.section && (other.key !== undefined || /^\s*\[/.test(other.text)),
     )
     if (index < 0) {
       if (this.#lines.length > 0 && this.#lines.at(-1)?.text !== '') {
@@ -62,7 +63,7 @@ export class ConfigFile {
 }
 
 const quote = (value: string): string =>
-  /^["\s]|\s$|\s;/.test(value) ? `"${value.replaceAll('"', '\\"')}"` : value
+  /^["\s;]|\s$|\s;/.test(value) ? `"${value.replace(/["\\]/g, '\\$&')}"` : value
 
 function unquote(text: string): string {
   const quoted = /^"((?:[^"\\]|\\.)*)"\s*(?:;.*)?$/.exec(text)

@@ -55,7 +55,7 @@ function imageRecord(image: ImageJson): ShownRecord {
   const ours: ShownRecord = [
     ['digest', image.digest],
     ['format', image.source_info?.format],
-    ['progress', image.progress ? printStep(stepOf(image.progress)) : null],
+    ['progress', image.progress && image.status === 'creating' ? printStep(stepOf(image.progress)) : null],
     ['failure', image.failure ? `${image.failure.message} (${image.failure.code})` : null],
     ['hint', image.failure?.hint],
   ]

@@ -50,7 +50,9 @@ export async function main(args: readonly string[]): Promise<number> {
       terminal.out(program.helpInformation())
       return EXIT.ok
     }
-    await program.parseAsync(expandCommand(args, readTree(program)), { from: 'user' })
+    // What shells send to be completed is no command yet.
+    const words = args[0] === 'complete' ? args : expandCommand(args, readTree(program))
+    await program.parseAsync([...words], { from: 'user' })
     return EXIT.ok
   } catch (error) {
     if (interrupt.signal.aborted) return EXIT.interrupted

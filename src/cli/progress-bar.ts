@@ -23,7 +23,7 @@ export function printStep(step: Step): string {
     step.percent === null ? step.phase : `${step.phase} ${Math.floor(step.percent)}%`,
     step.bytesDone > 0 || step.bytesTotal !== null ? `${printBytes(step.bytesDone)}${total}` : '',
     step.rate === null || step.rate <= 0 ? '' : `${printBytes(step.rate)}/s`,
-    step.etaSeconds === null ? '' : `${printSeconds(step.etaSeconds)} left`,
+    step.etaSeconds === null || step.percent === 100 ? '' : `${printSeconds(step.etaSeconds)} left`,
     step.attempt !== undefined && step.attempt > 1 ? `attempt ${step.attempt}` : '',
   ]
   return parts.filter(Boolean).join(', ')

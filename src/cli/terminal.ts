@@ -33,6 +33,8 @@ export function openTerminal(streams: {
   env: NodeJS.ProcessEnv
 }): Terminal {
   const { stdin, stdout, stderr, env } = streams
+  // `brightbox images | head -1` is no error: whoever needs to know is told by the write itself.
+  for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
   return {
     out: (text) => void stdout.write(text),
     info: (line) => void stderr.write(`${line}\n`),

@@ -65,7 +65,7 @@ async function sendFile(sending: Sending): Promise<void> {
     for (let vain = 0; ; ) {
       try {
         await sendFrom(sending, offset, show)
-        return show(size)
+        return
       } catch (error) {
         if (!isPassing(error, offset > 0) || vain >= MAX_VAIN_TRIES) throw error
         await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })

@@ -58,7 +58,10 @@ export function assertUsable(image: ImageJson): void {
   if (image.status === 'deleting' || image.status === 'deleted') throw goneError(image.id)
   const { failure } = image
   if (!failure) throw new CommandError(`register image ${image.id}: it is ${image.status}`)
-  throw new CommandError(`register image ${image.id}: ${failure.message} (${failure.code})`, {
-    ...(failure.hint ? { hint: failure.hint } : {}),
-  })
+  throw new CommandError(
+    `register image ${image.id}: ${failure.message.replace(/\.$/, '')} (${failure.code})`,
+    {
+      ...(failure.hint ? { hint: failure.hint } : {}),
+    },
+  )
 }

@@ -1,4 +1,5 @@
-import { type Option, RootCommand } from '@bomb.sh/tab'
+import { readdir } from 'node:fs/promises'
+import { RootCommand } from '@bomb.sh/tab'
 import type { Command } from 'commander'
 import { CommandError } from '../failure.ts'
 import type { ImageJson } from '../images.ts'
@@ -47,14 +48,16 @@ export async function complete(session: Session, words: readonly string[], progr
   const config = await session.config().catch(() => undefined)
   const clients = plain(...(config?.sections ?? []))
   const root = new RootCommand()
-  addOptions(root, program, { client: clients })
+  const paths = plain(...(await readPaths(asked)))
+  addOptions(root, program, { client: clients, config: paths })
   for (const group of program.commands.filter((command) => command.name() !== 'complete')) {
     for (const name of namesOf(group.name())) {
       const entry = root.command(name, group.description())
       if (group.name() === 'completion') entry.argument('shell', plain(...SHELLS))
       for (const leaf of group.commands) {
         const command = root.command(`${name} ${leaf.name()}`, leaf.description())
-        addOptions(command, leaf, group.name() === 'token' ? { format: TOKEN_FORMATS } : {})
+        const formats = group.name() === 'token' ? { format: TOKEN_FORMATS } : {}
+        addOptions(command, leaf, { ...formats, file: paths, output: paths })
         if (group.name() === 'images') command.argument('image', offer(images), true)
         if (/^client_(default|remove)$/.test(leaf.name())) command.argument('alias', clients)
       }
@@ -66,25 +69,32 @@ export async function complete(session: Session, words: readonly string[], progr
 /** Singular and plural: `image` and `images`. */
 const namesOf = (name: string): string[] => (/[^s]s$/.test(name) ? [name, name.slice(0, -1)] : [name])
 
-function addOptions(
-  target: { option(name: string, description: string, handler?: OptionHandler): unknown },
-  command: Command,
-  values: Readonly<Record<string, Offer>>,
-): void {
-  for (const { long, description, required, hidden } of command.options) {
+type Target = Pick<RootCommand, 'option'>
+
+function addOptions(target: Target, command: Command, values: Readonly<Record<string, Offer>>): void {
+  for (const { long, short, description, required, hidden } of command.options) {
     const name = long?.slice(2)
     if (name === undefined || hidden) continue
     const offered = values[name] ?? VALUES[name] ?? (() => {})
-    if (required) target.option(name, description, (complete) => offered(complete))
-    else target.option(name, description)
+    const letter = short?.slice(1)
+    if (required) target.option(name, description, (complete) => offered(complete), letter)
+    else target.option(name, description, letter)
   }
 }
-
-type OptionHandler = (this: Option, complete: (value: string, description: string) => void) => void
 
 function wantsImages(words: readonly string[]): boolean {
   const [group = '', verb = ''] = words.filter((word) => !word.startsWith('-'))
   return group.startsWith('image') && verb !== '' && verb !== 'register' && words.length > 2
+}
+
+/** Names of files that begin as the last word does, where the option before it takes one. */
+async function readPaths(words: readonly string[]): Promise<string[]> {
+  const [option = '', last = ''] = words.slice(-2)
+  const begun = /^--(?:file|output|config)=(.*)$/.exec(last)?.[1] ?? last
+  if (begun === last && !/^(--file|--output|-o|--config)$/.test(option)) return []
+  const folder = begun.slice(0, begun.lastIndexOf('/') + 1)
+  const entries = await readdir(folder || '.', { withFileTypes: true }).catch(() => [])
+  return entries.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort()
 }
 
 /** Image ids with names: from the library where it answers at once, else those seen before. */

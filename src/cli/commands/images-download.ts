@@ -1,5 +1,5 @@
-import { once } from 'node:events'
 import { access } from 'node:fs/promises'
+import { describeErrno } from '../config-file.ts'
 import { type Download, download, type Extent, type Sink } from '../download.ts'
 import { CommandError } from '../failure.ts'
 import { needImage } from '../images.ts'
@@ -81,20 +81,14 @@ async function findExtent(output: string, image: string, format: string): Promis
 async function toStdout(wanted: Wanted) {
   const { stdout } = wanted.session.terminal
   let offset = 0
-  const gone = new CommandError('write to stdout: nobody reads it any more')
-  let failure: Error | undefined
-  stdout.on('error', (cause: NodeJS.ErrnoException) => {
-    failure = cause.code === 'EPIPE' ? gone : cause
-  })
   const sink: Sink = {
     get offset() {
       return offset
     },
     async write(chunk) {
-      // The caller's buffer is used again, and a pipe may still hold it: hand over a copy.
-      if (!stdout.write(Buffer.from(chunk)) && !failure)
-        await Promise.race([once(stdout, 'drain'), once(stdout, 'close')])
-      if (failure) throw failure
+      await new Promise<void>((resolve, reject) => {
+        stdout.write(chunk, (error) => (error ? reject(stdoutError(error)) : resolve()))
+      })
       offset += chunk.length
     },
   }
@@ -104,6 +98,8 @@ async function toStdout(wanted: Wanted) {
   }
   await download({ ...wanted, known: undefined, open })
 }
+
+const stdoutError = (cause: Error) => new CommandError(`write to stdout: ${describeErrno(cause)}`, { cause })
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
