@@ -144,7 +144,7 @@ export class ByteFeed {
   async #receive(): Promise<boolean> {
     while (!this.#ended) {
       this.#signal?.throwIfAborted()
-      const { done, value } = await this.#wait(this.#input.next())
+      const { done, value } = await this.#askInput()
       if (done) this.#ended = true
       else if (value.length > 0) {
         this.#next = value
@@ -154,12 +154,16 @@ export class ByteFeed {
     return false
   }
 
-  #wait<T>(answer: Promise<T>): Promise<T> {
+  #askInput(): Promise<IteratorResult<Uint8Array>> {
     return new Promise((resolve, reject) => {
+      // Set first: the input itself may be what aborts.
       this.#rejectWait = reject
-      answer.then(resolve, reject).finally(() => {
-        this.#rejectWait = undefined
-      })
+      this.#input
+        .next()
+        .then(resolve, reject)
+        .finally(() => {
+          this.#rejectWait = undefined
+        })
     })
   }
 }
