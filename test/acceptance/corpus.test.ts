@@ -104,8 +104,15 @@ if (hasCorpus) {
       assert.ok(corpus.hostile.length > 200)
       const limits = [...new Set(corpus.hostile.map(({ limit }) => limit))]
       for (const limit of limits) {
-        const config = join(folder, `limit-${limit}.json`)
-        await writeFile(config, JSON.stringify(limit === '-' ? {} : { max_virtual_size: Number(limit) }))
+        const config = join(folder, `limit-${limit}.ini`)
+        await writeFile(
+          config,
+          limit === '-'
+            ? ''
+            : `[limits]
+virtual_size = ${limit}
+`,
+        )
         await using daemon = await startDaemon({ arguments: ['--config', config] })
         const files = corpus.hostile.filter((row) => row.limit === limit)
         // One at a time, so that memory and time are those of this image alone.
@@ -133,7 +140,7 @@ if (hasCorpus) {
           '--config',
           config,
         ])
-        assert.match(stdout, /removed/)
+        assert.match(stdout, /^deleted \d+ blocks/)
         const { stdout: left } = await execute('find', [
           join(daemon.data, 'store'),
           '-type',
