@@ -31,6 +31,10 @@ export async function addClient(session: Session, client: NewClient): Promise<vo
   } finally {
     await config.save()
   }
+  if (session.options.json) {
+    const keys = ['alias', 'client_id', 'username', 'api_url', 'auth_url', 'default_account']
+    session.printJson(Object.fromEntries(keys.map((key) => [key, config.file.get(section, key) ?? null])))
+  }
 }
 
 function freeName(session: Session, config: ClientConfig, wanted: string): string {

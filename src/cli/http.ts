@@ -35,9 +35,12 @@ export interface Http {
 /** The connection could not be made, or broke: trying again may help. */
 export class ConnectionError extends CommandError {
   constructor(url: URL, cause: unknown) {
+    const isCertificate = /CERT|LEAF_SIGNATURE/.test(String((cause as NodeJS.ErrnoException).code))
     super(`cannot reach ${url.origin}: ${describeErrno(cause)}`, {
       cause,
-      hint: 'is the library running there? api_url in the configuration says where we look',
+      hint: isCertificate
+        ? '--insecure goes on without knowing who answers'
+        : 'is the library running there? api_url in the configuration says where we look',
     })
     this.name = 'ConnectionError'
   }

@@ -22,6 +22,12 @@ const GLOBALS: readonly (readonly [flags: string, description: string])[] = [
   ['--config <file>', 'configuration file (or BRIGHTBOX_CONFIG; default ~/.brightbox/config)'],
 ]
 
+const EPILOGUE = `
+Commands may be shortened: "image" is "images", "images" alone lists, "images img-xxxxx" lists that one.
+Options of a command may stand before or after its arguments.
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 111 not authenticated,
+222 run it again, 130 interrupted.`
+
 /** The subcommand of each group where none is named. */
 const FALLBACKS: Readonly<Record<string, string>> = {
   images: 'list',
@@ -42,10 +48,12 @@ export function createProgram({ run, version }: ProgramDeps): Command {
     .helpOption('-h, --help', 'explain a command')
     .enablePositionalOptions()
     .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', EPILOGUE)
   for (const [flags, description] of GLOBALS) program.option(flags, description)
 
   /** Global options may also follow a command, where it has none of the same name. */
   const leaf = <O>(command: Command, load: () => Promise<Action<O>>): Command => {
+    const hasAccount = command.options.some((own) => own.long === '--account')
     for (const [flags, description] of GLOBALS) {
       const option = new Option(flags.replace(/^-\w, /, ''), description).hideHelp()
       if (!command.options.some((own) => own.long === option.long)) command.addOption(option)
@@ -56,7 +64,7 @@ export function createProgram({ run, version }: ProgramDeps): Command {
       const action = await load()
       const own = command.opts<O & { account?: string }>()
       // `images list --account` filters, it does not choose.
-      const chosen = command.name() === 'list' ? { ...globals, account: program.opts().account } : globals
+      const chosen = hasAccount ? { ...globals, account: program.opts().account } : globals
       await run(chosen, (session) => action(session, args, own))
     })
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { json, problem, startFakeApi, unauthorized } from '../../test/support/fake-api.ts'
 import { clientSection, openCli } from '../../test/support/run-cli.ts'
+import { makeCertificate } from '../../test/support/web-server.ts'
 
 const TOKEN = 'POST /token {"grant_type":"client_credentials"}'
 const LIST = ['zones', 'list'] as const
@@ -195,4 +196,27 @@ test('connection: refused, broken and answered by something else are each said p
   assert.match((await at.cli.run('images')).err, /^ERROR: list images: Api currently unavailable\nHINT: /)
   at.api.on('GET /1.0/images', (_request, response) => void response.writeHead(302, { Location: '/' }).end())
   assert.match((await at.cli.run('images')).err, /^ERROR: list images: /)
+})
+
+test('connection: a certificate that nobody vouches for is refused, unless --insecure says otherwise', async () => {
+  await using api = await startFakeApi(makeCertificate('IP:127.0.0.1'))
+  await using cli = await openCli(clientSection(api.url))
+  const refused = await cli.run('images')
+  assert.match(
+    refused.err,
+    /^ERROR: list images: cannot reach https:.*: its certificate .*\nHINT: --insecure /,
+  )
+  assert.deepEqual([refused.code, api.lines], [1, []])
+  assert.equal((await cli.run('-k', 'images')).code, 0)
+  assert.equal((await cli.runWith({ env: { INSECURE: '1' } }, 'images')).code, 0)
+})
+
+test('account: --account may follow a command, and ACCOUNT wins', async () => {
+  await using at = await open(clientSection, 'fresh-token')
+  await at.cli.run('zones', '--account', 'acc-33333')
+  await at.cli.runWith({ env: { ACCOUNT: 'acc-44444' } }, 'zones', '--account', 'acc-33333')
+  assert.deepEqual(at.api.lines, [
+    'GET /1.0/zones?account_id=acc-33333',
+    'GET /1.0/zones?account_id=acc-44444',
+  ])
 })

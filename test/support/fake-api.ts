@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import type { Certificate } from './web-server.ts'
 
 /** One request as it came in; `path` has its query. */
 export interface FakeRequest {
@@ -88,16 +90,17 @@ const ACCOUNT = {
 }
 
 /** A library of which every answer can be changed: what a client sends to it is what is tested. */
-export async function startFakeApi(): Promise<FakeApi> {
+export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
   const lines: string[] = []
   const requests: FakeRequest[] = []
   const images = new Map<string, Record<string, unknown>>()
   const answers = new Map<string, FakeAnswer[]>()
   const rawAnswers = new Map<string, RawAnswer>()
 
-  const server = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     handle(request, response).catch((error) => response.destroy(error as Error))
-  })
+  }
+  const server = tls ? createTlsServer(tls, listener) : createServer(listener)
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? ''
@@ -119,7 +122,7 @@ export async function startFakeApi(): Promise<FakeApi> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     lines,
     requests,
     images,

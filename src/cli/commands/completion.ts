@@ -10,11 +10,10 @@ const SHELLS = ['bash', 'zsh', 'fish']
 const PATIENCE_MS = 1500
 
 /** Prints the script that teaches a shell; `source <(brightbox completion bash)` tries it out. */
-export async function script(session: Session, args: readonly string[]) {
+export async function script(_session: Session, args: readonly string[]) {
   const [shell = ''] = args
   if (!SHELLS.includes(shell)) throw new CommandError(`shell must be one of ${SHELLS.join(', ')}`)
   new RootCommand().setup('brightbox', 'brightbox', shell)
-  void session
 }
 
 type Word = readonly [value: string, description: string]

@@ -105,6 +105,7 @@ export async function clientDefault(session: Session, args: readonly string[]) {
   session.terminal.info(`Setting ${alias} as default api client`)
   config.file.set('core', 'default_client', section)
   await config.save()
+  if (session.options.json) session.printJson({ alias, default: true })
 }
 
 export async function clientRemove(session: Session, args: readonly string[]) {
@@ -114,4 +115,5 @@ export async function clientRemove(session: Session, args: readonly string[]) {
   config.file.delete(section)
   await config.save()
   await config.dropTokens(section)
+  if (session.options.json) session.printJson({ alias, removed: true })
 }

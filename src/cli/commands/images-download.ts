@@ -39,7 +39,10 @@ export async function run(session: Session, ids: readonly string[], options: Opt
       hint: `brightbox image wait ${id} waits for it`,
     })
   }
-  assertUsable(image)
+  if (image.status === 'failed') assertUsable(image)
+  if (image.status !== 'available' && image.status !== 'deprecated') {
+    throw new CommandError(`download image ${id}: it is ${image.status}`)
+  }
   const wanted = { session, api, image: id, format }
   if (output === '-') await toStdout(wanted)
   else await toFile(wanted, output)

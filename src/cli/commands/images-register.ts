@@ -3,6 +3,7 @@ import { CommandError } from '../failure.ts'
 import { getImage, type ImageJson, parseFlag, parseMode, printImages } from '../images.ts'
 import type { Session } from '../session.ts'
 import { parseWhole } from '../units.ts'
+import type { Upload } from '../upload.ts'
 import { assertUsable, waitForImage } from '../wait.ts'
 
 export interface Options {
@@ -33,9 +34,9 @@ export async function run(session: Session, args: readonly string[], options: Op
   try {
     if (upload && !options.name) body.name = upload.name
     const { api } = await session.connect()
-    let image = await create(session, api, body)
-    if (upload) await upload.send(session, api, image.id)
-    image = await getImage(api, image.id)
+    const { id } = await api.post<ImageJson>('images', { attempt: 'register image', body })
+    if (upload) await sendOrExplain(session, api, upload, id)
+    let image = await getImage(api, id)
     if (options.wait) image = await waitForImage(session, api, image)
     await printImages(session, [image], true)
     if (options.wait) assertUsable(image)
@@ -49,8 +50,17 @@ async function openUpload(path: string) {
   return openUpload(path)
 }
 
-const create = (_session: Session, api: Api, body: object): Promise<ImageJson> =>
-  api.post<ImageJson>('images', { attempt: 'register image', body })
+/** An upload that fails for good leaves an image behind that waits for its bytes. */
+async function sendOrExplain(session: Session, api: Api, upload: Upload, id: string) {
+  try {
+    await upload.send(session, api, id)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    const begun = `brightbox image destroy ${id} removes what was begun`
+    const hint = error.hint === undefined ? begun : `${error.hint}; ${begun}`
+    throw new CommandError(error.message, { cause: error, hint, exitCode: error.exitCode })
+  }
+}
 
 /** Checks the options in the order of the official client, so that the same mistake gets the same message. */
 function readBody(options: Options): Record<string, unknown> {

@@ -159,7 +159,10 @@ test('image register --file: what the library refuses ends the upload with its r
     request.on('end', () => json(response, 413, { error_name: 'too_large', errors: ['over the quota'] }))
   })
   const { err, code } = await at.cli.run('image', 'register', '-a', 'i686', '--file', 'disk.img')
-  assert.match(err, /\nERROR: upload disk\.img: over the quota\n$/)
+  assert.match(
+    err,
+    /\nERROR: upload disk\.img: over the quota\nHINT: brightbox image destroy img-8yeen removes /,
+  )
   assert.equal(code, 1)
   await writeFile(at.file('empty.img'), '')
   const empty = await at.cli.run('image', 'register', '-a', 'i686', '--file', 'empty.img')
