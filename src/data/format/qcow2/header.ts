@@ -84,7 +84,7 @@ export function parseHeader(head: Uint8Array, virtualSizeLimit: number): Qcow2He
   const entrySize = features & EXTENDED_L2 ? 16 : 8
   const notes: string[] = []
   if (features & DIRTY) notes.push('The image was not closed cleanly.')
-  if (snapshots > 0) notes.push(`The image's ${snapshots} internal snapshots were left out.`)
+  if (snapshots > 0) notes.push(`Internal snapshots were left out (${snapshots}).`)
   const header = { version, clusterBits, clusterSize, virtualSize, headerLength } as const
   const { l1Offset, l1Count } = checkTables(view, { clusterSize, virtualSize, entrySize })
   return { ...header, l1Offset, l1Count, entrySize, compression, notes }
