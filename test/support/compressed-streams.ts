@@ -70,7 +70,7 @@ export async function assertRefused(
   category: RefusalCategory,
   options: Partial<DecodeOptions> = {},
 ): Promise<void> {
-  for (const size of bytes.length > 100_000 ? [65_536] : [65_536, 7]) {
+  for (const size of bytes.length > 20_000 ? [65_536] : [65_536, 7]) {
     let decoded = 0
     try {
       for await (const chunk of decode(inChunks(bytes, size), { ...OPTIONS, ...options }))
@@ -373,7 +373,10 @@ export interface ZstdSpec {
 }
 
 export function zstdFrame({ flags = 0, window = 0x58, fields, blocks, tail }: ZstdSpec): Buffer {
-  const parts = [Buffer.from([0x28, 0xb5, 0x2f, 0xfd, flags]), Buffer.from(window === null ? [] : [window])]
+  const parts: Buffer[] = [
+    Buffer.from([0x28, 0xb5, 0x2f, 0xfd, flags]),
+    Buffer.from(window === null ? [] : [window]),
+  ]
   parts.push(Buffer.from(fields ?? []))
   blocks.forEach(([type, size, body], index) => {
     const word = (index === blocks.length - 1 ? 1 : 0) | (type << 1) | (size << 3)

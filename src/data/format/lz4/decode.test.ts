@@ -155,11 +155,11 @@ test('lz4: output ends at the limit, however small the file', async () => {
 })
 
 test('lz4: a file cut anywhere is truncated', async () => {
-  await assertTruncatedAnywhere(decodeLz4, good, { from: 1, step: 997 })
+  await assertTruncatedAnywhere(decodeLz4, good, { from: 1, step: 4997 })
   await assertTruncatedAnywhere(decodeLz4, good.subarray(0, 40), { from: 1 })
   for (let cut = 1; cut <= 12; cut++) await assertRefused(decodeLz4, good.subarray(0, -cut), 'truncated')
   const legacy = runTool('lz4 -q -c -l', small)
-  await assertTruncatedAnywhere(decodeLz4, legacy, { from: 5, step: 991 })
+  await assertTruncatedAnywhere(decodeLz4, legacy, { from: 5, step: 4991 })
   await assertRefused(
     decodeLz4,
     Buffer.concat([good, skippable(Buffer.alloc(1), 0, 0xffffffff)]),
