@@ -62,7 +62,11 @@ async function authenticate(
       throw new CommandError(`get a token: ${error.message}`, asHint(error))
     if (!(error instanceof CredentialsRefused)) throw error
     session.terminal.info('Something went wrong trying to refresh new tokens Invalid credentials')
-    session.terminal.info(`HINT: the client is saved as ${section} in ${config.path}; mend its secret there`)
+    session.terminal.info(
+      client.isUser
+        ? `HINT: nobody is logged in as ${section}; brightbox login tries again`
+        : `HINT: the client is saved as ${section} in ${config.path}; mend its secret there`,
+    )
     return
   }
   if (client.defaultAccount !== undefined) return

@@ -137,7 +137,10 @@ test('tokens: a password may come by a pipe; none at all is refused', async () =
   assert.match(at.api.lines[0] ?? '', /"password":"secret"/)
   await using other = await open(userSection, null)
   const { err, code } = await other.cli.run(...LIST)
-  assert.match(err, /ERROR: You must specify your Brightbox password\.\n$/)
+  assert.match(
+    err,
+    /ERROR: You must specify your Brightbox password\.\nHINT: brightbox login jo@example\.com /,
+  )
   assert.deepEqual([code, other.api.lines], [1, []])
 })
 

@@ -78,7 +78,11 @@ export function createTokens(deps: TokensDeps): Tokens {
 async function findPassword({ client, terminal }: TokensDeps): Promise<string> {
   if (client.passwordHelper) return firstLineOf(client.passwordHelper, 'password_helper_command')
   const password = await terminal.askSecret('Enter your password : ')
-  if (password === '') throw new CommandError('You must specify your Brightbox password.')
+  if (password === '') {
+    throw new CommandError('You must specify your Brightbox password.', {
+      hint: `brightbox login ${client.username ?? 'EMAIL'} logs in again`,
+    })
+  }
   return password
 }
 
