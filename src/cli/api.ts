@@ -45,22 +45,14 @@ export interface ApiDeps {
 const INVALID_ANSWER_HINT = 'is api_url really the address of an image library?'
 
 export function createApi(deps: ApiDeps): Api {
-  const { client, http, tokens, account, userAgent } = deps
+  const { client, http, tokens, userAgent } = deps
   let token: string | undefined
 
-  function urlOf(path: string, { scoped = true, query = {} }: Call): URL {
-    const url = new URL(`/1.0/${path}`, client.apiUrl)
-    const selected = account ?? client.defaultAccount
-    if (scoped && selected) url.searchParams.set('account_id', selected)
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
-    return url
-  }
-
   async function send(method: string, path: string, call: RawCall): Promise<HttpResponse> {
-    const hasBody = call.send !== undefined || method === 'GET' || method === 'HEAD'
+    const isBodiless = call.send !== undefined || method === 'GET' || method === 'HEAD'
     return http.request({
       method,
-      url: urlOf(path, call),
+      url: urlOf(deps, path, call),
       headers: {
         'User-Agent': userAgent,
         Accept: 'application/json',
@@ -68,7 +60,7 @@ export function createApi(deps: ApiDeps): Api {
         'Content-Type': 'application/json',
         ...call.headers,
       },
-      ...(hasBody ? {} : { body: call.body === undefined ? '' : JSON.stringify(call.body) }),
+      ...(isBodiless ? {} : { body: call.body === undefined ? '' : JSON.stringify(call.body) }),
       ...(call.send ? { send: call.send } : {}),
       signal: call.signal ?? deps.signal,
       ...(call.idleMs === undefined ? {} : { idleMs: call.idleMs }),
@@ -76,10 +68,9 @@ export function createApi(deps: ApiDeps): Api {
   }
 
   /** Every 401 is answered once with a new token and the same request again. */
-  async function raw(method: string, path: string, call: RawCall): Promise<HttpResponse> {
-    try {
-      const cached = token ?? (await tokens.cached())
-      token = cached ?? (await tokens.renew()).access_token
+  const raw = (method: string, path: string, call: RawCall): Promise<HttpResponse> =>
+    naming(call.attempt, async () => {
+      token ??= (await tokens.cached()) ?? (await tokens.renew()).access_token
       let response = await send(method, path, call)
       if (response.status === 401) {
         await http.text(response)
@@ -87,33 +78,15 @@ export function createApi(deps: ApiDeps): Api {
         response = await send(method, path, call)
       }
       if (response.status === 401) throw stillRefused()
-      if (response.status >= 400) throw await readError(call.attempt, response)
+      if (response.status >= 400) throw toApiError(call.attempt, response.status, await http.text(response))
       return response
-    } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error
-      throw new ConnectionAttemptError(call.attempt, error)
-    }
-  }
-
-  async function readError(attempt: string, response: HttpResponse): Promise<ApiError> {
-    const { reason, hint } = parseReason(response.status, await http.text(response))
-    return new ApiError(attempt, { status: response.status, reason, hint })
-  }
-
-  async function json<T>(method: string, path: string, call: Call): Promise<T> {
-    const response = await raw(method, path, call)
-    const text = await http.text(response)
-    if (response.status < 300 && isJson(response.headers)) {
-      try {
-        return JSON.parse(text) as T
-      } catch {
-        // Said below, as for any other answer that is not what it should be.
-      }
-    }
-    throw new CommandError(`${call.attempt}: the answer of ${client.apiUrl.origin} is not JSON`, {
-      hint: INVALID_ANSWER_HINT,
     })
-  }
+
+  const json = <T>(method: string, path: string, call: Call): Promise<T> =>
+    naming(call.attempt, async () => {
+      const response = await raw(method, path, call)
+      return parseAnswer<T>(response, await http.text(response), `${call.attempt}: ${client.apiUrl.origin}`)
+    })
 
   return {
     url: client.apiUrl,
@@ -123,6 +96,40 @@ export function createApi(deps: ApiDeps): Api {
     delete: (path, call) => json('DELETE', path, call),
     raw,
   }
+}
+
+/** Says what was attempted when a connection fails. */
+async function naming<T>(attempt: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    if (!(error instanceof ConnectionError)) throw error
+    throw new ConnectionAttemptError(attempt, error)
+  }
+}
+
+function urlOf({ client, account }: ApiDeps, path: string, { scoped = true, query = {} }: Call): URL {
+  const url = new URL(`/1.0/${path}`, client.apiUrl)
+  const selected = account ?? client.defaultAccount
+  if (scoped && selected) url.searchParams.set('account_id', selected)
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+  return url
+}
+
+function toApiError(attempt: string, status: number, text: string): ApiError {
+  return new ApiError(attempt, { status, ...parseReason(status, text) })
+}
+
+/** @param where what was attempted and who answered, for the message */
+function parseAnswer<T>({ status, headers }: HttpResponse, text: string, where: string): T {
+  if (status < 300 && isJson(headers)) {
+    try {
+      return JSON.parse(text) as T
+    } catch {
+      // Said below, as for any other answer that is not what it should be.
+    }
+  }
+  throw new CommandError(`${where} did not answer with JSON`, { hint: INVALID_ANSWER_HINT })
 }
 
 const isJson = (headers: IncomingHttpHeaders): boolean =>

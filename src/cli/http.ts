@@ -20,6 +20,7 @@ export interface HttpRequest {
 }
 
 export interface HttpResponse {
+  readonly url: URL
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: IncomingMessage
@@ -89,10 +90,15 @@ export function createHttp({ insecure, debug }: { insecure: boolean; debug: (lin
     async text(response) {
       const chunks: Buffer[] = []
       let size = 0
-      for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        size += chunk.length
-        if (size > MAX_TEXT_BYTES) throw new CommandError('the answer is too long to read')
-        chunks.push(chunk)
+      try {
+        for await (const chunk of response.body as AsyncIterable<Buffer>) {
+          size += chunk.length
+          if (size > MAX_TEXT_BYTES) throw new CommandError('the answer is too long to read')
+          chunks.push(chunk)
+        }
+      } catch (cause) {
+        if (cause instanceof CommandError || (cause as Error).name === 'AbortError') throw cause
+        throw new ConnectionError(response.url, cause)
       }
       const text = Buffer.concat(chunks).toString('utf8')
       if (text) log('<', text)
@@ -119,7 +125,7 @@ function exchange(
       reject(cause.name === 'AbortError' ? cause : new ConnectionError(url, cause)),
     )
     request.on('response', (message) => {
-      resolve({ status: message.statusCode ?? 0, headers: message.headers, body: message })
+      resolve({ url, status: message.statusCode ?? 0, headers: message.headers, body: message })
     })
     if (send === undefined) request.end(body)
     else send(request).catch((cause) => request.destroy(cause as Error))

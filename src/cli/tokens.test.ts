@@ -194,7 +194,10 @@ test('connection: refused, broken and answered by something else are each said p
   at.api.on('GET /1.0/images', (_request, response) => void response.destroy())
   assert.match((await at.cli.run('images')).err, /: the connection was dropped\n/)
   at.api.on('GET /1.0/images', (_request, response) => void response.end('<html>'))
-  assert.match((await at.cli.run('images')).err, /^ERROR: list images: the answer of .* is not JSON\nHINT: /)
+  assert.match(
+    (await at.cli.run('images')).err,
+    /^ERROR: list images: http:.* did not answer with JSON\nHINT: /,
+  )
   at.api.on('GET /1.0/images', (_request, response) => void response.writeHead(503).end())
   assert.match((await at.cli.run('images')).err, /^ERROR: list images: Api currently unavailable\nHINT: /)
   at.api.on('GET /1.0/images', (_request, response) => void response.writeHead(302, { Location: '/' }).end())
