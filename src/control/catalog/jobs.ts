@@ -41,8 +41,12 @@ export interface Jobs {
   find(kind: string, subject: string): Promise<Job | undefined>
   /** Takes the next job that may run: of the account with the fewest running, the one that waits longest. */
   claim(claim: Claim): Promise<Job | undefined>
-  /** @returns ids of those whose lease is still the owner's, now until `leaseUntil` */
-  renew(owner: string, held: readonly Pick<Job, 'id' | 'attempt'>[], leaseUntil: number): Promise<Set<string>>
+  /** @returns those whose lease is still the owner's, now until `leaseUntil` */
+  renew<T extends Pick<Job, 'id' | 'attempt'>>(
+    owner: string,
+    held: readonly T[],
+    leaseUntil: number,
+  ): Promise<Set<T>>
   /** Removes a job if this attempt still holds it; only then may its work be published. */
   finish(owner: string, held: Pick<Job, 'id' | 'attempt'>): Promise<boolean>
   /** Gives a job back for another try if this attempt still holds it. */
@@ -129,15 +133,15 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       return row && toJob(row)
     },
     async renew(owner, held, leaseUntil) {
-      const renewed = new Set<string>()
-      for (const { id, attempt } of held) {
+      const renewed = new Set<(typeof held)[number]>()
+      for (const job of held) {
         const query = db
           .updateTable('jobs')
           .set({ lease_until: leaseUntil })
-          .where('id', '=', id)
+          .where('id', '=', job.id)
           .where('lease_owner', '=', owner)
-          .where('attempt', '=', attempt)
-        if (await query.returning('id').executeTakeFirst()) renewed.add(id)
+          .where('attempt', '=', job.attempt)
+        if (await query.returning('id').executeTakeFirst()) renewed.add(job)
       }
       return renewed
     },

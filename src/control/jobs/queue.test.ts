@@ -283,6 +283,24 @@ test('lease: the same process that got its job back is told apart from its older
   assert.deepEqual(outcomes, ['1 LeaseLost', '2 published'])
 })
 
+test('lease: after a standstill a process claims its own job again, and stops the older attempt', async () => {
+  await using setup = await setUp()
+  const handler = new Script(untilAborted)
+  await using queue = setup.queue('one', handler)
+  await setup.add('s1')
+  await queue.poll()
+  setup.clock.at += LEASE_MS
+  await queue.poll()
+  await queue.heartbeat()
+  assert.deepEqual(
+    handler.runs.map(({ job, signal }) => [job.attempt, signal.aborted]),
+    [
+      [1, true],
+      [2, false],
+    ],
+  )
+})
+
 test('lease: losing it aborts the attempt at the next heartbeat', async () => {
   await using setup = await setUp()
   const handler = new Script(untilAborted)

@@ -122,10 +122,10 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       const abort = new AbortController()
       if (stopped) abort.abort(new Stopping())
       const done = attempt(job, handler, abort.signal).finally(() => {
-        running.delete(job.id)
+        running.delete(keyOf(job))
         void poll()
       })
-      running.set(job.id, { job, abort, done })
+      running.set(keyOf(job), { job, abort, done })
     }
   }
 
@@ -208,7 +208,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       const jobs = held.map(({ job }) => job)
       const renewed = await catalog.relaxed((tables) => tables.jobs.renew(owner, jobs, at + leaseMs))
       renewedAt = at
-      for (const { job, abort } of held) if (!renewed.has(job.id)) abort.abort(new LeaseLost())
+      for (const { job, abort } of held) if (!renewed.has(job)) abort.abort(new LeaseLost())
     } catch (error) {
       log.error({ err: error }, 'cannot renew leases')
       // Others may take the jobs from now on. The transactions are fenced anyhow; this only saves wasted work.
@@ -248,6 +248,9 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     },
   }
 }
+
+/** After a long standstill, a process may claim a job whose older attempt is still running in it. */
+const keyOf = ({ id, attempt }: Job) => `${id} ${attempt}`
 
 /** A payload may hold secrets, so it stays out of the log. */
 function named({ id, kind, subject, attempt, failures }: Job) {
