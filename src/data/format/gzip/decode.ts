@@ -74,7 +74,10 @@ async function* decodeMember(feed: ByteFeed): AsyncGenerator<Uint8Array, void, v
   feed.advance(TRAILER_SIZE)
 }
 
-/** Inflates a member that lies at hand and is small, as in files of thousands of members (bgzip); undefined where it is neither, or damaged. */
+/**
+ * Inflates a member that lies at hand and is small, as in files of thousands of members (bgzip).
+ * @returns undefined where it does not, is not, or is damaged
+ */
 function inflateSmall(feed: ByteFeed): Uint8Array | undefined {
   try {
     const { buffer, engine } = inflateRawSync(feed.view(SMALL_INPUT), {

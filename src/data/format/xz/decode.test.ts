@@ -32,7 +32,7 @@ const two = [
 const good = xzStream({ blocks: one })
 const stream = (spec: Partial<XzSpec>) => xzStream({ blocks: one, ...spec })
 
-test('xz: reads what the xz program writes, with every check and block size, in chunks of any size', async (context) => {
+test('xz: reads what the xz program writes, with every check and block size, in any chunks', async (context) => {
   const seed = randomInt(2 ** 31)
   context.diagnostic(`seed ${seed}`)
   for (const options of [
