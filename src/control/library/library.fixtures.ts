@@ -62,6 +62,7 @@ export class ScriptedIngest {
 
   readonly ingest: Ingest = (request, { onProgress, signal }) => {
     const { promise, resolve, reject } = Promise.withResolvers<IngestResult>()
+    if (signal.aborted) reject(signal.reason)
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     this.calls.push({
       request,

@@ -41,6 +41,7 @@ export class RegistrationHandler implements JobHandler {
     const payload = job.payload as RegistrationPayload
     const source = this.#sourceOf(payload, job.subject)
     await this.#begin(job)
+    signal.throwIfAborted()
     try {
       const result = await ingest(
         {
