@@ -59,15 +59,15 @@ export async function* decodeSpans<T>(
   spans: AsyncGenerator<Uint8Array, T, void>,
   { small, open }: SpanDecoder,
 ): AsyncGenerator<Uint8Array, T, void> {
-  const joined = new Uint8Array(SMALL_INPUT)
+  const parts: Uint8Array[] = []
   let length = 0
   let next = await spans.next()
   while (!next.done && length + next.value.length <= SMALL_INPUT) {
-    joined.set(next.value, length)
+    parts.push(next.value.slice())
     length += next.value.length
     next = await spans.next()
   }
-  const start = joined.subarray(0, length)
+  const start = Buffer.concat(parts)
   const whole = next.done ? small(start) : undefined
   if (whole) yield whole
   else {
