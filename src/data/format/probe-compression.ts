@@ -31,7 +31,7 @@ export type RecognisedCompression =
  * @param ended whether that is all of the file
  * @throws empty where there is nothing, or only frames to skip; bad-stream where there are too many of those;
  * truncated where one of those is cut short; trailing-garbage where no frame follows them
- * @see docs/design.md "Recognising"
+ * @see docs/guides/recognising-images.md
  */
 export function recogniseCompression(head: Uint8Array, ended: boolean): RecognisedCompression {
   if (head.length === 0 && ended) throw emptyImage()

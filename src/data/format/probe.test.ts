@@ -130,7 +130,7 @@ test('probe: what only resembles a page or a format is raw', () => {
 })
 
 test('probe: notes what a raw disk looks like', () => {
-  const notes = (...parts: Parameters<typeof headWith>) => {
+  const notes = (...parts: (readonly [number, string])[]) => {
     const found = recogniseContainer(headWith(...parts))
     return found.format === 'raw' ? found.notes.join(' ') : ''
   }

@@ -21,7 +21,7 @@ export type Container =
  * @param head the first HEAD_SIZE bytes, or all of a shorter file
  * @param tail the last TAIL_SIZE bytes, once they are known
  * @throws Refusal: empty, not-an-image, unsupported-format, unsupported-version, polyglot, truncated
- * @see docs/design.md "Recognising"
+ * @see docs/guides/recognising-images.md
  */
 export function recogniseContainer(head: Uint8Array, tail?: Uint8Array): Container {
   if (head.length === 0) throw emptyImage()
