@@ -101,8 +101,9 @@ function imageOf(
   }
 }
 
-const setting = (count: number) => (tables: Pick<Catalog, 'settings'>) =>
-  tables.settings.set('bench', String(count))
+function setting(count: number) {
+  return (tables: Pick<Catalog, 'settings'>) => tables.settings.set('bench', String(count))
+}
 
 /** @returns milliseconds of each call, shortest first */
 async function repeat(times: number, work: (count: number) => Promise<unknown>): Promise<number[]> {

@@ -181,7 +181,7 @@ test('users: act on each of their accounts, on the first where none is named', a
   assert.deepEqual((await auth.users.self(session)).accountIds, accountIds)
 })
 
-test('refresh: gives a new pair once; the old refresh token is worth nothing, the old access token lives on', async () => {
+test('refresh: gives a new pair once; the old refresh token ends, the old access token lives on', async () => {
   await using setup = await withUser()
   const { auth, clock, loginAs, password } = setup
   const first = granted(await loginAs('JO@example.com', password, 'orbit'))
@@ -254,7 +254,7 @@ test('API clients: those of another account do not exist, and their fields are c
   await assert.rejects(auth.operator.createClient('acc-zzzzz', {}), { code: 'not_found' })
 })
 
-test('wrong passwords: after five nothing is checked for a while, not even the right one, for that user alone', async () => {
+test('wrong passwords: after five, not even the right one is checked for a while, for that user', async () => {
   await using setup = await withUser()
   const { clock, loginAs, password, user } = setup
   for (let count = 0; count < 5; count++) {

@@ -5,7 +5,7 @@ import { openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
 
 const actionsOf = (events: readonly Event[]) => events.map((event) => event.action.replace('image.', ''))
 
-test('visibility: a private image is for its account alone, a public one is used by all and changed by its owner', async () => {
+test("visibility: a private image is its account's alone, a public one is for all to use", async () => {
   await using fixture = await openLibrary()
   const { library, owner, other } = fixture
   const { id } = await registerAvailable(fixture)
@@ -213,7 +213,7 @@ test("watch: of all images of the account, and of nobody else's", async () => {
   await assert.rejects(library.watch(other, 'img-zzzzz', 0, signal).next(), { code: 'not_found' })
 })
 
-test('roots: manifests of what is not deleted and of what is being read, since the oldest registration began', async () => {
+test('roots: manifests of what is not deleted and of what is being read; the oldest registration', async () => {
   await using fixture = await openLibrary()
   const { library, owner, clock, step, options, scripted } = fixture
   const image = await registerAvailable(fixture)

@@ -47,7 +47,8 @@ export interface Upload {
 /**
  * The images of all accounts, as a session may see and change them.
  * All functions that take an id throw `not_found` where the session may not see that image, `denied` where it sees it
- * but may not change it, `invalid` with the field's name first ("arch must be …"), `conflict` where the state forbids it.
+ * but may not change it, `invalid` with the field's name first ("arch must be …"), `conflict` where the state forbids
+ * it.
  */
 export interface Library extends AsyncDisposable {
   /** Makes an image in status `creating`, and the job that fills it. */
