@@ -95,6 +95,23 @@ test('catalog: a file of a newer version is refused, and one that is no catalog'
   await assert.rejects(openCatalog({ path: '/nonexistent/catalog.db' }), { code: 'unavailable' })
 })
 
+test('catalog: a start cut off while it makes the tables leaves none, and the next one makes them', async () => {
+  await using file = await temporaryFile()
+  const run = (text: string) => {
+    const database = new DatabaseSync(file.path)
+    const rows = database.prepare(text).all()
+    database.close()
+    return rows
+  }
+  // The last table but two cannot be made.
+  run('create table zones (x)')
+  await assert.rejects(openCatalog({ path: file.path }), { code: 'unavailable' })
+  assert.deepEqual(run("select name from sqlite_master where name in ('accounts', 'images', 'events')"), [])
+  run('drop table zones')
+  await using catalog = await openCatalog({ path: file.path })
+  assert.equal((await catalog.zones.list()).length, 2)
+})
+
 test('transaction: a failure undoes all of it, and others wait meanwhile', async () => {
   await using catalog = await openCatalog({ path: ':memory:' })
   const order: string[] = []

@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { SqliteDialect } from 'kysely'
+import { SqliteAdapter, SqliteDialect } from 'kysely'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 
@@ -21,7 +21,7 @@ export function openSqlite(path: string): CatalogDialect {
   })
   const prepare = cachedStatements(database)
   return {
-    kysely: new SqliteDialect({
+    kysely: new AtomicSqliteDialect({
       database: {
         // A transaction that reads first and then finds the file locked could not go on: take the lock at once.
         prepare: (text) => prepare(text === 'begin' ? 'begin immediate' : text),
@@ -31,6 +31,17 @@ export function openSqlite(path: string): CatalogDialect {
     // There is one writer at a time, so there is nothing to skip.
     lockForClaim: (query) => query,
     relaxed: { before: 'pragma synchronous = normal', after: 'pragma synchronous = full' },
+  }
+}
+
+/** Kysely takes it that SQLite cannot undo changes of tables; but it can, and so a migration is all or nothing. */
+class AtomicSqliteDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new (class extends SqliteAdapter {
+      override get supportsTransactionalDdl() {
+        return true
+      }
+    })()
   }
 }
 

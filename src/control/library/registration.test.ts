@@ -10,7 +10,7 @@ import { openLibrary, REGISTER, registerAvailable, URL_TEXT } from './library.fi
 const messagesOf = (events: readonly { action: string }[]) =>
   events.map((event) => event.action.replace('image.', ''))
 
-test("register: gives an image that is creating, private, named for its source, without the URL's secrets", async () => {
+test("register: gives a private image that is creating, named for its source, without the URL's secrets", async () => {
   await using fixture = await openLibrary()
   const { library, owner, clock } = fixture
   const image = await library.register(owner, { ...REGISTER, minRam: 0, description: '' })
