@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+const read = (path: string) => readFile(join(import.meta.dirname, '..', path), 'utf8')
+
+/** The words of a union of literals, from the source: types are gone when a program runs. */
+const wordsOf = (source: string, name: RegExp): string[] => {
+  const [, union = ''] = name.exec(source) ?? []
+  return [...union.matchAll(/'([\w-]+)'/g)].map(([, word = '']) => word)
+}
+
+test('guides: the page of refusals has every failure code once, and no other', async () => {
+  const categories = wordsOf(await read('src/base/refusal.ts'), /type RefusalCategory =([^}]*?)\n\n/)
+  const others = wordsOf(await read('src/model/image.ts'), /readonly code: RefusalCategory([^\n]*)/)
+  assert.ok(categories.length > 20 && others.length > 2, 'the codes were found')
+  const guide = await read('docs/guides/refusals.md')
+  const explained = [...guide.matchAll(/^\| `([\w-]+)` \|/gm)].map(([, code = '']) => code)
+  assert.deepEqual(explained.sort(), [...new Set([...categories, ...others])].sort())
+})
+
+test('guides: the page of errors has every code of LibraryError', async () => {
+  const codes = wordsOf(await read('src/base/errors.ts'), /type ErrorCode =([^}]*?)\n\n/)
+  const guide = await read('docs/guides/errors.md')
+  for (const code of codes) assert.match(guide, new RegExp(`^\\| \`${code}\` \\|`, 'm'))
+})
+
+test('guides: every event action is on the tour of the API', async () => {
+  const actions = [...(await read('src/model/event.ts')).matchAll(/'(image\.\w+)'/g)]
+  const guide = await read('docs/guides/api-tour.md')
+  for (const [, action = ''] of actions) assert.ok(guide.includes(`\`${action}\``), action)
+})
