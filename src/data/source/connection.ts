@@ -1,68 +1,50 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
-import { downloadFailure, networkFailure, TRY_AGAIN } from './failure.ts'
-import { waitWithin } from './wait.ts'
+import { isIP } from 'node:net'
+import { buildConnector, Client } from 'undici'
+import { KiB } from '#base/bytes.ts'
 
-/** The socket's reads: into memory that the reader hands out, and told to it; false makes the socket rest. */
-export interface ReadInto {
-  readonly buffer: () => Uint8Array
-  readonly callback: (length: number) => boolean
+export interface ConnectionOptions {
+  readonly url: URL
+  /** The one address, already checked, that is connected to. */
+  readonly address: string
+  /** For connecting, the TLS handshake included. */
+  readonly timeoutMs: number
+  /** Ends the connection at any time, also while it is being made. */
+  readonly signal: AbortSignal
+  /**
+   * Told what broke the connection once it was made, before undici is: to undici, a reset ends a body without a length
+   * in order.
+   */
+  readonly onError: (cause: Error) => void
 }
+
+/** Bytes of header names and values together; file servers send far less. */
+export const MAX_HEAD_SIZE = 16 * KiB
 
 /**
- * Connects to the first address that answers, all of them within `timeoutMs`, the TLS handshake included. Only these
- * addresses are ever tried: no name is looked up, no proxy of the environment is asked.
- * @throws SourceFailure, or the signal's reason
+ * Makes a client for one exchange with the URL's host at a given address. No other address is ever tried, no name
+ * looked up and no proxy of the environment asked (docs/decisions/0013-addresses-are-pinned.md).
  */
-export async function connect(request: {
-  readonly url: URL
-  readonly addresses: readonly string[]
-  readonly timeoutMs: number
-  readonly onread: ReadInto
-  readonly signal: AbortSignal
-}): Promise<Socket> {
-  const { url, addresses, timeoutMs, onread, signal } = request
-  const deadline = performance.now() + timeoutMs
-  let failure: unknown
-  for (const [index, address] of addresses.entries()) {
-    // An address that swallows packets must leave time for the next one.
-    const share = Math.max(1, (deadline - performance.now()) / (addresses.length - index))
-    const { socket, connected } = dial(url, address, onread)
-    try {
-      await waitWithin(connected, share, signal, connectTimedOut)
-      return socket
-    } catch (error) {
-      socket.destroy()
-      signal.throwIfAborted()
-      failure = error
-    }
-  }
-  throw networkFailure(failure)
-}
-
-const connectTimedOut = () =>
-  downloadFailure('the server did not accept the connection in time', { retryable: true, hint: TRY_AGAIN })
-
-function dial(url: URL, address: string, onread: ReadInto): { socket: Socket; connected: Promise<void> } {
-  const isTls = url.protocol === 'https:'
-  const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port)
-  const target = { host: address, port, onread }
-  // The name is for the certificate and the server to choose by; for a URL that names an address, that is `host`.
-  const name = url.hostname.replace(/\.$/, '')
-  const names = isIP(address) && name === hostOf(address) ? {} : { servername: name }
-  const socket = isTls
-    ? // Not left to the environment: NODE_TLS_REJECT_UNAUTHORIZED must not open the door.
-      connectTls({ ...target, ...names, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true })
-    : connectTcp(target)
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  socket.once(isTls ? 'secureConnect' : 'connect', resolve)
-  // Stays for good, so that an error after the last reader has left is no crash.
-  socket.on('error', reject)
-  socket.once('close', () => reject(new Error('closed before it was connected')))
-  return { socket, connected: promise }
-}
-
-/** An address as it stands in a URL. */
-function hostOf(address: string): string {
-  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname : address
+export function createClient({ url, address, timeoutMs, signal, onError }: ConnectionOptions): Client {
+  // A certificate names no trailing dot.
+  const servername = url.hostname.endsWith('.') ? { servername: url.hostname.slice(0, -1) } : {}
+  const connect = buildConnector({
+    ...servername,
+    lookup: (_name, _options, callback) => callback(null, address, isIP(address)),
+    autoSelectFamily: false,
+    timeout: timeoutMs,
+    signal,
+    allowH2: false,
+    // Not left to the environment: NODE_TLS_REJECT_UNAUTHORIZED must not open the door.
+    rejectUnauthorized: true,
+  })
+  return new Client(url.origin, {
+    maxHeaderSize: MAX_HEAD_SIZE,
+    allowH2: false,
+    connect: (options, callback) =>
+      connect(options, (...[error, socket]) => {
+        if (error) return callback(error, null)
+        socket.on('error', onError)
+        callback(null, socket)
+      }),
+  })
 }

@@ -1,4 +1,5 @@
-import { connect } from './connection.ts'
+import { createClient } from './connection.ts'
+import { networkFailure } from './failure.ts'
 import { type Body, Receiver, type ReceiverOptions } from './receiver.ts'
 import type { ResponseHead } from './response-head.ts'
 
@@ -15,36 +16,44 @@ export interface Answer {
 }
 
 /**
- * One GET on a connection of its own, which is never used again: what a server sends after the body cannot be mistaken
- * for another answer. The body is what was sent, whatever its content coding.
+ * One GET on a connection of its own, to the first address that answers; the connection is never used again. The body
+ * is what was sent, whatever its content coding.
  * @throws SourceFailure, or the signal's reason
  */
 export async function exchange(request: ExchangeRequest): Promise<Answer> {
-  const { url, addresses, limits, signal } = request
-  const receiver = new Receiver(request)
-  try {
-    const { onread } = receiver
-    const socket = await connect({ url, addresses, timeoutMs: limits.connectMs, onread, signal })
-    receiver.attach(socket)
-    socket.write(requestText(request), 'latin1')
+  const { addresses, limits, signal } = request
+  const deadline = performance.now() + limits.connectMs
+  let failure: unknown
+  for (const [index, address] of addresses.entries()) {
+    // An address that swallows packets must leave time for the next one.
+    const share = Math.max(1, (deadline - performance.now()) / (addresses.length - index))
+    const receiver = new Receiver(request)
+    send(request, address, share, receiver)
+    try {
+      await receiver.connected()
+    } catch (error) {
+      signal.throwIfAborted()
+      failure = error
+      continue
+    }
     return { head: await receiver.head(), body: receiver }
-  } catch (error) {
-    receiver.close()
-    throw error
   }
+  throw networkFailure(failure)
 }
 
-/** The request's bytes; a URL's path and query are ASCII without spaces or line ends once they are parsed. */
-function requestText({ url, headers }: ExchangeRequest): string {
-  const fields = {
-    host: url.host,
-    'user-agent': 'image-library',
-    accept: '*/*',
-    'accept-encoding': 'identity',
-    connection: 'close',
-    ...headers,
-  }
-  const lines = [`GET ${url.pathname}${url.search} HTTP/1.1`]
-  for (const [name, value] of Object.entries(fields)) lines.push(`${name}: ${value}`)
-  return `${lines.join('\r\n')}\r\n\r\n`
+function send(request: ExchangeRequest, address: string, timeoutMs: number, receiver: Receiver): void {
+  const { url, limits, headers } = request
+  const { signal, lost: onError } = receiver
+  createClient({ url, address, timeoutMs, signal, onError }).dispatch(
+    {
+      method: 'GET',
+      path: url.pathname + url.search,
+      headers: { 'user-agent': 'image-library', accept: '*/*', 'accept-encoding': 'identity', ...headers },
+      reset: true,
+      // The receiver's own: this one would begin anew with each 1xx answer.
+      headersTimeout: 0,
+      bodyTimeout: limits.silenceMs,
+    },
+    receiver.handler,
+  )
 }

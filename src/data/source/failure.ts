@@ -63,6 +63,7 @@ const NETWORK_FAULTS: Readonly<Record<string, readonly [why: string, hint: strin
   ECONNREFUSED: ['the server refused the connection', 'Check the port in the URL, or try again later.', true],
   EHOSTUNREACH: ['the server cannot be reached', TRY_AGAIN, true],
   ENETUNREACH: ['the server cannot be reached', TRY_AGAIN, true],
+  UND_ERR_CONNECT_TIMEOUT: ['the server did not accept the connection in time', TRY_AGAIN, true],
   ETIMEDOUT: ['the server did not accept the connection in time', TRY_AGAIN, true],
 }
 

@@ -49,7 +49,7 @@ export async function openHttpSource(options: HttpSourceOptions): Promise<Source
     current = first.body
     const { head } = first
     if (head.status !== 200) throw unwantedStatus(head, now())
-    const size = head.framing.kind === 'length' ? head.framing.length : undefined
+    const size = head.length
     if (size !== undefined && size > limits.sourceSize) throw sourceTooLarge(size, limits.sourceSize)
     const version = versionOf(head, now())
     const resuming = resumingStream({ start, first, size, version, limits, ask, now, pause, signal, end })

@@ -2,27 +2,23 @@
 export interface Pace {
   /**
    * Begins to watch one connection.
-   * @param onStall called once when the limits are broken
+   * @param onSlow called once when a whole window has passed below the rate
    * @returns ends the watch
    */
-  watch(onStall: (stall: Stall) => void): () => void
+  watch(onSlow: () => void): () => void
   /** The consumer begins to wait. */
   waiting(): void
   arrived(bytes: number): void
 }
 
-/** `silent`: no byte for `ms`; `slow`: below the rate over a whole window. */
-export type Stall = 'silent' | 'slow'
-
 export interface PaceLimits {
-  readonly silenceMs: number
   /** Bytes per second. */
   readonly slowRate: number
   readonly slowWindowMs: number
 }
 
 /** One for all connections of an import, so that a server cannot begin a new window by dropping the old one. */
-export function createPace({ silenceMs, slowRate, slowWindowMs }: PaceLimits): Pace {
+export function createPace({ slowRate, slowWindowMs }: PaceLimits): Pace {
   let waitingSince: number | undefined
   let windowBytes = 0
   let windowWaited = 0
@@ -32,28 +28,26 @@ export function createPace({ silenceMs, slowRate, slowWindowMs }: PaceLimits): P
     windowWaited += performance.now() - waitingSince
     waitingSince = undefined
   }
-  const findStall = (): Stall | undefined => {
+  const isSlow = (): boolean => {
     const waited = waitingSince === undefined ? 0 : performance.now() - waitingSince
-    if (waited >= silenceMs) return 'silent'
-    if (windowWaited + waited < slowWindowMs) return undefined
-    const isSlow = windowBytes * 1000 < slowRate * (windowWaited + waited)
+    if (windowWaited + waited < slowWindowMs) return false
+    const isBelowRate = windowBytes * 1000 < slowRate * (windowWaited + waited)
     windowBytes = 0
     // The present wait goes on and counts as a whole; the next window must not count it again.
     windowWaited = -waited
-    return isSlow ? 'slow' : undefined
+    return isBelowRate
   }
 
   return {
-    watch(onStall) {
+    watch(onSlow) {
       // One timer that looks, rather than one armed and disarmed for each of thousands of reads a second.
       const timer = setInterval(
         () => {
-          const stall = findStall()
-          if (!stall) return
+          if (!isSlow()) return
           clearInterval(timer)
-          onStall(stall)
+          onSlow()
         },
-        Math.max(10, Math.min(silenceMs, slowWindowMs, 4000) / 8),
+        Math.max(10, Math.min(slowWindowMs, 4000) / 8),
       )
       return () => {
         clearInterval(timer)

@@ -1,13 +1,14 @@
-import type { Socket } from 'node:net'
+import type { Dispatcher } from 'undici'
+import { MiB } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
-import { ConnectionLost, downloadFailure, sourceTooLarge, TRY_AGAIN } from './failure.ts'
-import type { Pace, Stall } from './pace.ts'
-import { createReceiveSlots } from './receive-slots.ts'
-import { type BodyReader, createBodyReader } from './response-body.ts'
-import { createHeadReader, type ResponseHead } from './response-head.ts'
+import { downloadFailure, sourceTooLarge, TRY_AGAIN } from './failure.ts'
+import type { Pace } from './pace.ts'
+import { answerFailure, bodyFailure, notHttp } from './response-failure.ts'
+import { type ResponseHead, readHead } from './response-head.ts'
+import { waitWithin } from './wait.ts'
 
 export interface Body {
-  /** Bytes that have arrived, valid until the next call; undefined where `more` has to be awaited. */
+  /** Bytes that have arrived; undefined where `more` has to be awaited. */
   take(): Uint8Array | undefined
   /**
    * Waits for bytes.
@@ -29,66 +30,92 @@ export interface ReceiverOptions {
   readonly signal: AbortSignal
 }
 
-/** Reads one response from a socket: the head, then the body into slots that the consumer empties. */
+/** What waits for the consumer at most, before the connection rests; the number is for chunks of a few bytes. */
+const MAX_QUEUED_BYTES = MiB
+const MAX_QUEUED_CHUNKS = 256
+
+/** Takes one response from undici: the head, then the body as a queue that the consumer empties. */
 export class Receiver implements Body {
   readonly #options: ReceiverOptions
-  readonly #headReader = createHeadReader()
+  readonly #connected = Promise.withResolvers<void>()
   readonly #head = Promise.withResolvers<ResponseHead>()
-  readonly #slots = createReceiveSlots(() => this.#socket?.resume())
-  #socket: Socket | undefined
-  #bodyReader: BodyReader | undefined
+  readonly #closing = new AbortController()
+  #controller: Dispatcher.DispatchController | undefined
+  #hasHead = false
+  #queue: Uint8Array[] = []
+  #queuedBytes = 0
   #waiter: PromiseWithResolvers<void> | undefined
   #outcome: { readonly error: unknown } | 'complete' | undefined
   #arrived = 0
-  #headTimer: NodeJS.Timeout | undefined
   #unwatch = () => {}
 
   constructor(options: ReceiverOptions) {
     this.#options = options
-    // Whoever waits for the head hears of a failure; if nobody does, it is no unhandled rejection.
+    // Whoever waits for them hears of a failure; if nobody does, it is no unhandled rejection.
+    this.#connected.promise.catch(() => {})
     this.#head.promise.catch(() => {})
+    options.signal.addEventListener('abort', this.#onAbort)
+    if (options.signal.aborted) this.#onAbort()
   }
 
-  /** What the socket is to be made with. */
-  readonly onread = {
-    buffer: () => this.#slots.region(),
-    callback: (length: number) => {
-      if (this.#outcome) return false
-      try {
-        this.#receive(this.#slots.region().subarray(0, length))
-        this.#slots.settle()
-      } catch (error) {
-        this.#fail(error)
-      }
-      return !this.#slots.shouldRest
+  readonly handler: Dispatcher.DispatchHandler = {
+    onRequestStart: (controller) => {
+      this.#controller = controller
+      this.#connected.resolve()
     },
+    onResponseStart: (_controller, status, headers) => {
+      // Other 1xx only announce an answer.
+      if (status === 101) this.#fail(notHttp())
+      else if (status >= 200) this.#begin(status, headers)
+    },
+    onResponseData: (_controller, chunk) => this.#receive(chunk),
+    onResponseEnd: () => this.#settle('complete'),
+    onResponseError: (_controller, cause) => this.lost(cause),
   }
 
-  /** Begins to wait for the head. */
-  attach(socket: Socket): void {
+  /** Aborted once nothing more is wanted of the connection. */
+  get signal(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  /** The connection could not be made, or has broken. */
+  readonly lost = (cause: Error): void => {
+    if (!this.#controller) this.#fail(cause)
+    else if (!this.#hasHead) this.#fail(answerFailure(cause))
+    else this.#fail(bodyFailure(cause, this.#arrived, this.#options.limits))
+  }
+
+  /** Waits until the request is on its way. @throws what undici says, or the signal's reason */
+  connected(): Promise<void> {
+    return this.#connected.promise
+  }
+
+  /** Waits for the response. @throws SourceFailure, or the signal's reason */
+  async head(): Promise<ResponseHead> {
     const { limits, signal } = this.#options
-    this.#socket = socket
-    socket.on('end', () => this.#lost())
-    socket.on('error', (cause) => this.#lost(cause))
-    socket.on('close', () => this.#lost())
-    signal.addEventListener('abort', this.#onAbort)
-    this.#headTimer = setTimeout(() => {
-      const why = `the server did not answer within ${limits.headersMs / 1000} seconds`
-      this.#fail(downloadFailure(why, { retryable: true, hint: TRY_AGAIN }))
-    }, limits.headersMs)
-    if (signal.aborted) this.#onAbort()
-  }
-
-  head(): Promise<ResponseHead> {
-    return this.#head.promise
+    const tooLate = () =>
+      downloadFailure(`the server did not answer within ${limits.headersMs / 1000} seconds`, {
+        retryable: true,
+        hint: TRY_AGAIN,
+      })
+    try {
+      return await waitWithin(this.#head.promise, limits.headersMs, signal, tooLate)
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    }
   }
 
   take(): Uint8Array | undefined {
-    return this.#slots.take()
+    const chunk = this.#queue.shift()
+    if (chunk) this.#queuedBytes -= chunk.length
+    // Not at the first gap: each pause makes the socket take back what the parser has not read.
+    if (this.#controller?.paused && !this.#isFilled(0.5)) this.#controller.resume()
+    return chunk
   }
 
   async more(): Promise<boolean> {
-    while (this.#slots.isEmpty) {
+    while (this.#queue.length === 0) {
       if (this.#outcome === 'complete') return false
       if (this.#outcome) throw this.#outcome.error
       this.#waiter ??= Promise.withResolvers()
@@ -106,52 +133,36 @@ export class Receiver implements Body {
     this.#fail(new Error('the source was closed'))
   }
 
-  #receive(bytes: Uint8Array): void {
-    const bodyStart = this.#bodyReader ? 0 : this.#receiveHead(bytes)
-    const bodyReader = this.#bodyReader
-    if (bodyStart === undefined || !bodyReader) return
-    const before = this.#arrived
+  #begin(...[status, headers]: Parameters<typeof readHead>): void {
     try {
-      bodyReader.feed(bytes.subarray(bodyStart), (start, end) => {
-        this.#slots.append(bodyStart + start, bodyStart + end)
-        this.#arrived += end - start
-      })
-    } finally {
-      if (this.#arrived > before) {
-        this.#options.pace.arrived(this.#arrived - before)
-        this.#wake()
-      }
+      this.#head.resolve(readHead(status, headers))
+    } catch (error) {
+      this.#fail(error)
+      return
     }
+    this.#hasHead = true
+    const { limits, pace } = this.#options
+    this.#unwatch = pace.watch(() => {
+      const { slowRate, slowWindowMs } = limits
+      const why = `less than ${slowRate} bytes a second arrived over ${slowWindowMs / 1000} seconds`
+      this.#fail(downloadFailure(why, { retryable: true, hint: 'Use a faster server, or try again later.' }))
+    })
+  }
+
+  #receive(chunk: Uint8Array): void {
+    if (this.#outcome) return
+    this.#arrived += chunk.length
+    this.#queue.push(chunk)
+    this.#queuedBytes += chunk.length
+    if (this.#isFilled(1)) this.#controller?.pause()
+    this.#options.pace.arrived(chunk.length)
+    this.#wake()
     const { bodyLimit } = this.#options
     if (this.#arrived > bodyLimit) this.#fail(sourceTooLarge(this.#arrived, bodyLimit))
-    else if (bodyReader.isComplete) this.#settle('complete')
   }
 
-  /** @returns where the body begins, once the head is complete */
-  #receiveHead(bytes: Uint8Array): number | undefined {
-    const bodyStart = this.#headReader.feed(bytes)
-    if (bodyStart === undefined) return undefined
-    clearTimeout(this.#headTimer)
-    const head = this.#headReader.head()
-    this.#bodyReader = createBodyReader(head.framing)
-    this.#unwatch = this.#options.pace.watch((stall) => this.#fail(STALLS[stall](this.#options.limits)))
-    this.#head.resolve(head)
-    return bodyStart
-  }
-
-  /** The connection has ended, in order or not. */
-  #lost(cause?: unknown): void {
-    if (this.#bodyReader?.mayEnd && cause === undefined) {
-      this.#settle('complete')
-      return
-    }
-    const options = cause === undefined ? {} : { cause }
-    if (this.#bodyReader) {
-      this.#fail(new ConnectionLost(`the connection was lost after ${this.#arrived} bytes`, options))
-      return
-    }
-    const why = 'the server closed the connection without an answer'
-    this.#fail(downloadFailure(why, { ...options, retryable: true, hint: TRY_AGAIN }))
+  #isFilled(part: number): boolean {
+    return this.#queuedBytes >= MAX_QUEUED_BYTES * part || this.#queue.length >= MAX_QUEUED_CHUNKS * part
   }
 
   readonly #onAbort = () => this.#fail(this.#options.signal.reason)
@@ -163,11 +174,13 @@ export class Receiver implements Body {
   #settle(outcome: { readonly error: unknown } | 'complete'): void {
     if (this.#outcome) return
     this.#outcome = outcome
-    clearTimeout(this.#headTimer)
     this.#unwatch()
     this.#options.signal.removeEventListener('abort', this.#onAbort)
-    this.#socket?.destroy()
-    if (outcome !== 'complete') this.#head.reject(outcome.error)
+    if (outcome !== 'complete') {
+      this.#connected.reject(outcome.error)
+      this.#head.reject(outcome.error)
+    }
+    this.#closing.abort()
     this.#wake()
   }
 
@@ -175,13 +188,4 @@ export class Receiver implements Body {
     this.#waiter?.resolve()
     this.#waiter = undefined
   }
-}
-
-const STALLS: Readonly<Record<Stall, (limits: ImportLimits) => Error>> = {
-  silent: ({ silenceMs }) => new ConnectionLost(`the server sent nothing for ${silenceMs / 1000} seconds`),
-  slow: ({ slowRate, slowWindowMs }) =>
-    downloadFailure(`less than ${slowRate} bytes a second arrived over ${slowWindowMs / 1000} seconds`, {
-      retryable: true,
-      hint: 'Use a faster server, or try again later.',
-    }),
 }

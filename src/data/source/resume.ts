@@ -153,8 +153,7 @@ function rangeOf(
   if (!isSame) throw refuse('the file has changed during the download')
   const { start, end, total } = range ?? {}
   const fits = start === begun.received && total !== undefined && end !== undefined && end <= total
-  const length = head.framing.kind === 'length' ? head.framing.length : undefined
-  if (!fits || (length !== undefined && length !== end - start)) {
+  if (!fits || (head.length !== undefined && head.length !== end - start)) {
     throw refuse('the connection was lost and the server sent another part than the missing one')
   }
   if (begun.size !== undefined && total !== begun.size)
