@@ -1,6 +1,6 @@
 /**
- * `npm run bench [--rounds N] [--disk MiB] [--data MiB] [--only WORD]`: registers a disk over loopback in every form,
- * in turn with the pipeline that a system administrator would write for the same result, and prints ratios.
+ * `npm run bench -- [--rounds N] [--disk MiB] [--data MiB] [--only WORD] [--folder DIR]`: registers a disk over loopback
+ * in every form, in turn with the pipeline that a system administrator would write for the same result, and prints ratios.
  */
 import { cpus } from 'node:os'
 import { join } from 'node:path'
@@ -16,14 +16,11 @@ const { values } = parseArgs({
     disk: { type: 'string', default: '2048' },
     data: { type: 'string', default: '1200' },
     only: { type: 'string', default: '' },
+    folder: { type: 'string', default: join(import.meta.dirname, '..', '.cache', 'bench') },
   },
 })
 
-const disk = await makeBenchDisk(
-  join(import.meta.dirname, '..', '.cache', 'bench'),
-  Number(values.disk),
-  Number(values.data),
-)
+const disk = await makeBenchDisk(values.folder, Number(values.disk), Number(values.data))
 using server = await serveFolder(disk.folder)
 const seen: Measured[] = []
 

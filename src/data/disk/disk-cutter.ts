@@ -1,19 +1,21 @@
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import type { BlockPipeline } from './block-pipeline.ts'
 
+type Pipeline = Pick<BlockPipeline, 'bytes' | 'acquireSlot' | 'submitBlock'>
+
 const SECTOR = 512
 const TAIL_SIZE = 512
 
 /** Cuts a stream of a disk's plain bytes into blocks and submits them, copying each byte once. */
 export class DiskCutter {
-  readonly #pipeline: BlockPipeline
+  readonly #pipeline: Pipeline
   #slot: number | undefined
   #filled = 0
   #position = 0
   /** The last bytes of the disk, at most 512. */
   tail: Uint8Array = new Uint8Array(0)
 
-  constructor(pipeline: BlockPipeline) {
+  constructor(pipeline: Pipeline) {
     this.#pipeline = pipeline
   }
 

@@ -63,7 +63,7 @@ async function receive(stream: ByteStream, spool: Spool): Promise<void> {
 }
 
 /** Submits the disk region by region: one block, or one cluster where that is larger. */
-async function storeExtents(qcow2: Qcow2, spool: Spool, { pipeline, meter }: IngestContext): Promise<void> {
+async function storeExtents(qcow2: Qcow2, spool: Spool, { pipeline }: IngestContext): Promise<void> {
   const regionSize = Math.max(BLOCK_SIZE, qcow2.clusterSize)
   let gathered: SpoolExtent[] = []
   let region = 0
@@ -90,7 +90,6 @@ async function storeExtents(qcow2: Qcow2, spool: Spool, { pipeline, meter }: Ing
         for (const [index, extent] of compressed.entries()) qcow2.claimConsumed(extent, consumed[index] ?? 0)
       },
     )
-    meter.tick()
   }
 
   for await (const extent of qcow2.extents()) {

@@ -70,7 +70,7 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
   const stopping = new AbortController()
   const stop = (reason: unknown) => stopping.abort(reason)
   const signal = AbortSignal.any([deps.signal, stopping.signal])
-  const meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
+  using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
   await using source = await openSource(request, signal)
   meter.total = source.size
   const receipt = new Receipt(source.stream, meter)
@@ -88,7 +88,6 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
         if (!known) totals.addedSize += storedLength
       }
       meter.dataSize = totals.dataSize
-      meter.tick()
     },
     onFailure: stop,
   })

@@ -9,8 +9,8 @@ interface ProgressMeterDeps {
   readonly now: () => number
 }
 
-/** Counts what a registration has done and tells it at most four times a second, and at every change of phase. */
-export class ProgressMeter {
+/** Counts what a registration has done and tells it four times a second, and at every change of phase. */
+export class ProgressMeter implements Disposable {
   received = 0
   total: number | undefined
   decoded = 0
@@ -18,11 +18,16 @@ export class ProgressMeter {
   virtualSize: number | undefined
   readonly #deps: ProgressMeterDeps
   #phase: IngestPhase = 'connecting'
-  #toldAt = Number.NEGATIVE_INFINITY
+  readonly #timer: NodeJS.Timeout
   readonly #samples: { at: number; received: number }[] = []
 
   constructor(deps: ProgressMeterDeps) {
     this.#deps = deps
+    this.#timer = setInterval(() => this.#tell(), TELL_MS)
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
   }
 
   enter(phase: IngestPhase): void {
@@ -31,13 +36,8 @@ export class ProgressMeter {
     this.#tell()
   }
 
-  tick(): void {
-    if (this.#deps.now() - this.#toldAt >= TELL_MS) this.#tell()
-  }
-
   #tell(): void {
     const now = this.#deps.now()
-    this.#toldAt = now
     this.#samples.push({ at: now, received: this.received })
     while (this.#samples.length > 2 && now - (this.#samples[0]?.at ?? now) > RATE_WINDOW_MS)
       this.#samples.shift()

@@ -21,7 +21,6 @@ export class Receipt {
       this.#sum.update(chunk)
       this.bytes += chunk.length
       this.#meter.received = this.bytes
-      this.#meter.tick()
       yield chunk
     }
     this.#meter.enter('decoding')
