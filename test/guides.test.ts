@@ -31,3 +31,22 @@ test('guides: every event action is on the tour of the API', async () => {
   const guide = await read('docs/guides/api-tour.md')
   for (const [, action = ''] of actions) assert.ok(guide.includes(`\`${action}\``), action)
 })
+
+test('design: refused ports and limits of requests are those of the code', async () => {
+  const design = await read('docs/design.md')
+  const [, ports = ''] =
+    /REFUSED_PORTS[^[]*\[([^\]]*)\]/.exec(await read('src/data/source/source-url.ts')) ?? []
+  const [, listed = ''] = /not one of these: ([\d\s]+)\./.exec(design) ?? []
+  assert.deepEqual(listed.match(/\d+/g), ports.match(/\d+/g))
+  for (const [file, name, value] of [
+    ['src/data/source/source-url.ts', 'MAX_URL_LENGTH = 2048', '2,048 characters'],
+    ['src/edge/http/ranges.ts', 'MAX_RANGES = 32', '| ranges in one request | 32 |'],
+    ['src/control/library/reading.ts', 'LIMIT_MAX = 1000', 'in one page | 1,000 |'],
+    ['src/control/library/upload-files.ts', 'UPLOAD_HOURS = 24', 'an upload without news | 24 h'],
+    ['src/control/jobs/queue.ts', 'attemptsMax = 5', '5 failures, 100 killed'],
+    ['src/edge/http/app.ts', 'DEFAULT_BODY_LIMIT = 256 * 1024', '256 KiB; 64 KiB'],
+  ] as const) {
+    assert.ok((await read(file)).includes(name), `${file}: ${name}`)
+    assert.ok(design.includes(value), value)
+  }
+})
