@@ -1,6 +1,7 @@
 /**
  * Reads a part of an image's disk without downloading the rest, and writes it to stdout: here its partition table.
- *     TOKEN=$(brightbox token show --format=token) node examples/read-range.ts http://127.0.0.1:8080 img-3ikco 0 512 | xxd
+ *     export TOKEN=$(brightbox token show --format=token)
+ *     node examples/read-range.ts http://127.0.0.1:8080 img-3ikco 0 512 | xxd
  */
 import { text } from 'node:stream/consumers'
 
