@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { glob, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-const read = (path: string) => readFile(join(import.meta.dirname, '..', path), 'utf8')
+const root = join(import.meta.dirname, '..')
+const read = (path: string) => readFile(join(root, path), 'utf8')
 
 /** The words of a union of literals, from the source: types are gone when a program runs. */
 const wordsOf = (source: string, name: RegExp): string[] => {
@@ -48,5 +49,18 @@ test('design: refused ports and limits of requests are those of the code', async
   ] as const) {
     assert.ok((await read(file)).includes(name), `${file}: ${name}`)
     assert.ok(design.includes(value), value)
+  }
+})
+
+test('decisions: each has a number of its own, a status, context, decision and consequences', async () => {
+  const numbers = new Set<string>()
+  for await (const path of glob('docs/decisions/*.md', { cwd: root })) {
+    const number = /(\d{4})-[a-z0-9-]+\.md$/.exec(path)?.[1] ?? ''
+    assert.ok(number && !numbers.has(number), path)
+    numbers.add(number)
+    const page = await read(path)
+    assert.match(page, new RegExp(`^# ${Number(number)}\\. `), path)
+    for (const part of ['\nStatus: ', '\n## Context\n', '\n## Decision\n', '\n## Consequences\n'])
+      assert.ok(page.includes(part), `${path}: ${part}`)
   }
 })
