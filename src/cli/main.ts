@@ -84,3 +84,5 @@ function logCause(error: Error, info: (line: string) => void): void {
     info(`DEBUG: ${cause.stack ?? cause.message}`)
   }
 }
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2))

@@ -132,8 +132,7 @@ virtual_size = ${limit}
           const used = (await statusOf(daemon, 'VmHWM')) - memory
           assert.ok(used < LIMIT_MEMORY, `took ${Math.round(used / MiB)} MiB`)
         })
-        const { stdout } = await execute(process.execPath, [
-          'src/daemon/main.ts',
+        const { stdout } = await execute('bin/image-library', [
           'collect',
           '--data',
           daemon.data,

@@ -65,8 +65,7 @@ describe('crash', () => {
           assert.equal(image.status, 'available', `seed ${seed}: ${JSON.stringify(image)}`)
           assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, `seed ${seed}`)
         }
-        const operator = (...words: string[]) =>
-          execute(process.execPath, ['src/daemon/main.ts', ...words, '--data', data])
+        const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
         await operator('check')
         for (const id of ids) {
           const { status } = await daemon.api('DELETE', `/1.0/images/${id}`)

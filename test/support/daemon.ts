@@ -28,9 +28,8 @@ export interface DaemonOptions {
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const data = options.data ?? (await mkdtemp(join(tmpdir(), 'image-library-')))
   const child = spawn(
-    process.execPath,
+    join(root, 'bin/image-library'),
     [
-      join(root, 'src/daemon/main.ts'),
       'serve',
       '--data',
       data,

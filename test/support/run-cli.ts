@@ -47,7 +47,7 @@ export async function openCli(config?: string, token: string | null = 'fresh-tok
     configPath,
     run: (...args) => cli.runWith({}, ...args),
     async runWith({ env = {}, stdin, signal }, ...args) {
-      const child = spawn(process.execPath, [BRIGHTBOX, ...args], {
+      const child = spawn(BRIGHTBOX, args, {
         cwd: folder,
         env: {
           PATH: process.env.PATH ?? '',

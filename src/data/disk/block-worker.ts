@@ -12,6 +12,7 @@ import { BLOCK_SIZE, encodeBlock } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
+import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import type { BlockResult, BlockTask, BlockWorkerData, SpoolExtent, StoredBlock } from './block-task.ts'
 import { OUTPUT_SIZE, OUTPUTS, REGIONS, scratchLayout } from './scratch.ts'
@@ -25,7 +26,7 @@ const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
 const { memory, scratch, storeDirectory, xzDictionary } = workerData as BlockWorkerData
 const codec = openCodec(memory)
-const store = await openFilesystemStore(storeDirectory)
+const store = await openFilesystemStore(storeDirectory, { files: blockingFiles })
 const layout = scratchLayout(scratch)
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createRandom, type Random } from '#data/codec/codec.fixtures.ts'
+import { blockingFiles } from './blocking-files.ts'
 import { exampleBlock, isError, storeContract } from './contract.ts'
 import type { FileOperations } from './file-set.ts'
 import { type FilesystemStoreOptions, openFilesystemStore } from './filesystem.ts'
@@ -22,6 +23,7 @@ async function makeFolder(): Promise<string> {
 const openNew = async (options?: FilesystemStoreOptions) => openFilesystemStore(await makeFolder(), options)
 
 storeContract('filesystem', openNew)
+storeContract('filesystem, blocking', () => openNew({ files: blockingFiles }))
 
 const DAY_AGO = Date.now() / 1000 - 25 * 3600
 const pathOf = (folder: string, digest: string) => join(folder, 'blocks', digest.slice(0, 2), digest)
