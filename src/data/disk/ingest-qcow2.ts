@@ -4,7 +4,7 @@ import { refuseNested } from '#data/format/probe.ts'
 import { openQcow2, type Qcow2 } from '#data/format/qcow2/qcow2.ts'
 import { createSpool, type Spool } from '#data/source/spool.ts'
 import type { SpoolExtent } from './block-task.ts'
-import type { IngestContext, IngestedDisk } from './ingest.ts'
+import type { IngestContext, IngestedDisk } from './ingest-context.ts'
 
 interface FileSize {
   /** Bytes of the qcow2 file where the source told them. */

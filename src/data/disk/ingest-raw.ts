@@ -1,7 +1,7 @@
 import { boundOutput } from '#data/format/decode-options.ts'
 import { HEAD_SIZE, recogniseContainer } from '#data/format/probe.ts'
 import { DiskCutter } from './disk-cutter.ts'
-import type { IngestContext, IngestedDisk, Layer } from './ingest.ts'
+import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
 import { storeXzItems } from './xz-layer.ts'
 
 /**

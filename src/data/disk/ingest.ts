@@ -15,13 +15,14 @@ import type { Source } from '#data/source/source.ts'
 import { redactUrl } from '#data/source/source-url.ts'
 import type { Store } from '#data/store/store.ts'
 import { BlockPipeline } from './block-pipeline.ts'
+import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
 import { ingestQcow2 } from './ingest-qcow2.ts'
 import { ingestRaw } from './ingest-raw.ts'
 import type { IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
 import { ProgressMeter } from './progress-meter.ts'
 import { Receipt } from './receipt.ts'
 import { type PeekedStream, peek } from './stream-head.ts'
-import { openXz, type XzItem } from './xz-layer.ts'
+import { openXz } from './xz-layer.ts'
 
 export interface IngestDeps {
   readonly store: Store
@@ -31,32 +32,6 @@ export interface IngestDeps {
   readonly threads: number
   readonly signal: AbortSignal
   readonly onProgress: (progress: IngestProgress) => void
-}
-
-/** What the steps of one registration share. */
-export interface IngestContext {
-  readonly limits: ImportLimits
-  readonly pipeline: BlockPipeline
-  readonly meter: ProgressMeter
-  readonly spoolDirectory: string
-  readonly signal: AbortSignal
-  /** Ends whatever part of this registration still waits for something; the first reason counts. */
-  readonly stop: (reason: unknown) => void
-}
-
-/** A source without its compression: its first bytes, and all of them as a stream or in blocks, whichever is used. */
-export interface Layer {
-  readonly head: Uint8Array
-  readonly stream: ByteStream
-  /** Set where whole xz blocks can be decoded side by side. */
-  readonly xzItems?: AsyncIterable<XzItem>
-}
-
-/** What came out of the format's own part of the way. */
-export interface IngestedDisk {
-  /** Bytes. */
-  readonly size: number
-  readonly notes: readonly string[]
 }
 
 /**

@@ -6,10 +6,8 @@ import { tooLarge } from '#data/format/stream-refusals.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { splitXz, type XzItem } from '#data/format/xz/split.ts'
 import type { DiskCutter } from './disk-cutter.ts'
-import type { IngestContext, Layer } from './ingest.ts'
+import type { IngestContext, Layer } from './ingest-context.ts'
 import { peek } from './stream-head.ts'
-
-export type { XzItem }
 
 /**
  * Opens an xz stream so that it can be read either in order or, where its blocks say how long they are, by whole
