@@ -24,7 +24,11 @@ export function openSqlite(path: string): CatalogDialect {
     kysely: new AtomicSqliteDialect({
       database: {
         // A transaction that reads first and then finds the file locked could not go on: take the lock at once.
-        prepare: (text) => prepare(text === 'begin' ? 'begin immediate' : text),
+        prepare: (text) => {
+          // After a full disk or a broken one, SQLite has rolled back by itself; the reason is what counts then.
+          if (text === 'rollback' && !database.isTransaction) return NOTHING
+          return prepare(text === 'begin' ? 'begin immediate' : text)
+        },
         close: () => database.close(),
       },
     }),
@@ -57,6 +61,14 @@ function cachedStatements(database: DatabaseSync): (text: string) => Statement {
     if (/^(select|insert|update|delete|begin|commit|rollback)\b/.test(text)) statements.set(text, statement)
     return statement
   }
+}
+
+/** A statement that does nothing. */
+const NOTHING = {
+  reader: false,
+  all: () => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: () => [][Symbol.iterator](),
 }
 
 /** A statement in the shape that Kysely asks for. */
