@@ -10,6 +10,7 @@ import { MiB } from '#base/bytes.ts'
 import { openDisk } from '#data/form/disk-reader.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { plainBytes, randomDisk, storeDisk } from './support/store-disk.ts'
+import { needs } from './support/tools.ts'
 
 const READER = join(import.meta.dirname, 'support', 'independent-reader.py')
 const seed = randomInt(2 ** 31)
@@ -30,7 +31,7 @@ function readIndependently(folder: string, digest: string) {
   return spawnSync('python3', [READER, folder, digest], { maxBuffer: 2 ** 30 })
 }
 
-test('independent reader: gets the same disk as ours out of a store', async (t) => {
+test('independent reader: gets the same disk as ours out of a store', needs('python3'), async (t) => {
   const { folder, store } = await openStore(t)
   for (const size of [512, MiB, 9 * MiB + 512 * 77]) {
     const disk = randomDisk(seed, size)
@@ -43,7 +44,7 @@ test('independent reader: gets the same disk as ours out of a store', async (t) 
   }
 })
 
-test('independent reader: finds its way over pages, those of zeros too', async (t) => {
+test('independent reader: finds its way over pages, those of zeros too', needs('python3'), async (t) => {
   const { folder, store } = await openStore(t)
   const blocks = new Map([
     [515, Buffer.alloc(MiB, 'text')],
@@ -57,7 +58,7 @@ test('independent reader: finds its way over pages, those of zeros too', async (
   assert.equal(await sha256(child.stdout), ours)
 })
 
-test('independent reader: refuses a damaged block', async (t) => {
+test('independent reader: refuses a damaged block', needs('python3'), async (t) => {
   const { folder, store } = await openStore(t)
   const digest = await storeDisk(store, randomDisk(seed, 512, 0))
   const [block] = await Array.fromAsync(store.blocks.list())

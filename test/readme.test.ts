@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { glob, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { startDaemon } from './support/daemon.ts'
 import { startFileServer } from './support/file-server.ts'
+import { needs } from './support/tools.ts'
 
 /**
  * The README's tour is run as it is printed. Code blocks marked `console tour` hold commands after `$ ` and what they
@@ -65,10 +66,9 @@ async function run(command: string, cwd: string, config: string): Promise<string
   return output
 }
 
-const missing = ['lz4', 'qemu-img', 'gzip'].filter((tool) => spawnSync(tool, ['--version']).error)
-const skip = missing.length > 0 && `needs ${missing.join(', ')}`
+const tools = needs('bash', 'cmp', 'grep', 'gzip', 'lz4', 'qemu-img')
 
-test('README: the tour prints what it says', { skip }, async () => {
+test('README: the tour prints what it says', tools, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'readme-'))
   try {
     await using daemon = await startDaemon()

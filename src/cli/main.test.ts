@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { answerJson, fakeImage, startFakeApi } from '../../test/support/fake-api.ts'
 import { BRIGHTBOX, clientSection, openCli } from '../../test/support/run-cli.ts'
+import { needs } from '../../test/support/tools.ts'
 import { type CommandTree, expandCommand } from './command-words.ts'
 import { redact } from './http.ts'
 
@@ -110,7 +111,7 @@ test('completion: offers commands, options, values, files and image ids with the
   assert.equal(await offers('image', 'show', 'img-a'), 'img-aaaaa\t\n:4\n')
 })
 
-test('completion: prints a script that bash accepts, and refuses other shells', async () => {
+test('completion: prints a script that bash accepts, and refuses other shells', needs('bash'), async () => {
   await using cli = await openCli()
   const { out } = await cli.run('completion', 'bash')
   const child = spawn('bash', ['-n'], { stdio: ['pipe', 'ignore', 'pipe'] })

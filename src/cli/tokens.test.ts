@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { json, problem, startFakeApi, unauthorized } from '../../test/support/fake-api.ts'
 import { clientSection, openCli } from '../../test/support/run-cli.ts'
+import { needs } from '../../test/support/tools.ts'
 import { makeCertificate } from '../../test/support/web-server.ts'
 
 const TOKEN = 'POST /token {"grant_type":"client_credentials"}'
@@ -204,18 +205,22 @@ test('connection: refused, broken and answered by something else are each said p
   assert.match((await at.cli.run('images')).err, /^ERROR: list images: /)
 })
 
-test('connection: a certificate that nobody vouches for is refused, unless --insecure says otherwise', async () => {
-  await using api = await startFakeApi(makeCertificate('IP:127.0.0.1'))
-  await using cli = await openCli(clientSection(api.url))
-  const refused = await cli.run('images')
-  assert.match(
-    refused.err,
-    /^ERROR: list images: cannot reach https:.*: its certificate .*\nHINT: --insecure /,
-  )
-  assert.deepEqual([refused.code, api.lines], [1, []])
-  assert.equal((await cli.run('-k', 'images')).code, 0)
-  assert.equal((await cli.runWith({ env: { INSECURE: '1' } }, 'images')).code, 0)
-})
+test(
+  'connection: a certificate that nobody vouches for is refused, unless --insecure says otherwise',
+  needs('openssl'),
+  async () => {
+    await using api = await startFakeApi(makeCertificate('IP:127.0.0.1'))
+    await using cli = await openCli(clientSection(api.url))
+    const refused = await cli.run('images')
+    assert.match(
+      refused.err,
+      /^ERROR: list images: cannot reach https:.*: its certificate .*\nHINT: --insecure /,
+    )
+    assert.deepEqual([refused.code, api.lines], [1, []])
+    assert.equal((await cli.run('-k', 'images')).code, 0)
+    assert.equal((await cli.runWith({ env: { INSECURE: '1' } }, 'images')).code, 0)
+  },
+)
 
 test('account: --account may follow a command, and ACCOUNT wins', async () => {
   await using at = await open(clientSection, 'fresh-token')

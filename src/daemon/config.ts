@@ -25,6 +25,8 @@ export interface Config {
   }
   /** Bytes of image data; undefined for no bound. */
   readonly quota: number | undefined
+  /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
+  readonly reserve: number | undefined
   readonly logLevel: string
   /** Every setting as text, and what decided it, for `config show`. */
   readonly effective: readonly EffectiveSetting[]
@@ -81,6 +83,7 @@ export function readConfig(flags: Flags = {}): Config {
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
     quota: read('accounts.quota'),
+    reserve: read('store.reserve'),
     logLevel: read('log.level'),
     effective,
   })

@@ -11,6 +11,7 @@ import type { Library } from '#control/library/library.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
@@ -50,7 +51,12 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     createLibrary({
       catalog,
       jobs,
-      ingest: createIngest({ storeDirectory: folder('store'), spoolDirectory: folder('spool'), threads }),
+      ingest: createIngest({
+        storeDirectory: folder('store'),
+        spoolDirectory: folder('spool'),
+        reserve: config.reserve,
+        threads,
+      }),
       parseSourceUrl,
       redactUrl,
       limits: config.limits,
@@ -58,6 +64,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       registrations,
       quota: config.quota,
       uploadFolder: folder('uploads'),
+      reserve: createReserve({ directory: config.data, bytes: config.reserve }),
       holder,
       now,
       log,

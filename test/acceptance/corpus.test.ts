@@ -15,6 +15,7 @@ import {
   sha256Of,
   sha256OfCommand,
 } from '../support/registration.ts'
+import { needs } from '../support/tools.ts'
 
 const MiB = 1024 * 1024
 const LIMIT_MS = 10_000
@@ -47,7 +48,8 @@ const statusOf = async (daemon: Daemon, field: string) =>
 
 // Without the corpus beside the checkout there is nothing to run: the project's own images are in the other tests.
 if (hasCorpus) {
-  describe('corpus', () => {
+  const tools = needs('bash', 'find', 'gzip', 'lz4', 'python3', 'qemu-img', 'qemu-io', 'xz', 'zstd')
+  describe('corpus', tools, () => {
     let corpus: Corpus
     let folder: string
     let server: Awaited<ReturnType<typeof startFileServer>>

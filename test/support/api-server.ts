@@ -64,6 +64,7 @@ export async function startApi(options: ApiServerOptions = {}) {
       registrations: { concurrency: 4, perAccount: 4 },
       quota: undefined,
       uploadFolder: join(folder, 'uploads'),
+      reserve: { demand: () => {} },
       holder: 'test',
       now,
       log,

@@ -20,7 +20,7 @@ export function createLibrary(options: LibraryOptions): Library {
   const { catalog, jobs, now, holder } = options
   const board = new ProgressBoard({ catalog, now })
   const feed = new Feed({ catalog })
-  const files = new UploadFiles(options.uploadFolder)
+  const files = new UploadFiles(options.uploadFolder, options.reserve)
   const pins = new ReaderPins({ catalog, holder, now })
   jobs.handle(REGISTRATION, new RegistrationHandler({ options, board, feed, files }), options.registrations)
   jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)

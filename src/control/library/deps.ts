@@ -20,6 +20,8 @@ export interface LibraryOptions {
   readonly quota: number | undefined
   /** A folder of our own for uploads; made where it is missing. */
   readonly uploadFolder: string
+  /** Space that uploads leave free: throws unavailable where `bytes` more would not. */
+  readonly reserve: { demand(bytes: number): void }
   /** Names this process, as for the jobs. */
   readonly holder: string
   readonly now: () => number

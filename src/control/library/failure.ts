@@ -22,8 +22,8 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof LibraryError && (error.code === 'unavailable' || error.code === 'corrupt')) {
     return {
       code: 'storage',
-      message: 'The image could not be kept: the storage reports an error.',
-      hint: 'Tell the operator, whose log says more; then register the image again.',
+      message: 'The image could not be kept: the storage is full or reports an error.',
+      hint: 'Tell the operator, whose log says more; once there is space, register the image again.',
     }
   }
   return {

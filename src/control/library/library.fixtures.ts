@@ -130,6 +130,7 @@ export async function openLibrary(
     registrations: { concurrency: 2, perAccount: 2 },
     quota: undefined,
     uploadFolder: join(folder, 'uploads'),
+    reserve: { demand: () => {} },
     holder: 'test',
     now,
     log,

@@ -2,6 +2,7 @@ import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promise
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { isId } from '#model/ids.ts'
+import type { LibraryOptions } from './deps.ts'
 
 /** An upload that nothing is heard of for so long is given up. */
 export const UPLOAD_HOURS = 24
@@ -10,9 +11,11 @@ export const UPLOAD_MS = UPLOAD_HOURS * 3600_000
 /** The files that uploads are gathered in, each named by its image's id; gone when its registration ends. */
 export class UploadFiles {
   readonly #folder: string
+  readonly #reserve: LibraryOptions['reserve']
 
-  constructor(folder: string) {
+  constructor(folder: string, reserve: LibraryOptions['reserve']) {
     this.#folder = folder
+    this.#reserve = reserve
   }
 
   pathOf(id: string): string {
@@ -48,6 +51,7 @@ export class UploadFiles {
       if (size + chunk.length > limit) {
         throw new LibraryError('too_large', `receive an upload of more than ${limit} bytes`)
       }
+      this.#reserve.demand(chunk.length)
       await writeAll(file, chunk, size)
       size += chunk.length
     }

@@ -6,6 +6,7 @@ import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { createRandom, shapedBytes } from '#data/codec/codec.fixtures.ts'
 import { createCodecMemory, openCodec } from '#data/codec/codec.ts'
+import { needs } from '../../../test/support/tools.ts'
 import {
   BLOCK_SIZE,
   blockCount,
@@ -114,8 +115,7 @@ test('zero block: its encoding is constant and is what the encoder writes', () =
   )
 })
 
-test('blocks at rest: one behind the other they are an LZ4 frame', (t) => {
-  if (spawnSync('lz4', ['--version']).error) return t.skip('lz4 is not installed')
+test('blocks at rest: one behind the other they are an LZ4 frame', needs('lz4'), () => {
   const random = createRandom(seed)
   const pieces = [
     shapedBytes(random, BLOCK_SIZE),

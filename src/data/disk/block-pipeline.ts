@@ -25,6 +25,7 @@ interface Lane {
 interface PipelineDeps {
   readonly threads: number
   readonly storeDirectory: string
+  readonly reserve: number | undefined
   readonly xzDictionary: number
   /** Called for every finished task, in any order; what it throws stops everything. */
   readonly onFinished: (result: FinishedTask) => void
@@ -147,6 +148,7 @@ export class BlockPipeline implements AsyncDisposable {
       memory: this.#memory,
       scratch: RESERVED + this.#lanes.length * SCRATCH_SIZE,
       storeDirectory: this.#deps.storeDirectory,
+      reserve: this.#deps.reserve,
       xzDictionary: this.#deps.xzDictionary,
     }
     const worker = new Worker(new URL('./block-worker.ts', import.meta.url), { workerData })

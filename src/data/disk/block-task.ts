@@ -82,5 +82,7 @@ export interface BlockWorkerData {
   /** A part of the memory that is this worker's alone. */
   readonly scratch: number
   readonly storeDirectory: string
+  /** Bytes of the file system that stay free; undefined where the store decides. */
+  readonly reserve: number | undefined
   readonly xzDictionary: number
 }

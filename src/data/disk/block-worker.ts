@@ -14,19 +14,23 @@ import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { createReserve } from '#data/store/reserve.ts'
 import type { BlockResult, BlockTask, BlockWorkerData, SpoolExtent, StoredBlock } from './block-task.ts'
 import { OUTPUT_SIZE, OUTPUTS, REGIONS, scratchLayout } from './scratch.ts'
 import { toPlainError } from './thread-errors.ts'
 
-/** The head and tail that are looked at for signatures; see formats.md 2.4 in docs/design.md "Recognising". */
+/** The head and tail that are looked at for signatures; docs/design.md "Recognising". */
 const HEAD_SIZE = 64 * 1024
 const TAIL_SIZE = 512
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
-const { memory, scratch, storeDirectory, xzDictionary } = workerData as BlockWorkerData
+const { memory, scratch, storeDirectory, reserve, xzDictionary } = workerData as BlockWorkerData
 const codec = openCodec(memory)
-const store = await openFilesystemStore(storeDirectory, { files: blockingFiles })
+const store = await openFilesystemStore(storeDirectory, {
+  files: blockingFiles,
+  reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
+})
 const layout = scratchLayout(scratch)
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)

@@ -9,6 +9,7 @@ export interface IngestThreadData {
   readonly request: IngestRequest
   readonly storeDirectory: string
   readonly spoolDirectory: string
+  readonly reserve: number | undefined
   readonly threads: number
 }
 
@@ -26,6 +27,8 @@ interface IngestRunnerDeps {
   readonly storeDirectory: string
   /** Where downloads that need random access are kept while they are read. */
   readonly spoolDirectory: string
+  /** Bytes of the file system that stay free; undefined for a part of it. */
+  readonly reserve?: number | undefined
   /** Block workers per registration. */
   readonly threads: number
 }
@@ -34,10 +37,11 @@ interface IngestRunnerDeps {
  * Runs each registration in a thread of its own, away from the catalog and its credentials, so that the API stays
  * responsive and whatever a stranger's image does there can be ended with the thread.
  */
-export function createIngest({ storeDirectory, spoolDirectory, threads }: IngestRunnerDeps): Ingest {
+export function createIngest(deps: IngestRunnerDeps): Ingest {
+  const { storeDirectory, spoolDirectory, reserve, threads } = deps
   return (request, { onProgress, signal }) => {
     signal.throwIfAborted()
-    const workerData: IngestThreadData = { request, storeDirectory, spoolDirectory, threads }
+    const workerData: IngestThreadData = { request, storeDirectory, spoolDirectory, reserve, threads }
     const worker = new Worker(new URL('./ingest-thread.ts', import.meta.url), {
       workerData,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },

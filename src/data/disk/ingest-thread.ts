@@ -2,24 +2,28 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { createReserve } from '#data/store/reserve.ts'
 import { ingest } from './ingest.ts'
 import type { IngestThreadData, IngestThreadMessage } from './ingest-runner.ts'
 import { toPlainError } from './thread-errors.ts'
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
-const { request, storeDirectory, spoolDirectory, threads } = workerData as IngestThreadData
+const { request, storeDirectory, spoolDirectory, reserve, threads } = workerData as IngestThreadData
 const stopping = new AbortController()
 port.on('message', () => stopping.abort(new LibraryError('conflict', 'the registration was stopped')))
 
 const send = (message: IngestThreadMessage) => port.postMessage(message)
 
 try {
-  await using store = await openFilesystemStore(storeDirectory)
+  await using store = await openFilesystemStore(storeDirectory, {
+    reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
+  })
   const result = await ingest(request, {
     store,
     storeDirectory,
     spoolDirectory,
+    reserve,
     threads,
     signal: stopping.signal,
     onProgress: (progress) => send({ kind: 'progress', progress }),

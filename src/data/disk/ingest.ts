@@ -13,6 +13,7 @@ import { openFileSource } from '#data/source/file-source.ts'
 import { openHttpSource } from '#data/source/http-source.ts'
 import type { Source } from '#data/source/source.ts'
 import { redactUrl } from '#data/source/source-url.ts'
+import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { BlockPipeline } from './block-pipeline.ts'
 import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
@@ -28,6 +29,8 @@ export interface IngestDeps {
   readonly store: Store
   readonly storeDirectory: string
   readonly spoolDirectory: string
+  /** Bytes of the file system that stay free; undefined where the store decides. */
+  readonly reserve: number | undefined
   /** Block workers. */
   readonly threads: number
   readonly signal: AbortSignal
@@ -45,6 +48,8 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
   const stopping = new AbortController()
   const stop = (reason: unknown) => stopping.abort(reason)
   const signal = AbortSignal.any([deps.signal, stopping.signal])
+  const reserve = createReserve({ directory: deps.storeDirectory, bytes: deps.reserve })
+  reserve.demand(0)
   using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
   await using source = await openSource(request, signal)
   meter.total = source.size
@@ -54,6 +59,7 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
   await using pipeline = new BlockPipeline({
     threads: deps.threads,
     storeDirectory: deps.storeDirectory,
+    reserve: deps.reserve,
     xzDictionary: limits.xzDictionary,
     onFinished: ({ blocks, decoded }) => {
       meter.decoded += decoded
@@ -76,7 +82,7 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
       signal,
       stop,
     }
-    const { disk, formatChain } = await readDisk(receipt.stream(), source.size, context)
+    const { disk, formatChain } = await readDisk(watchSpace(receipt.stream(), reserve), source.size, context)
     await pipeline.drain()
     const sha256 = receipt.finish(request.expectedSha256)
     meter.enter('saving')
@@ -101,6 +107,19 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
     // One fault makes others in its wake; the first one is the reason.
     stop(error)
     throw signal.reason
+  }
+}
+
+/** What arrives may be spooled, and so fill the disk before any block is put. */
+async function* watchSpace(input: ByteStream, reserve: Reserve): AsyncGenerator<Uint8Array, void, undefined> {
+  let unwatched = 0
+  for await (const chunk of input) {
+    unwatched += chunk.length
+    if (unwatched >= MiB) {
+      reserve.demand(unwatched)
+      unwatched = 0
+    }
+    yield chunk
   }
 }
 

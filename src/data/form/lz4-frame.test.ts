@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { createCodecMemory, openCodec } from '#data/codec/codec.ts'
+import { needs } from '../../../test/support/tools.ts'
 import { frameEnd, frameHeader } from './lz4-frame.ts'
 
 test('lz4 frame: the header checksum is that of XXH32', () => {
@@ -16,7 +17,7 @@ test('lz4 frame: the header checksum is that of XXH32', () => {
   }
 })
 
-test('lz4 frame: a frame without blocks is an empty file to the lz4 tool', () => {
+test('lz4 frame: a frame without blocks is an empty file to the lz4 tool', needs('lz4'), () => {
   const input = Buffer.concat([frameHeader(0), frameEnd()])
   const { status, stdout, stderr } = spawnSync('lz4', ['-dc'], { input })
   assert.equal(status, 0, stderr.toString())

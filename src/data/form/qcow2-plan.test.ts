@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
+import { needs } from '../../../test/support/tools.ts'
 import {
   CLUSTER_SIZE,
   headerCluster,
@@ -61,19 +62,23 @@ function assertClean(plan: Qcow2Plan, message: string): void {
   assert.equal(report['image-end-offset'], plan.clusters * CLUSTER_SIZE, message)
 }
 
-test('qcow2 plan: a sector, a cluster, a region and one sector more or less pass qemu-img check', () => {
-  for (const size of [512, 64 * KiB, 64 * KiB + 512, MiB, REGION - 512, REGION, REGION + 512]) {
-    const plan = writeTables(size, size > REGION ? [0, 1] : [0])
-    assertClean(plan, `${size} bytes`)
-    const info = JSON.parse(execFileSync('qemu-img', ['info', '--output=json', file]).toString())
-    assert.equal(info['virtual-size'], size)
-    assert.equal(info['cluster-size'], CLUSTER_SIZE)
-    assert.equal(info['format-specific'].data.compat, '1.1')
-    assert.equal(info['format-specific'].data['refcount-bits'], 16)
-  }
-})
+test(
+  'qcow2 plan: a sector, a cluster, a region and one sector more or less pass qemu-img check',
+  needs('qemu-img'),
+  () => {
+    for (const size of [512, 64 * KiB, 64 * KiB + 512, MiB, REGION - 512, REGION, REGION + 512]) {
+      const plan = writeTables(size, size > REGION ? [0, 1] : [0])
+      assertClean(plan, `${size} bytes`)
+      const info = JSON.parse(execFileSync('qemu-img', ['info', '--output=json', file]).toString())
+      assert.equal(info['virtual-size'], size)
+      assert.equal(info['cluster-size'], CLUSTER_SIZE)
+      assert.equal(info['format-specific'].data.compat, '1.1')
+      assert.equal(info['format-specific'].data['refcount-bits'], 16)
+    }
+  },
+)
 
-test('qcow2 plan: the clusters around a full refcount block are counted once each', () => {
+test('qcow2 plan: the clusters around a full refcount block are counted once each', needs('qemu-img'), () => {
   // header, refcount table, one refcount block, L1 table and five L2 tables leave this many for data
   const last = 32_768 - 9
   for (const clusters of [last - 1, last, last + 1, last + 2]) {
@@ -93,13 +98,13 @@ test('qcow2 plan: the clusters around a full refcount block are counted once eac
   assert.equal(over.l1Table - over.refcountBlocks, 2)
 })
 
-test('qcow2 plan: a dense 64 GiB disk and a sparse 8 TiB one pass qemu-img check', () => {
+test('qcow2 plan: a dense 64 GiB disk and a sparse 8 TiB one pass qemu-img check', needs('qemu-img'), () => {
   const dense = Array.from({ length: 128 }, (_, region) => region)
   assertClean(writeTables(64 * GiB, dense), 'dense')
   assertClean(writeTables(8 * TiB, [0, 8191, 8192, 16_383]), 'sparse')
 })
 
-test('qcow2 plan: a disk of zeros has its tables and nothing else', () => {
+test('qcow2 plan: a disk of zeros has its tables and nothing else', needs('qemu-img'), () => {
   const plan = writeTables(TiB, [])
   assertClean(plan, 'zeros')
   assert.equal(plan.clusters, 4)

@@ -3,17 +3,24 @@ import { type AddressInfo, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
+import { needs } from '../../../test/support/tools.ts'
 import { file, makeCertificate, redirect, startWebServer } from '../../../test/support/web-server.ts'
 import { openHttpSource } from './http-source.ts'
 import type { Lookup } from './pins.ts'
 
 const CONTENT = Buffer.alloc(1_500_000, 'image')
-const GOOD = makeCertificate('DNS:images.test,IP:127.0.0.1')
-const EXPIRED = makeCertificate('DNS:images.test', '20200101000000Z')
-const UNKNOWN = makeCertificate('DNS:images.test')
+const openssl = needs('openssl')
+/** Nothing without openssl; what takes it is skipped then. */
+const certificate: typeof makeCertificate = (...words) =>
+  openssl.skip ? { key: '', cert: '' } : makeCertificate(...words)
+const GOOD = certificate('DNS:images.test,IP:127.0.0.1')
+const EXPIRED = certificate('DNS:images.test', '20200101000000Z')
+const UNKNOWN = certificate('DNS:images.test')
 
 const trusted = getCACertificates('default')
-before(() => setDefaultCACertificates([...trusted, GOOD.cert, EXPIRED.cert]))
+before(() => {
+  if (!openssl.skip) setDefaultCACertificates([...trusted, GOOD.cert, EXPIRED.cert])
+})
 after(() => setDefaultCACertificates(trusted))
 
 const loopback: Lookup = async () => ['127.0.0.1']
@@ -35,22 +42,29 @@ async function download(url: string, { lookup = loopback, allow = ['127.0.0.0/8'
 const lasting = (message: RegExp) => ({ category: 'source', retryable: false, message })
 const passing = (message: RegExp) => ({ category: 'source', retryable: true, message })
 
-test('https source: the certificate is checked against the name, the bytes arrive, a drop is resumed', async () => {
-  await using server = await startWebServer({ tls: GOOD })
-  server.on('/image', file(CONTENT))
-  const { bytes } = await download(`https://images.test:${server.port}/image`)
-  assert.ok(bytes.equals(CONTENT))
-  assert.equal(server.requests[0]?.headers.host, `images.test:${server.port}`)
-  assert.ok((await download(server.url('/image'))).bytes.equals(CONTENT), 'by address')
-  assert.ok((await download(`https://images.test.:${server.port}/image`)).bytes.equals(CONTENT), 'full name')
-  server.on('/drops', (request, socket) => {
-    const dropAfter = request.attempt === 0 ? { endAfter: 1_000_000 } : {}
-    file(CONTENT, { etag: '"1"', ...dropAfter })(request, socket)
-  })
-  assert.ok((await download(server.url('/drops'))).bytes.equals(CONTENT))
-})
+test(
+  'https source: the certificate is checked against the name, the bytes arrive, a drop is resumed',
+  openssl,
+  async () => {
+    await using server = await startWebServer({ tls: GOOD })
+    server.on('/image', file(CONTENT))
+    const { bytes } = await download(`https://images.test:${server.port}/image`)
+    assert.ok(bytes.equals(CONTENT))
+    assert.equal(server.requests[0]?.headers.host, `images.test:${server.port}`)
+    assert.ok((await download(server.url('/image'))).bytes.equals(CONTENT), 'by address')
+    assert.ok(
+      (await download(`https://images.test.:${server.port}/image`)).bytes.equals(CONTENT),
+      'full name',
+    )
+    server.on('/drops', (request, socket) => {
+      const dropAfter = request.attempt === 0 ? { endAfter: 1_000_000 } : {}
+      file(CONTENT, { etag: '"1"', ...dropAfter })(request, socket)
+    })
+    assert.ok((await download(server.url('/drops'))).bytes.equals(CONTENT))
+  },
+)
 
-test('https source: a consumer that pauses loses nothing', async () => {
+test('https source: a consumer that pauses loses nothing', openssl, async () => {
   const content = Buffer.alloc(8_000_000)
   for (let at = 0; at < content.length; at += 4) content.writeUInt32LE(at, at)
   await using server = await startWebServer({ tls: GOOD })
@@ -70,7 +84,7 @@ test('https source: a consumer that pauses loses nothing', async () => {
   assert.equal(offset, content.length)
 })
 
-test('https source: a bad certificate is named, and is no passing fault', async () => {
+test('https source: a bad certificate is named, and is no passing fault', openssl, async () => {
   const faults = [
     [EXPIRED, 'images.test', /certificate has expired/],
     [UNKNOWN, 'images.test', /certificate is self-signed/],
@@ -83,7 +97,7 @@ test('https source: a bad certificate is named, and is no passing fault', async 
   }
 })
 
-test('https source: a certificate is checked whatever the environment says', async () => {
+test('https source: a certificate is checked whatever the environment says', openssl, async () => {
   await using server = await startWebServer({ tls: UNKNOWN })
   process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
   try {
@@ -109,7 +123,7 @@ test('https source: a server that speaks no TLS is told apart from one that says
   }
 })
 
-test('R6 http source: a redirect from https to http is refused, the other way is fine', async () => {
+test('R6 http source: a redirect from https to http is refused, the other way is fine', openssl, async () => {
   await using plain = await startWebServer()
   await using secure = await startWebServer({ tls: GOOD })
   plain.on('/image', file(CONTENT))

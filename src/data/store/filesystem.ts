@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
 import { BLOCK_SIZE, maxStoredSize, STORED_HEAD, storedSizeOf, verifyStored } from '#data/block/block.ts'
 import { type FileOperations, FileSet } from './file-set.ts'
+import type { Reserve } from './reserve.ts'
 import { attempting, unlessMissing } from './storage-errors.ts'
 import type { BlockStore, Digest, ManifestStore, Store } from './store.ts'
 import { syncFileSystem } from './sync.ts'
@@ -15,6 +16,8 @@ const CLOCK_SLACK_MS = 60_000
 export interface FilesystemStoreOptions {
   /** Nobody else has the store open: what a crash left behind is cleared at once, not after a day. */
   readonly exclusive?: boolean
+  /** Asked before each put; without it the disk is filled to its end. */
+  readonly reserve?: Reserve
   /** For tests: the calls to the file system, and the program that syncs it. */
   readonly files?: FileOperations
   readonly syncCommand?: string
@@ -43,8 +46,8 @@ export async function openFilesystemStore(
   })
   let syncedUntil = 0
   return {
-    blocks: blockStore(blocks),
-    manifests: manifestStore(manifests),
+    blocks: blockStore(blocks, options.reserve),
+    manifests: manifestStore(manifests, options.reserve),
     async sync() {
       const start = Date.now()
       if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
@@ -57,10 +60,13 @@ export async function openFilesystemStore(
   }
 }
 
-function blockStore(set: FileSet): BlockStore {
+function blockStore(set: FileSet, reserve: Reserve | undefined): BlockStore {
   return {
     claim: (digest) => set.claim(digest),
-    put: (digest, bytes) => set.put(digest, (handle) => writeAll(handle, bytes)),
+    async put(digest, bytes) {
+      reserve?.demand(bytes.length)
+      await set.put(digest, (handle) => writeAll(handle, bytes))
+    },
     async get(digest) {
       await using handle = await set.open(digest)
       return await attempting(`get block ${digest}`, () => readBlock(handle, digest))
@@ -71,12 +77,15 @@ function blockStore(set: FileSet): BlockStore {
   }
 }
 
-function manifestStore(set: FileSet): ManifestStore {
+function manifestStore(set: FileSet, reserve: Reserve | undefined): ManifestStore {
   return {
     claim: (digest) => set.claim(digest),
     put: (digest, parts) =>
       set.put(digest, async (handle) => {
-        for await (const part of parts) await writeAll(handle, part)
+        for await (const part of parts) {
+          reserve?.demand(part.length)
+          await writeAll(handle, part)
+        }
         await handle.sync()
       }),
     async open(digest) {

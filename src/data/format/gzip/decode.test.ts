@@ -16,6 +16,7 @@ import {
   readAll,
   runTool,
 } from '../../../../test/support/compressed-streams.ts'
+import { needs } from '../../../../test/support/tools.ts'
 import { decodeGzip } from './decode.ts'
 
 const disk = diskBytes(3 * MiB + 12_345)
@@ -24,7 +25,7 @@ const good = gzipMember({ plain })
 /** Too large to be inflated in one call. */
 const large = gzipMember({ plain: disk })
 
-test('gzip: reads what the gzip program writes, in chunks of any size', async (context) => {
+test('gzip: reads what the gzip program writes, in chunks of any size', needs('gzip'), async (context) => {
   const seed = randomInt(2 ** 31)
   context.diagnostic(`seed ${seed}`)
   for (const options of ['-1', '-6', '-9']) {

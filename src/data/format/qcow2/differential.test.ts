@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { KiB, type RandomBytes } from '#base/bytes.ts'
+import { needs } from '../../../../test/support/tools.ts'
 import { diskOf } from './qcow2.fixtures.ts'
 
 /** Chains of commands; more of them with QCOW2_RUNS, the same again with QCOW2_SEED. */
@@ -15,7 +16,6 @@ const RUNS = Number(process.env.QCOW2_RUNS ?? 60)
 const SEED = Number(process.env.QCOW2_SEED ?? randomInt(2 ** 31))
 
 const run = promisify(execFile)
-const hasQemu = ['qemu-img', 'qemu-io'].every((tool) => !spawnSync(tool, ['--version']).error)
 
 type Random = (limit: number) => number
 
@@ -139,7 +139,7 @@ async function sha256OfOurs(path: string): Promise<string> {
   }
 }
 
-test('random images read as QEMU reads them', { skip: !hasQemu && 'needs qemu-img' }, async (t) => {
+test('random images read as QEMU reads them', needs('qemu-img', 'qemu-io'), async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'qcow2-'))
   t.after(() => rm(folder, { recursive: true }))
   let corrupted = 0

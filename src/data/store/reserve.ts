@@ -1,0 +1,54 @@
+import { statfsSync } from 'node:fs'
+import { GiB, MiB } from '#base/bytes.ts'
+import { LibraryError } from '#base/errors.ts'
+
+/** Enough for the blocks that are on their way when the space runs out. */
+const LEAST = 4 * MiB
+const MOST = GiB / 4
+const SHARE = 100
+
+/** Space that images must leave free, so that the catalog and the logs can still be written. */
+export interface Reserve {
+  /**
+   * To be called before anything long is written, and often while it is: a look at the file system takes microseconds.
+   * @param bytes about to be written
+   * @throws unavailable where they would not leave enough
+   */
+  demand(bytes: number): void
+}
+
+/** Sizes in units of `bsize` bytes. */
+interface FileSystem {
+  readonly bsize: number
+  readonly blocks: number
+  readonly bavail: number
+}
+
+export interface ReserveOptions {
+  /** A folder that exists, on the file system that is watched. */
+  readonly directory: string
+  /** Bytes to leave free; undefined for a hundredth of the file system, from 4 to 256 MiB. */
+  readonly bytes: number | undefined
+  /** For tests. */
+  readonly statfs?: (path: string) => FileSystem
+}
+
+const readFileSystem = (path: string): FileSystem => statfsSync(path)
+
+/** Watches the free space of the file system that `directory` lies on. */
+export function createReserve({ directory, bytes, statfs = readFileSystem }: ReserveOptions): Reserve {
+  return {
+    demand(wanted) {
+      const { bsize, blocks, bavail } = statfs(directory)
+      const kept = bytes ?? Math.min(MOST, Math.max(LEAST, Math.floor((blocks * bsize) / SHARE)))
+      if (bavail * bsize - wanted >= kept) return
+      throw new LibraryError(
+        'unavailable',
+        `keep more: ${bavail * bsize} bytes are free, ${kept} stay free`,
+        {
+          hint: 'Free space on the file system of the data folder: image-library collect deletes what nothing needs.',
+        },
+      )
+    },
+  }
+}
