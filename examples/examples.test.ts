@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -9,6 +9,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { type Daemon, startDaemon } from '../test/support/daemon.ts'
 import { type FileServer, startFileServer } from '../test/support/file-server.ts'
+import { needs } from '../test/support/tools.ts'
 
 let daemon: Daemon
 let files: FileServer
@@ -39,7 +40,7 @@ async function run(name: string, ...args: readonly string[]) {
   return { out, err, code: child.exitCode }
 }
 
-const skip = spawnSync('curl', ['--version']).error !== undefined && 'needs curl'
+const tools = needs('bash', 'curl', 'grep')
 
 async function registered(): Promise<{ id: string; digest: string }> {
   const ini = await readFile(daemon.config, 'utf8')
@@ -65,7 +66,7 @@ test('register-and-watch: ends with 1 and the reason where it fails', async () =
   assert.match(out.toString(), /image\.failed: This is not a disk image/)
 })
 
-test('register.sh and read-range: a part of the disk comes back', { skip }, async () => {
+test('register.sh and read-range: a part of the disk comes back', tools, async () => {
   const { id } = await registered()
   const { out, err, code } = await run('read-range.ts', daemon.url, id, '500', '600')
   assert.equal(code, 0, err)
@@ -73,12 +74,12 @@ test('register.sh and read-range: a part of the disk comes back', { skip }, asyn
   assert.match(err, new RegExp(`^bytes 500-1099/${disk.length} of "raw-1-`))
 })
 
-test('register.sh: wrong credentials end it', { skip }, async () => {
+test('register.sh: wrong credentials end it', tools, async () => {
   const { err, code } = await run('register.sh', daemon.url, 'cli-00000', 'wrong', files.url('disk.raw'))
   assert.notEqual(code, 0, err)
 })
 
-test('read-manifest: names the blocks by their digests', { skip }, async () => {
+test('read-manifest: names the blocks by their digests', tools, async () => {
   const { digest } = await registered()
   const { out, err, code } = await run('read-manifest.ts', join(daemon.data, 'store'), digest)
   assert.equal(code, 0, err)

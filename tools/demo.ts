@@ -14,6 +14,10 @@ import { pipeline } from 'node:stream/promises'
 import { styleText } from 'node:util'
 import { createGzip } from 'node:zlib'
 import { createRandom, fillLikeDisk } from '../test/support/random-disk.ts'
+import { needs } from '../test/support/tools.ts'
+
+const tools = needs('lz4', 'qemu-img')
+if (tools.skip) throw new Error(`to verify what it downloads this ${tools.skip}`)
 
 const MiB = 1024 * 1024
 const root = join(import.meta.dirname, '..')
@@ -21,7 +25,6 @@ const folder = await mkdtemp(join(tmpdir(), 'image-library-demo-'))
 const at = (name: string) => join(folder, name)
 
 const say = (text: string) => console.log(styleText('bold', `\n${text}`))
-const has = (tool: string) => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0
 
 /** A disk with a boot sector and a partition; half of it is data. */
 async function makeImage(): Promise<string> {
@@ -91,23 +94,15 @@ async function brightbox(...words: string[]): Promise<string> {
   return output
 }
 
-/** The raw disk inside a download, by the format's own tool where this machine has it. */
-function opened(name: string, tool: string, command: string): void {
-  if (!has(tool))
-    throw new Error(
-      `to verify the ${name} form this needs ${tool}: apt-get install ${tool === 'lz4' ? 'lz4' : 'qemu-utils'}`,
-    )
+/** Gets the raw disk out of a download with the format's own tool. */
+function open(command: string): void {
   const { status, stderr } = spawnSync('sh', ['-c', command], { cwd: folder })
   if (status !== 0) throw new Error(`${command}: ${stderr}`)
 }
 
 async function verify(expected: string): Promise<void> {
-  opened('lz4', 'lz4', 'lz4 -dqf image.lz4 from-lz4.raw')
-  opened(
-    'qcow2',
-    'qemu-img',
-    'qemu-img check -q image.qcow2 && qemu-img convert -O raw image.qcow2 from-qcow2.raw',
-  )
+  open('lz4 -dqf image.lz4 from-lz4.raw')
+  open('qemu-img check -q image.qcow2 && qemu-img convert -O raw image.qcow2 from-qcow2.raw')
   for (const name of ['image.raw', 'from-lz4.raw', 'from-qcow2.raw']) {
     const sum = createHash('sha256')
     for await (const chunk of createReadStream(at(name))) sum.update(chunk)

@@ -1,75 +1,78 @@
 /**
- * Runs the tests: `run-tests.ts` all of them, `run-tests.ts unit` those beside the sources.
+ * Runs the tests: `run-tests.ts` all of them, `run-tests.ts unit` those beside the sources, and
+ * `run-tests.ts FILE…` those files, or all in those folders.
  * Tools that tests drive and the machine lacks are installed from Debian when that is possible, else named.
  * With CI=true a skipped test is a failure.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { statSync } from 'node:fs'
 import { glob } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { isInstalled, missingPackages } from '../test/support/tools.ts'
 
-const PACKAGES: Record<string, string> = {
-  'qemu-img': 'qemu-utils',
-  'qemu-io': 'qemu-utils',
-  lz4: 'lz4',
-  xz: 'xz-utils',
-  zstd: 'zstd',
-  gzip: 'gzip',
-  curl: 'curl',
-  python3: 'python3',
-}
+/** For a file, however many tests it has. */
+const LIMIT_MS = 10 * 60_000
+const UNIT = ['src/**/*.test.ts', 'test/tidy.test.ts']
+const ALL = ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts']
 
-function isInstalled(tool: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, tool), constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
-}
-
-function installTools(): void {
-  const missing = Object.keys(PACKAGES).filter((tool) => !isInstalled(tool))
-  if (missing.length === 0) return
-  const packages = [...new Set(missing.map((tool) => PACKAGES[tool] ?? tool))]
-  const line = `apt-get install -y --no-install-recommends ${packages.join(' ')}`
-  if (process.getuid?.() === 0 && isInstalled('apt-get')) {
-    console.log(`installing what the tests drive: ${packages.join(' ')}`)
+/** Installs what is missing, or gives the line that would. */
+function installTools(): string | undefined {
+  const lineOf = (packages: readonly string[]) =>
+    packages.length > 0 ? `apt-get install -y --no-install-recommends ${packages.join(' ')}` : undefined
+  const line = lineOf(missingPackages())
+  if (line && process.getuid?.() === 0 && isInstalled('apt-get')) {
+    console.log(`installing what the tests drive: ${line}`)
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
-    spawnSync('sh', ['-c', line], { stdio: 'inherit', env })
-  } else {
-    console.log(`some tests will be skipped; to run them all: sudo ${line}`)
+    spawnSync('sh', ['-c', `apt-get update -qq; ${line}`], { stdio: 'inherit', env })
   }
+  return lineOf(missingPackages())
 }
 
-const unitOnly = process.argv[2] === 'unit'
-const named = process.argv.slice(2).filter((word) => word !== 'unit')
-const patterns = unitOnly
-  ? ['src/**/*.test.ts', 'test/tidy.test.ts']
-  : ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts']
-if (!unitOnly) installTools()
-const files = named.length > 0 ? named : (await Array.fromAsync(glob(patterns))).sort()
+async function filesOf(words: readonly string[]): Promise<string[]> {
+  if (words.length === 0 || words[0] === 'unit') {
+    return (await Array.fromAsync(glob(words.length === 0 ? ALL : UNIT))).sort()
+  }
+  const files: string[] = []
+  for (const word of words) {
+    const isFolder = statSync(word, { throwIfNoEntry: false })?.isDirectory()
+    const found = await Array.fromAsync(glob(isFolder ? join(word, '**/*.test.ts') : word))
+    if (found.length === 0) throw new Error(`there is no test in ${word}`)
+    files.push(...found.sort())
+  }
+  return files
+}
+
+// Whatever ends this process before the last test was told is a failure too.
+let isComplete = false
+process.on('exit', (code) => {
+  if (!isComplete && code === 0) process.exitCode = 1
+})
+
+const files = await filesOf(process.argv.slice(2))
+const line = installTools()
+if (line) console.log(`some tests will be skipped; to run them all: sudo ${line}`)
 
 let failed = 0
-let skipped = 0
-const stream = run({ files, concurrency: 2, timeout: 15 * 60_000 })
+const skipped: string[] = []
+const stream = run({ files, concurrency: 2, timeout: LIMIT_MS })
 stream.on('test:fail', (event) => {
   if (event.todo === undefined) failed++
 })
-stream.on('test:pass', (event) => {
-  if (event.skip !== undefined) skipped++
+stream.on('test:pass', ({ name, skip }) => {
+  if (skip !== undefined) skipped.push(skip === true ? name : `${name}: ${skip}`)
 })
 // compose() is what node:test offers to reporters; pipeline would wait for stdout to close.
-stream.compose(spec).pipe(process.stdout)
-stream.on('end', () => {
+const report = stream.compose(spec)
+report.pipe(process.stdout)
+report.on('end', () => {
+  isComplete = true
   if (failed > 0) process.exitCode = 1
-  if (skipped > 0 && process.env.CI === 'true') {
-    console.error(`${skipped} tests were skipped, which CI does not accept`)
-    process.exitCode = 1
-  }
+  if (skipped.length === 0) return
+  console.error(`\n${skipped.length} tests were skipped:\n  ${skipped.join('\n  ')}`)
+  if (line) console.error(`to run them all: sudo ${line}`)
+  if (process.env.CI !== 'true') return
+  console.error('with CI=true that is a failure')
+  process.exitCode = 1
 })

@@ -205,22 +205,18 @@ test('connection: refused, broken and answered by something else are each said p
   assert.match((await at.cli.run('images')).err, /^ERROR: list images: /)
 })
 
-test(
-  'connection: a certificate that nobody vouches for is refused, unless --insecure says otherwise',
-  needs('openssl'),
-  async () => {
-    await using api = await startFakeApi(makeCertificate('IP:127.0.0.1'))
-    await using cli = await openCli(clientSection(api.url))
-    const refused = await cli.run('images')
-    assert.match(
-      refused.err,
-      /^ERROR: list images: cannot reach https:.*: its certificate .*\nHINT: --insecure /,
-    )
-    assert.deepEqual([refused.code, api.lines], [1, []])
-    assert.equal((await cli.run('-k', 'images')).code, 0)
-    assert.equal((await cli.runWith({ env: { INSECURE: '1' } }, 'images')).code, 0)
-  },
-)
+test('connection: an unknown certificate is refused, but not with --insecure', needs('openssl'), async () => {
+  await using api = await startFakeApi(makeCertificate('IP:127.0.0.1'))
+  await using cli = await openCli(clientSection(api.url))
+  const refused = await cli.run('images')
+  assert.match(
+    refused.err,
+    /^ERROR: list images: cannot reach https:.*: its certificate .*\nHINT: --insecure /,
+  )
+  assert.deepEqual([refused.code, api.lines], [1, []])
+  assert.equal((await cli.run('-k', 'images')).code, 0)
+  assert.equal((await cli.runWith({ env: { INSECURE: '1' } }, 'images')).code, 0)
+})
 
 test('account: --account may follow a command, and ACCOUNT wins', async () => {
   await using at = await open(clientSection, 'fresh-token')

@@ -69,7 +69,7 @@ test("the user's document: register, wait, show, list, update, deprecate, destro
 })
 
 test(
-  'upload and download: a file of ours comes back byte for byte in all forms',
+  'upload and download: a file comes back byte for byte in all forms',
   needs('lz4', 'qemu-img'),
   async () => {
     const sum = `sha256:${createHash('sha256').update(disk).digest('hex')}`

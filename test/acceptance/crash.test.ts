@@ -43,7 +43,7 @@ describe('crash', () => {
   for (const format of ['raw', 'qcow2'] as const) {
     const tools = format === 'raw' ? needs('find') : needs('find', 'qemu-img')
     test(
-      `a registration (${format}) killed at random moments ends right after every restart`,
+      `a registration (${format}) killed at any moment ends right after every restart`,
       tools,
       async (t) => {
         t.diagnostic(`seed ${seed}`)

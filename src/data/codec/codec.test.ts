@@ -179,43 +179,39 @@ test('lz4: a match reaches into the history and no further', () => {
   assert.ok(codec.decompress(PACKED, 5, TARGET, 5, TARGET - 3) < 0)
 })
 
-test(
-  'lz4: the lz4 tool opens what the encoder writes, and we open what the tool writes',
-  needs('lz4'),
-  () => {
-    const random = createRandom(seed)
-    for (let round = 0; round < 12; round++) {
-      const pieces = Array.from({ length: 1 + random.below(4) }, () =>
-        shapedBytes(random, random.below(MiB) + 1),
-      )
-      const plain = Buffer.concat(pieces)
-      const whole = frame(
-        pieces.map((piece) => compress(piece)!).filter((block) => block.length < MiB),
-        plain,
-      )
-      const decoded = spawnSync('lz4', ['-dc'], { input: whole, maxBuffer: 32 * MiB })
-      const where = `seed ${seed} round ${round}`
-      if (pieces.every((piece) => compress(piece)!.length < MiB)) {
-        assert.equal(decoded.status, 0, `${where}: ${decoded.stderr}`)
-        assert.ok(plain.equals(decoded.stdout), where)
-      }
-      const piece = pieces[0]!
-      const level = random.chance(0.5) ? '-1' : '-9'
-      const made = spawnSync('lz4', [level, '-B6', '--no-frame-crc', '-c'], {
-        input: piece,
-        maxBuffer: 32 * MiB,
-      })
-      const size = made.stdout.readUInt32LE(7)
-      if (size < 2 ** 31) {
-        assert.deepEqual(
-          decompress(made.stdout.subarray(11, 11 + size), piece.length),
-          Buffer.from(piece),
-          where,
-        )
-      }
+test('lz4: the lz4 tool opens what we encode, and we open what it writes', needs('lz4'), () => {
+  const random = createRandom(seed)
+  for (let round = 0; round < 12; round++) {
+    const pieces = Array.from({ length: 1 + random.below(4) }, () =>
+      shapedBytes(random, random.below(MiB) + 1),
+    )
+    const plain = Buffer.concat(pieces)
+    const whole = frame(
+      pieces.map((piece) => compress(piece)!).filter((block) => block.length < MiB),
+      plain,
+    )
+    const decoded = spawnSync('lz4', ['-dc'], { input: whole, maxBuffer: 32 * MiB })
+    const where = `seed ${seed} round ${round}`
+    if (pieces.every((piece) => compress(piece)!.length < MiB)) {
+      assert.equal(decoded.status, 0, `${where}: ${decoded.stderr}`)
+      assert.ok(plain.equals(decoded.stdout), where)
     }
-  },
-)
+    const piece = pieces[0]!
+    const level = random.chance(0.5) ? '-1' : '-9'
+    const made = spawnSync('lz4', [level, '-B6', '--no-frame-crc', '-c'], {
+      input: piece,
+      maxBuffer: 32 * MiB,
+    })
+    const size = made.stdout.readUInt32LE(7)
+    if (size < 2 ** 31) {
+      assert.deepEqual(
+        decompress(made.stdout.subarray(11, 11 + size), piece.length),
+        Buffer.from(piece),
+        where,
+      )
+    }
+  }
+})
 
 test('lz4: the encoder is the one that wrote every stored block', () => {
   const random = createRandom(20_240_601)

@@ -22,6 +22,8 @@ import { needs } from '../../../test/support/tools.ts'
 import { FORM_KINDS, type Form, type FormKind, openForm } from './form.ts'
 
 const seed = randomInt(2 ** 31)
+const lz4 = needs('lz4')
+const qemuImg = needs('qemu-img')
 const signal = new AbortController().signal
 const folder = mkdtempSync(join(tmpdir(), 'form-'))
 const file = join(folder, 'disk')
@@ -84,7 +86,7 @@ test('raw form: is the disk', async () => {
   }
 })
 
-test('lz4 form: the lz4 tool finds it whole and gets the disk out of it', needs('lz4'), async () => {
+test('lz4 form: the lz4 tool finds it whole and gets the disk out of it', lz4, async () => {
   for (const size of SIZES) {
     const disk = randomDisk(seed, size)
     await using form = await openTest(disk, 'lz4')
@@ -96,7 +98,7 @@ test('lz4 form: the lz4 tool finds it whole and gets the disk out of it', needs(
   }
 })
 
-test('lz4 form: a disk of zeros and one without a byte are frames too', needs('lz4'), async () => {
+test('lz4 form: a disk of zeros and one without a byte are frames too', lz4, async () => {
   for (const size of [0, 3 * MiB + 512]) {
     await using form = await openTest({ size, block: () => undefined }, 'lz4')
     writeFileSync(file, await readBytes(form))
@@ -104,7 +106,7 @@ test('lz4 form: a disk of zeros and one without a byte are frames too', needs('l
   }
 })
 
-test('qcow2 form: passes qemu-img check and converts to the disk', needs('qemu-img'), async () => {
+test('qcow2 form: passes qemu-img check and converts to the disk', qemuImg, async () => {
   for (const [index, size] of SIZES.entries()) {
     const disk = randomDisk(seed + index, size, index % 3 === 0 ? 0 : 0.4)
     await using form = await openTest(disk, 'qcow2')
@@ -120,25 +122,21 @@ test('qcow2 form: passes qemu-img check and converts to the disk', needs('qemu-i
   }
 })
 
-test(
-  'qcow2 form: zero blocks take no room, and all of a region of them no table',
-  needs('qemu-img'),
-  async () => {
-    const data = Buffer.alloc(MiB, 'data')
-    const disk = { size: GiB + 512, block: (index: number) => (index === 700 ? data : undefined) }
-    await using form = await openTest(disk, 'qcow2')
-    // header, refcount table and block, L1 table, one L2 table, one block
-    assert.equal(form.size, 5 * 64 * KiB + MiB)
-    writeFileSync(file, await readBytes(form))
-    const map = JSON.parse(run('qemu-img', 'map', '--output=json', '-f', 'qcow2', file))
-    const shown = map.map(({ start, length, data }: Record<string, unknown>) => ({ start, length, data }))
-    assert.deepEqual(shown, [
-      { start: 0, length: 700 * MiB, data: false },
-      { start: 700 * MiB, length: MiB, data: true },
-      { start: 701 * MiB, length: GiB + 512 - 701 * MiB, data: false },
-    ])
-  },
-)
+test('qcow2 form: zero blocks take no room, and all of a region of them no table', qemuImg, async () => {
+  const data = Buffer.alloc(MiB, 'data')
+  const disk = { size: GiB + 512, block: (index: number) => (index === 700 ? data : undefined) }
+  await using form = await openTest(disk, 'qcow2')
+  // header, refcount table and block, L1 table, one L2 table, one block
+  assert.equal(form.size, 5 * 64 * KiB + MiB)
+  writeFileSync(file, await readBytes(form))
+  const map = JSON.parse(run('qemu-img', 'map', '--output=json', '-f', 'qcow2', file))
+  const shown = map.map(({ start, length, data }: Record<string, unknown>) => ({ start, length, data }))
+  assert.deepEqual(shown, [
+    { start: 0, length: 700 * MiB, data: false },
+    { start: 700 * MiB, length: MiB, data: true },
+    { start: 701 * MiB, length: GiB + 512 - 701 * MiB, data: false },
+  ])
+})
 
 /** Writes the tables of a qcow2 form and of its data only the length. */
 async function writeSparse(form: Form, tables: number): Promise<void> {
@@ -149,29 +147,25 @@ async function writeSparse(form: Form, tables: number): Promise<void> {
   closeSync(fd)
 }
 
-test(
-  'qcow2 form: dense disks around pages and refcount blocks pass qemu-img check',
-  needs('qemu-img'),
-  async () => {
-    const data = Buffer.alloc(MiB, 'data')
-    const short = Buffer.alloc(512, 'data')
-    for (const blocks of [511, 512, 513, 2046, 2047, 2048, 2049]) {
-      const size = blocks * MiB + 512
-      await using form = await openTest({ size, block: (index) => (index < blocks ? data : short) }, 'qcow2')
-      const tables = form.size - blocks * MiB - 64 * KiB
-      await writeSparse(form, tables)
-      const report = JSON.parse(run('qemu-img', 'check', '--output=json', '-f', 'qcow2', file))
-      assert.equal(report['allocated-clusters'], blocks * 16 + 1)
-      assert.equal(report['image-end-offset'], form.size)
-      assert.ok((await readBytes(form, tables + 5 * MiB, MiB)).equals(data))
-      assert.equal((await readBytes(form, form.size - 64 * KiB, 512)).toString(), short.toString())
-    }
-  },
-)
+test('qcow2 form: dense disks around pages and refcount blocks pass qemu-img check', qemuImg, async () => {
+  const data = Buffer.alloc(MiB, 'data')
+  const short = Buffer.alloc(512, 'data')
+  for (const blocks of [511, 512, 513, 2046, 2047, 2048, 2049]) {
+    const size = blocks * MiB + 512
+    await using form = await openTest({ size, block: (index) => (index < blocks ? data : short) }, 'qcow2')
+    const tables = form.size - blocks * MiB - 64 * KiB
+    await writeSparse(form, tables)
+    const report = JSON.parse(run('qemu-img', 'check', '--output=json', '-f', 'qcow2', file))
+    assert.equal(report['allocated-clusters'], blocks * 16 + 1)
+    assert.equal(report['image-end-offset'], form.size)
+    assert.ok((await readBytes(form, tables + 5 * MiB, MiB)).equals(data))
+    assert.equal((await readBytes(form, form.size - 64 * KiB, 512)).toString(), short.toString())
+  }
+})
 
 test(
   'qcow2 form: sparse 2 TiB and dense 64 GiB have the sizes that arithmetic gives, and are sound',
-  needs('qemu-img'),
+  qemuImg,
   async () => {
     const data = Buffer.alloc(MiB, 'data')
     const last = 2 * MiB - 1

@@ -17,6 +17,7 @@ import {
   refcountTableCluster,
 } from './qcow2-plan.ts'
 
+const qemuImg = needs('qemu-img')
 const folder = mkdtempSync(join(tmpdir(), 'qcow2-plan-'))
 const file = join(folder, 'disk.qcow2')
 after(() => rmSync(folder, { recursive: true }))
@@ -64,7 +65,7 @@ function assertClean(plan: Qcow2Plan, message: string): void {
 
 test(
   'qcow2 plan: a sector, a cluster, a region and one sector more or less pass qemu-img check',
-  needs('qemu-img'),
+  qemuImg,
   () => {
     for (const size of [512, 64 * KiB, 64 * KiB + 512, MiB, REGION - 512, REGION, REGION + 512]) {
       const plan = writeTables(size, size > REGION ? [0, 1] : [0])
@@ -78,7 +79,7 @@ test(
   },
 )
 
-test('qcow2 plan: the clusters around a full refcount block are counted once each', needs('qemu-img'), () => {
+test('qcow2 plan: the clusters around a full refcount block are counted once each', qemuImg, () => {
   // header, refcount table, one refcount block, L1 table and five L2 tables leave this many for data
   const last = 32_768 - 9
   for (const clusters of [last - 1, last, last + 1, last + 2]) {
@@ -98,13 +99,13 @@ test('qcow2 plan: the clusters around a full refcount block are counted once eac
   assert.equal(over.l1Table - over.refcountBlocks, 2)
 })
 
-test('qcow2 plan: a dense 64 GiB disk and a sparse 8 TiB one pass qemu-img check', needs('qemu-img'), () => {
+test('qcow2 plan: a dense 64 GiB disk and a sparse 8 TiB one pass qemu-img check', qemuImg, () => {
   const dense = Array.from({ length: 128 }, (_, region) => region)
   assertClean(writeTables(64 * GiB, dense), 'dense')
   assertClean(writeTables(8 * TiB, [0, 8191, 8192, 16_383]), 'sparse')
 })
 
-test('qcow2 plan: a disk of zeros has its tables and nothing else', needs('qemu-img'), () => {
+test('qcow2 plan: a disk of zeros has its tables and nothing else', qemuImg, () => {
   const plan = writeTables(TiB, [])
   assertClean(plan, 'zeros')
   assert.equal(plan.clusters, 4)

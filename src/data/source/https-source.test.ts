@@ -43,7 +43,7 @@ const lasting = (message: RegExp) => ({ category: 'source', retryable: false, me
 const passing = (message: RegExp) => ({ category: 'source', retryable: true, message })
 
 test(
-  'https source: the certificate is checked against the name, the bytes arrive, a drop is resumed',
+  'https source: the certificate fits the name, the bytes arrive, a drop is resumed',
   openssl,
   async () => {
     await using server = await startWebServer({ tls: GOOD })

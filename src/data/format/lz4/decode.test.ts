@@ -24,6 +24,7 @@ import {
 import { needs } from '../../../../test/support/tools.ts'
 import { decodeLz4 } from './decode.ts'
 
+const lz4 = needs('lz4')
 const plain = diskBytes(3 * MiB + 12_345)
 const small = plain.subarray(0, 100_000)
 const halves = [lz4Stored(small.subarray(0, 50_000)), lz4Stored(small.subarray(50_000))]
@@ -32,7 +33,7 @@ const good = lz4Frame({ blocks: halves, contentChecksum, size: BigInt(small.leng
 
 test(
   'lz4: reads what the lz4 program writes, with every option, in chunks of any size',
-  needs('lz4'),
+  lz4,
   async (context) => {
     const seed = randomInt(2 ** 31)
     context.diagnostic(`seed ${seed}`)
@@ -57,25 +58,21 @@ test(
   },
 )
 
-test(
-  'lz4: frames, legacy frames and skippable frames follow each other in any order',
-  needs('lz4'),
-  async () => {
-    const legacy = runTool('lz4 -q -c -l', small)
-    const file = Buffer.concat([
-      lz4Frame({ blocks: [] }),
-      skippable(diskBytes(999), 7),
-      good,
-      legacy,
-      legacy,
-      skippable(Buffer.alloc(0), 15),
-      runTool('lz4 -q -c -BX --no-frame-crc', small),
-      good,
-      skippable(Buffer.from('label')),
-    ])
-    assert.ok((await readAll(decodeLz4, file)).equals(Buffer.concat([small, small, small, small, small])))
-  },
-)
+test('lz4: frames, legacy frames and skippable frames follow each other in any order', lz4, async () => {
+  const legacy = runTool('lz4 -q -c -l', small)
+  const file = Buffer.concat([
+    lz4Frame({ blocks: [] }),
+    skippable(diskBytes(999), 7),
+    good,
+    legacy,
+    legacy,
+    skippable(Buffer.alloc(0), 15),
+    runTool('lz4 -q -c -BX --no-frame-crc', small),
+    good,
+    skippable(Buffer.from('label')),
+  ])
+  assert.ok((await readAll(decodeLz4, file)).equals(Buffer.concat([small, small, small, small, small])))
+})
 
 test('lz4: short, empty and stored blocks may stand anywhere', async () => {
   const blocks = [
@@ -97,7 +94,7 @@ test('lz4: short, empty and stored blocks may stand anywhere', async () => {
 
 test(
   'lz4: a match of a dependent block reaches 64 KiB back, also after the memory has been used up',
-  needs('lz4'),
+  lz4,
   async () => {
     const bytes = diskBytes(40_000, 5)
     const plainText = Buffer.concat(Array.from({ length: 800 }, () => bytes))
@@ -167,7 +164,7 @@ test('lz4: output ends at the limit, however small the file', async () => {
   assert.equal((await readAll(decodeLz4, good, { limit: small.length })).length, small.length)
 })
 
-test('lz4: a file cut anywhere is truncated', needs('lz4'), async () => {
+test('lz4: a file cut anywhere is truncated', lz4, async () => {
   await assertTruncatedAnywhere(decodeLz4, good, { from: 1, step: 4997 })
   await assertTruncatedAnywhere(decodeLz4, good.subarray(0, 40), { from: 1 })
   for (let cut = 1; cut <= 12; cut++) await assertRefused(decodeLz4, good.subarray(0, -cut), 'truncated')
@@ -187,7 +184,7 @@ test('lz4: refuses what follows the last frame, zeros included', async () => {
   }
 })
 
-test('lz4: refuses legacy blocks without or over the possible length', needs('lz4'), async () => {
+test('lz4: refuses legacy blocks without or over the possible length', lz4, async () => {
   for (const length of [0, 8_421_521, 0x7fffffff]) {
     await assertRefused(decodeLz4, Buffer.concat([LZ4_LEGACY, le32(length), small]), 'bad-stream')
   }
@@ -206,7 +203,7 @@ test('lz4: a file without content is empty', async () => {
   await assertRefused(decodeLz4, LZ4_LEGACY, 'empty')
 })
 
-test('lz4: a changed bit gives a refusal or the same content', needs('lz4'), async (context) => {
+test('lz4: a changed bit gives a refusal or the same content', lz4, async (context) => {
   const seed = randomInt(2 ** 31)
   context.diagnostic(`seed ${seed}`)
   await assertDamageFound(decodeLz4, good, small, { seed, rounds: 200 })
