@@ -68,23 +68,19 @@ test("the user's document: register, wait, show, list, update, deprecate, destro
   assert.doesNotMatch(await succeed('images', 'list', '-s', 'deprecated'), new RegExp(id))
 })
 
-test(
-  'upload and download: a file comes back byte for byte in all forms',
-  needs('lz4', 'qemu-img'),
-  async () => {
-    const sum = `sha256:${createHash('sha256').update(disk).digest('hex')}`
-    const line = ['-a', 'x86_64', '--file', 'disk.img', '--checksum', sum, '--wait', '--json']
-    const { id } = JSON.parse(await succeed('image', 'register', ...line))
-    for (const format of ['lz4', 'raw', 'qcow2']) await succeed('image', 'download', id, '--format', format)
-    const inFolder = { cwd: cli.folder }
-    assert.ok((await readFile(join(cli.folder, `${id}.raw`))).equals(disk))
-    execFileSync('lz4', ['-dqf', `${id}.lz4`, 'from-lz4'], inFolder)
-    assert.ok((await readFile(join(cli.folder, 'from-lz4'))).equals(disk))
-    execFileSync('qemu-img', ['convert', '-O', 'raw', `${id}.qcow2`, 'from-qcow2'], inFolder)
-    assert.ok((await readFile(join(cli.folder, 'from-qcow2'))).equals(disk))
-    assert.match(await succeed('image', 'events', id), / image\.available /)
-  },
-)
+test('upload and download: a file comes back in all forms', needs('lz4', 'qemu-img'), async () => {
+  const sum = `sha256:${createHash('sha256').update(disk).digest('hex')}`
+  const line = ['-a', 'x86_64', '--file', 'disk.img', '--checksum', sum, '--wait', '--json']
+  const { id } = JSON.parse(await succeed('image', 'register', ...line))
+  for (const format of ['lz4', 'raw', 'qcow2']) await succeed('image', 'download', id, '--format', format)
+  const inFolder = { cwd: cli.folder }
+  assert.ok((await readFile(join(cli.folder, `${id}.raw`))).equals(disk))
+  execFileSync('lz4', ['-dqf', `${id}.lz4`, 'from-lz4'], inFolder)
+  assert.ok((await readFile(join(cli.folder, 'from-lz4'))).equals(disk))
+  execFileSync('qemu-img', ['convert', '-O', 'raw', `${id}.qcow2`, 'from-qcow2'], inFolder)
+  assert.ok((await readFile(join(cli.folder, 'from-qcow2'))).equals(disk))
+  assert.match(await succeed('image', 'events', id), / image\.available /)
+})
 
 test('failures: a wrong checksum, a missing file and no image end with reason, hint and exit code 1', async () => {
   const fails = async (...args: string[]) => {

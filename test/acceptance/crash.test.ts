@@ -42,53 +42,49 @@ describe('crash', () => {
 
   for (const format of ['raw', 'qcow2'] as const) {
     const tools = format === 'raw' ? needs('find') : needs('find', 'qemu-img')
-    test(
-      `a registration (${format}) killed at any moment ends right after every restart`,
-      tools,
-      async (t) => {
-        t.diagnostic(`seed ${seed}`)
-        const random = createRandom(seed)
-        const raw = join(folder, 'disk.raw')
-        const sha256 = await randomDisk(raw, { size: 40 << 20, random })
-        const source = join(folder, `disk.${format}`)
-        if (format === 'qcow2')
-          await execute('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', raw, source])
-        const { server, url } = await startSlowServer(source, 40 << 20)
-        const data = await mkdtemp(join(folder, 'data-'))
-        const ids: string[] = []
-        try {
-          for (let round = 0; round < ROUNDS; round++) {
-            await using daemon = await startDaemon({ data })
-            if (round % 3 === 0) ids.push((await register(daemon, url)).id)
-            await delay(random() * 1200)
-            daemon.process.kill('SIGKILL')
-            await once(daemon.process, 'exit')
-          }
+    test(`a registration (${format}) killed at any moment is right after a restart`, tools, async (t) => {
+      t.diagnostic(`seed ${seed}`)
+      const random = createRandom(seed)
+      const raw = join(folder, 'disk.raw')
+      const sha256 = await randomDisk(raw, { size: 40 << 20, random })
+      const source = join(folder, `disk.${format}`)
+      if (format === 'qcow2')
+        await execute('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', raw, source])
+      const { server, url } = await startSlowServer(source, 40 << 20)
+      const data = await mkdtemp(join(folder, 'data-'))
+      const ids: string[] = []
+      try {
+        for (let round = 0; round < ROUNDS; round++) {
           await using daemon = await startDaemon({ data })
-          for (const id of ids) {
-            const image = await settled(daemon, id)
-            assert.equal(image.status, 'available', `seed ${seed}: ${JSON.stringify(image)}`)
-            assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, `seed ${seed}`)
-          }
-          const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
-          await operator('check')
-          for (const id of ids) {
-            const { status } = await daemon.api('DELETE', `/1.0/images/${id}`)
-            assert.equal(status, 202)
-            while ((await daemon.api('GET', `/1.0/images/${id}`)).status !== 404) await delay(20)
-          }
-          await operator('collect')
-          await operator('check')
-          const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
-          assert.equal(stdout, '', `seed ${seed}: nothing is left after collection`)
-          const spools = await readdir(join(data, 'spool')).catch(() => [])
-          assert.deepEqual(spools, [], `seed ${seed}`)
-        } finally {
-          server.closeAllConnections()
-          server.close()
+          if (round % 3 === 0) ids.push((await register(daemon, url)).id)
+          await delay(random() * 1200)
+          daemon.process.kill('SIGKILL')
+          await once(daemon.process, 'exit')
         }
-      },
-    )
+        await using daemon = await startDaemon({ data })
+        for (const id of ids) {
+          const image = await settled(daemon, id)
+          assert.equal(image.status, 'available', `seed ${seed}: ${JSON.stringify(image)}`)
+          assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, `seed ${seed}`)
+        }
+        const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
+        await operator('check')
+        for (const id of ids) {
+          const { status } = await daemon.api('DELETE', `/1.0/images/${id}`)
+          assert.equal(status, 202)
+          while ((await daemon.api('GET', `/1.0/images/${id}`)).status !== 404) await delay(20)
+        }
+        await operator('collect')
+        await operator('check')
+        const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
+        assert.equal(stdout, '', `seed ${seed}: nothing is left after collection`)
+        const spools = await readdir(join(data, 'spool')).catch(() => [])
+        assert.deepEqual(spools, [], `seed ${seed}`)
+      } finally {
+        server.closeAllConnections()
+        server.close()
+      }
+    })
   }
 })
 

@@ -42,27 +42,20 @@ async function download(url: string, { lookup = loopback, allow = ['127.0.0.0/8'
 const lasting = (message: RegExp) => ({ category: 'source', retryable: false, message })
 const passing = (message: RegExp) => ({ category: 'source', retryable: true, message })
 
-test(
-  'https source: the certificate fits the name, the bytes arrive, a drop is resumed',
-  openssl,
-  async () => {
-    await using server = await startWebServer({ tls: GOOD })
-    server.on('/image', file(CONTENT))
-    const { bytes } = await download(`https://images.test:${server.port}/image`)
-    assert.ok(bytes.equals(CONTENT))
-    assert.equal(server.requests[0]?.headers.host, `images.test:${server.port}`)
-    assert.ok((await download(server.url('/image'))).bytes.equals(CONTENT), 'by address')
-    assert.ok(
-      (await download(`https://images.test.:${server.port}/image`)).bytes.equals(CONTENT),
-      'full name',
-    )
-    server.on('/drops', (request, socket) => {
-      const dropAfter = request.attempt === 0 ? { endAfter: 1_000_000 } : {}
-      file(CONTENT, { etag: '"1"', ...dropAfter })(request, socket)
-    })
-    assert.ok((await download(server.url('/drops'))).bytes.equals(CONTENT))
-  },
-)
+test('https source: the certificate fits, the bytes arrive, a drop is resumed', openssl, async () => {
+  await using server = await startWebServer({ tls: GOOD })
+  server.on('/image', file(CONTENT))
+  const { bytes } = await download(`https://images.test:${server.port}/image`)
+  assert.ok(bytes.equals(CONTENT))
+  assert.equal(server.requests[0]?.headers.host, `images.test:${server.port}`)
+  assert.ok((await download(server.url('/image'))).bytes.equals(CONTENT), 'by address')
+  assert.ok((await download(`https://images.test.:${server.port}/image`)).bytes.equals(CONTENT), 'full name')
+  server.on('/drops', (request, socket) => {
+    const dropAfter = request.attempt === 0 ? { endAfter: 1_000_000 } : {}
+    file(CONTENT, { etag: '"1"', ...dropAfter })(request, socket)
+  })
+  assert.ok((await download(server.url('/drops'))).bytes.equals(CONTENT))
+})
 
 test('https source: a consumer that pauses loses nothing', openssl, async () => {
   const content = Buffer.alloc(8_000_000)
