@@ -16,7 +16,7 @@ const HEARTBEAT_MS = 15_000
 const SWEEP_MS = 3600_000
 
 export interface Started {
-  /** Scheme and host that clients on this machine use. */
+  /** Where it listens: scheme, address and port. */
   readonly url: string
   /** Set where the data folder is new. */
   readonly bootstrapped: Bootstrapped | undefined
@@ -49,8 +49,10 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   let sweeper: NodeJS.Timeout | undefined
   try {
     await listen(app, config)
-    const url = config.http.publicUrl ?? localUrl(app)
-    const bootstrapped = await bootstrap(parts.auth, { data: config.data, apiUrl: url })
+    const url = localUrl(app)
+    const { auth, catalog } = parts
+    const apiUrl = config.http.publicUrl ?? url
+    const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
     sweeper = setInterval(() => void sweep(parts.auth, log), SWEEP_MS).unref()

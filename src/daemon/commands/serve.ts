@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { iniPath } from '../bootstrap.ts'
 import { type Config, type Flags, readConfig } from '../config.ts'
 import { createLog } from '../log.ts'
@@ -21,8 +22,11 @@ export async function runServe(flags: Flags): Promise<void> {
 }
 
 /** What a person needs to go on, the secrets of a new folder among it. */
-export function printStarted({ url, bootstrapped }: Started, config: Pick<Config, 'data'>): string {
-  const ini = iniPath(config.data)
+export function printStarted(
+  { url, bootstrapped }: Started,
+  { data, http }: Pick<Config, 'data' | 'http'>,
+): string {
+  const reached = http.publicUrl === undefined ? '' : `, is reached at ${http.publicUrl}`
   const made = bootstrapped && [
     '',
     'This data folder is new. It begins with (shown this once):',
@@ -31,17 +35,28 @@ export function printStarted({ url, bootstrapped }: Started, config: Pick<Config
     `  user        ${bootstrapped.email}   password ${bootstrapped.password}`,
   ]
   return [
-    `The image library listens on ${url} and keeps its data in ${config.data}`,
+    `The image library listens on ${url}${reached} and keeps its data in ${data}`,
     ...(made ?? []),
     '',
-    `The configuration of the command line is in ${ini}. Try, in another terminal:`,
-    `  export BRIGHTBOX_CONFIG=${quote(ini)}`,
-    '  bin/brightbox images list',
-    '  bin/brightbox image register --wait -a x86_64 -n arch-latest \\',
-    '    --url https://geo.mirror.pkgbuild.com/images/latest/Arch-Linux-x86_64-cloudimg.qcow2',
+    ...(existsSync(iniPath(data)) ? printFirstSteps(iniPath(data)) : printNoConfiguration(data)),
     '',
   ].join('\n')
 }
+
+const printFirstSteps = (ini: string): string[] => [
+  `The configuration of the command line is in ${ini}. Try, in another terminal:`,
+  `  export BRIGHTBOX_CONFIG=${quote(ini)}`,
+  '  bin/brightbox images list',
+  '  bin/brightbox image register --wait -a x86_64 -n arch-latest \\',
+  '    --url https://geo.mirror.pkgbuild.com/images/latest/Arch-Linux-x86_64-cloudimg.qcow2',
+]
+
+/** As where a catalog was restored without it: secrets cannot be read back. */
+const printNoConfiguration = (data: string): string[] => [
+  'There is no configuration of the command line here. To make an API client and its configuration:',
+  `  bin/image-library client create --data ${quote(data)}`,
+  '  bin/brightbox config client_add CLIENT SECRET URL',
+]
 
 /** For the shell, where a path needs it. */
 const quote = (path: string): string =>

@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { iniPath } from '../bootstrap.ts'
+import { printStarted } from './serve.ts'
+
+const data = mkdtempSync(join(tmpdir(), 'banner-'))
+after(() => rmSync(data, { recursive: true }))
+const started = { url: 'http://127.0.0.1:8080', bootstrapped: undefined }
+const http = { host: '127.0.0.1', port: 8080, publicUrl: 'https://images.example.org', drainMs: 1 }
+
+test('banner: it names the listener and, beside it, the address that clients use', () => {
+  assert.match(
+    printStarted(started, { data, http }),
+    /^The image library listens on http:\/\/127\.0\.0\.1:8080, is reached at https:\/\/images\.example\.org and/,
+  )
+  assert.doesNotMatch(printStarted(started, { data, http: { ...http, publicUrl: undefined } }), /reached/)
+})
+
+test('banner: it speaks of the configuration of the command line only where there is one', () => {
+  const without = printStarted(started, { data, http })
+  assert.match(without, /There is no configuration[\s\S]* client create/)
+  assert.doesNotMatch(without, /export BRIGHTBOX_CONFIG/)
+  writeFileSync(iniPath(data), '')
+  assert.match(printStarted(started, { data, http }), /export BRIGHTBOX_CONFIG/)
+})
