@@ -93,7 +93,7 @@ async function chooseAccount(auth: Auth, wanted: string | undefined) {
   if (!found) {
     throw new LibraryError(
       'not_found',
-      wanted === undefined ? 'there is no account' : `find account ${wanted}`,
+      wanted === undefined ? 'there is no account' : `account ${wanted} does not exist`,
       {
         hint: 'image-library account list shows all accounts, account create makes one',
       },

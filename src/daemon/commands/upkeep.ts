@@ -3,6 +3,7 @@ import { check } from '#data/disk/check.ts'
 import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
 import { type Flags, readConfig } from '../config.ts'
+import { lockCollection } from '../data-lock.ts'
 import { printRows } from '../rows.ts'
 import type { Parts } from '../wire.ts'
 import { operatorSession, withParts } from '../with-parts.ts'
@@ -25,7 +26,7 @@ export function runCheck(flags: Flags & { readonly quarantine?: boolean }): Prom
       quarantine: flags.quarantine ?? false,
       signal: untilSignal(),
     })
-    console.log(printReport(report))
+    console.log(printReport(report, flags.quarantine ?? false))
     if (report.damaged.length + report.missing.length > 0) process.exitCode = EXIT_DAMAGED
   })
 }
@@ -44,21 +45,29 @@ async function* nameRoots({ auth, library }: Parts): AsyncGenerator<CheckRoot> {
   for (const manifest of unnamed) yield { manifest, what: 'an image that is being read or destroyed' }
 }
 
-function printReport(report: CheckReport): string {
-  const read = `${report.manifests} manifests and ${report.blocks} blocks (${report.bytes} bytes) are sound`
+const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`
+
+function printReport(report: CheckReport, quarantined: boolean): string {
+  const [manifests, blocks] = [count(report.manifests, 'manifest'), count(report.blocks, 'block')]
+  const read = `${manifests} and ${blocks} (${count(report.bytes, 'byte')}) are sound`
   const list = (kind: string, findings: readonly Finding[]) =>
     findings.flatMap((finding) => [
       `${kind} ${finding.kind} ${finding.digest}: ${finding.why}`,
       ...finding.hurts.map((what) => `  needed by ${what}`),
     ])
   const findings = [...list('damaged', report.damaged), ...list('missing', report.missing)]
+  if (quarantined && report.damaged.length > 0) {
+    const moved = count(report.damaged.length, 'damaged file')
+    findings.push(`moved ${moved} to the store's quarantine; registering the same image again mends it`)
+  }
   if (report.truncated) findings.push('there is more; mend these and check again')
   return [...findings, findings.length === 0 ? `${read}; nothing is damaged or missing` : read].join('\n')
 }
 
 /** Deletes what nothing needs; also while the library runs. */
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
-  return withParts(flags, async ({ library, store }) => {
+  return withParts(flags, async ({ library, store }, { data }) => {
+    using _lock = lockCollection(data)
     // Before the roots, as `collect` asks for: a registration that ends in between is covered by its start.
     const { unclaimedSince } = await library.operator.roots()
     const dryRun = flags.dryRun ?? false
@@ -68,8 +77,9 @@ export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promis
     const result = await collect({ store, roots, unclaimedSince, dryRun, signal: untilSignal() })
     const verb = dryRun ? 'would delete' : 'deleted'
     console.log(
-      `${verb} ${result.blocksRemoved} blocks and ${result.manifestsRemoved} manifests, ` +
-        `${result.bytesRemoved} bytes; ${result.blocksKept} blocks and ${result.manifestsKept} manifests stay`,
+      `${verb} ${count(result.blocksRemoved, 'block')} and ${count(result.manifestsRemoved, 'manifest')}, ` +
+        `${count(result.bytesRemoved, 'byte')}; ` +
+        `${count(result.blocksKept, 'block')} and ${count(result.manifestsKept, 'manifest')} stay`,
     )
   })
 }
