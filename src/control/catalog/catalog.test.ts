@@ -81,7 +81,8 @@ test('catalog: what was written is there when it is opened again, seeds once', a
     ['gb1-a', 'gb1-b'],
   )
   const types = await catalog.serverTypes.list()
-  assert.equal(types.find((type) => type.handle === '1gb.ssd')?.ram, 1024)
+  const type = types.find(({ handle }) => handle === '1gb.ssd')
+  assert.deepEqual([type?.id, type?.ram], ['typ-w0hf9', 1024])
   for (const { id } of types) assert.match(id, /^typ-[0-9a-z]{5}$/)
 })
 

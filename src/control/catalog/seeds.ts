@@ -19,7 +19,7 @@ export async function seed(db: Kysely<unknown>): Promise<void> {
     .insertInto('server_types')
     .values([
       serverType('typ-05ssd', '512mb.ssd', 1, 512, 20_480),
-      serverType('typ-1gssd', '1gb.ssd', 1, 1024, 40_960),
+      serverType('typ-w0hf9', '1gb.ssd', 1, 1024, 40_960),
       serverType('typ-2gssd', '2gb.ssd', 2, 2048, 61_440),
       serverType('typ-4gssd', '4gb.ssd', 2, 4096, 102_400),
       serverType('typ-8gssd', '8gb.ssd', 4, 8192, 163_840),
