@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- [--rounds N] [--disk MiB] [--data MiB] [--only WORD] [--folder DIR]`: registers a disk over loopback
- * in every form, in turn with the pipeline that a system administrator would write for the same result, and prints ratios.
+ * `npm run bench -- [--rounds N] [--disk MiB] [--data MiB] [--only WORD] [--folder DIR]`: registers a disk over
+ * loopback in every form, in turn with the pipeline that a system administrator would write for the same result, and
+ * prints ratios.
  */
 import { cpus } from 'node:os'
 import { join } from 'node:path'
@@ -88,7 +89,8 @@ for (const [name, { file, command, name: theirsName }] of Object.entries(PIPELIN
 }
 
 console.log(
-  `${cpus().length} × ${cpus()[0]?.model}; disk of ${disk.diskMiB} MiB, ${disk.dataMiB} MiB of it data; Node ${process.version}\n`,
+  `${cpus().length} × ${cpus()[0]?.model}; disk of ${disk.diskMiB} MiB, ${disk.dataMiB} MiB of it data; ` +
+    `Node ${process.version}\n`,
 )
 console.log('| form | ours, s | theirs, s | how many times as fast | theirs |\n|---|---|---|---|---|')
 console.log(rows.join('\n'))
