@@ -1,4 +1,4 @@
-// Builds src/data/codec/codec.wasm; with --check, says whether the committed file is what its source gives.
+// Builds the modules of src/data/codec; with --check, says whether the committed files are what their sources give.
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,21 +7,25 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const SOURCE = 'src/data/codec/assembly/codec.ts'
-const TARGET = join(ROOT, 'src/data/codec/codec.wasm')
+const FOLDER = 'src/data/codec'
 
-// 32,767 pages are 64 KiB less than 2 GiB, the most that createCodecMemory makes: no address sum can wrap.
+// 32,767 pages are 64 KiB less than 2 GiB, the most that a memory may have: no address sum can wrap.
 const FLAGS =
-  '-O3 --noAssert --runtime stub --importMemory --noExportMemory --sharedMemory --initialMemory 1 --maximumMemory 32767' +
-  ' --enable bulk-memory --enable simd --enable threads'
+  '-O3 --noAssert --runtime stub --importMemory --noExportMemory --initialMemory 1 --maximumMemory 32767' +
+  ' --enable bulk-memory --enable simd'
 
-/** Compiles the codec; the same source and compiler give the same bytes. */
-export async function buildCodec(): Promise<Uint8Array> {
+/** Each module, by the name of its source and result, with the flags that are its own. */
+const MODULES = { codec: '--sharedMemory --enable threads', lzma: '' } as const
+type ModuleName = keyof typeof MODULES
+
+/** Compiles a module; the same source and compiler give the same bytes. */
+export async function buildCodec(name: ModuleName): Promise<Uint8Array> {
   const folder = await mkdtemp(join(tmpdir(), 'codec-'))
   try {
-    const output = join(folder, 'codec.wasm')
+    const output = join(folder, 'module.wasm')
     const compiler = join(ROOT, 'node_modules/assemblyscript/bin/asc.js')
-    const args = [compiler, SOURCE, '-o', output, ...FLAGS.split(' ')]
+    const flags = `${FLAGS} ${MODULES[name]}`.trim().split(' ')
+    const args = [compiler, `${FOLDER}/assembly/${name}.ts`, '-o', output, ...flags]
     await promisify(execFile)(process.execPath, args, { cwd: ROOT })
     return await readFile(output)
   } finally {
@@ -30,16 +34,19 @@ export async function buildCodec(): Promise<Uint8Array> {
 }
 
 async function main(): Promise<void> {
-  const built = await buildCodec()
-  if (process.argv.includes('--check')) {
-    if (Buffer.compare(built, await readFile(TARGET)) === 0) return
-    console.error('src/data/codec/codec.wasm is not what its source gives: run "npm run codec"')
-    process.exitCode = 1
-    return
+  for (const name of Object.keys(MODULES) as ModuleName[]) {
+    const built = await buildCodec(name)
+    const path = `${FOLDER}/${name}.wasm`
+    const target = join(ROOT, path)
+    if (!process.argv.includes('--check')) {
+      await writeFile(`${target}.new`, built)
+      await rename(`${target}.new`, target)
+      console.log(`${path}: ${built.length} bytes`)
+    } else if (Buffer.compare(built, await readFile(target)) !== 0) {
+      console.error(`${path} is not what its source gives: run "npm run codec"`)
+      process.exitCode = 1
+    }
   }
-  await writeFile(`${TARGET}.new`, built)
-  await rename(`${TARGET}.new`, TARGET)
-  console.log(`src/data/codec/codec.wasm: ${built.length} bytes`)
 }
 
 if (import.meta.main) await main()
