@@ -12,6 +12,8 @@ export interface BlockHeader {
   /** Claims about the block, where it makes them. */
   readonly compressedSize: number | undefined
   readonly uncompressedSize: number | undefined
+  /** How far back a match may reach, in bytes. */
+  readonly dictionary: number
 }
 
 const FILTER_COUNT = 0x03
@@ -55,13 +57,13 @@ export async function peekBlockHeader(feed: ByteFeed, dictionaryLimit: number): 
   const compressedSize = (flags & HAS_COMPRESSED_SIZE) !== 0 ? fields.takeInteger() : undefined
   const uncompressedSize = (flags & HAS_UNCOMPRESSED_SIZE) !== 0 ? fields.takeInteger() : undefined
   if (compressedSize === 0) throw refuse.damaged(start, 'a block of no bytes')
-  readFilter(fields, (flags & FILTER_COUNT) + 1, start, dictionaryLimit)
+  const dictionary = readFilter(fields, (flags & FILTER_COUNT) + 1, start, dictionaryLimit)
   if (fields.rest().some((byte) => byte !== 0)) throw refuse.damaged(start, 'padding that is not zero')
-  return { size, compressedSize, uncompressedSize }
+  return { size, compressedSize, uncompressedSize, dictionary }
 }
 
-/** Exactly one filter, LZMA2: nobody packs disks with the others, and chains are a way to burn processor time. */
-function readFilter(fields: Fields, count: number, start: number, dictionaryLimit: number): void {
+/** Returns the dictionary's size. Exactly one filter, LZMA2: nobody packs disks with the others, and chains are a way to burn processor time. */
+function readFilter(fields: Fields, count: number, start: number, dictionaryLimit: number): number {
   const id = fields.takeInteger()
   if (id !== LZMA2) {
     const name = FILTER_NAMES.get(id)
@@ -73,6 +75,7 @@ function readFilter(fields: Fields, count: number, start: number, dictionaryLimi
   if (code > MAX_DICTIONARY_CODE) throw refuse.damaged(start, `dictionary code ${code}`)
   const dictionary = code === MAX_DICTIONARY_CODE ? 2 ** 32 - 1 : (2 + (code & 1)) * 2 ** ((code >> 1) + 11)
   if (dictionary > dictionaryLimit) throw refuse.memoryLimit('dictionary', dictionary, dictionaryLimit)
+  return dictionary
 }
 
 /** Takes a header's fields one by one, from the byte behind its flags on. */

@@ -1,16 +1,20 @@
-import { hash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { ByteFeed } from '#base/byte-feed.ts'
+import { MiB } from '#base/bytes.ts'
 import { assert } from '#base/errors.ts'
+import { borrowLzma2, type Lzma2 } from '#data/codec/lzma.ts'
 import type { DecodeOptions } from '../decode-options.ts'
-import { decodeSpans, SMALL_OUTPUT } from '../engine.ts'
 import { streamRefusals } from '../stream-refusals.ts'
+import { createBlockCheck } from './block-check.ts'
 import { peekBlockHeader } from './block-header.ts'
-import { type WalkOptions, walkBlock } from './block-walk.ts'
-import { decodeLzmaAtOnce, LzmaFault, openLzmaEngine } from './lzma-engine.ts'
-import { checkSizeOf, writeStreamFooter, writeStreamHeader } from './stream-ends.ts'
-import { type BlockSizes, writeIndex } from './stream-index.ts'
+import { type BlockOptions, BlockReader, type Chunk } from './block-reader.ts'
+import { checkSizeOf } from './stream-ends.ts'
+import type { BlockSizes } from './stream-index.ts'
 
 const refuse = streamRefusals('xz')
+
+/** So much is decoded before others of this thread have their turn, in plain bytes: some 10 ms. */
+const TURN = 1 * MiB
 
 /** A whole block, which can be decoded by itself, on any thread. */
 export interface XzBlock {
@@ -23,7 +27,7 @@ export interface XzBlock {
 }
 
 /**
- * Decodes a block that `splitXz` cut out; every check is made. Chunks are 64 KiB at most.
+ * Decodes a block that `splitXz` cut out, on this thread; every check is made. Chunks are 2 MiB at most.
  * @throws Refusal: bad-stream, checksum; or the signal's reason
  */
 export async function* decodeXzBlock(
@@ -36,7 +40,7 @@ export async function* decodeXzBlock(
     const header = await peekBlockHeader(feed, xzDictionary)
     const checkSize = checkSizeOf(check)
     assert(checkSize !== undefined, `xz check ${check}`)
-    yield* decodeBlock(feed, check, { header, checkSize, limit: uncompressedSize, decodedBefore: 0 })
+    yield* decodeBlock(feed, check, { header, checkSize, limit: uncompressedSize, decodedBefore: 0, signal })
   } finally {
     await feed.close()
   }
@@ -47,46 +51,85 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> 
 }
 
 /**
- * Decodes the block at hand as a stream of its own, so that the decoder makes every check and a file of many blocks
- * costs it nothing to remember.
- * @throws Refusal
+ * Decodes the block at hand, chunk by chunk as they arrive; every check is made. Chunks are 2 MiB at most.
+ * @throws Refusal: truncated, bad-stream, checksum, size-mismatch, too-large; or the signal's reason
  */
 export async function* decodeBlock(
   feed: ByteFeed,
   check: number,
-  options: WalkOptions,
+  options: BlockOptions,
 ): AsyncGenerator<Uint8Array, BlockSizes, void> {
-  let sizes: BlockSizes | undefined
-  const { header } = options
-  async function* spans(): AsyncGenerator<Uint8Array, BlockSizes, void> {
-    yield writeStreamHeader(check)
-    sizes = yield* walkBlock(feed, options)
-    const index = writeIndex(sizes)
-    yield index
-    yield writeStreamFooter(check, index.length)
-    return sizes
-  }
+  const reader = new BlockReader(feed, options)
+  const decoder = borrowLzma2(options.header.dictionary)
   try {
-    return yield* decodeSpans(spans(), {
-      small(bytes) {
-        if (sizes === undefined || sizes.uncompressedSize > SMALL_OUTPUT) return undefined
-        if (sizes.uncompressedSize > 0) return decodeLzmaAtOnce(bytes)
-        const checkStart = writeStreamHeader(check).length + header.size + 4
-        checkNothing(check, bytes.subarray(checkStart, checkStart + options.checkSize))
-        return bytes.subarray(0, 0)
-      },
-      open: openLzmaEngine,
-    })
-  } catch (error) {
-    if (!(error instanceof LzmaFault)) throw error
-    throw error.isChecksum
-      ? refuse.checksum(feed.offset, 'block', error)
-      : refuse.damaged(feed.offset, 'this is no LZMA2 data', error)
+    const expected = createBlockCheck(check, decoder)
+    reader.takeHeader()
+    let turn = 0
+    for (;;) {
+      const chunk = await reader.nextChunk()
+      if (chunk === undefined) break
+      const output = await decodeChunk(decoder, chunk, reader)
+      if (output === undefined) throw refuse.damaged(feed.offset, 'this is no LZMA2 data')
+      expected.update(output)
+      yield output
+      turn += output.length
+      if (turn < TURN) continue
+      turn = 0
+      await setImmediate()
+      options.signal?.throwIfAborted()
+    }
+    const end = await reader.takeEnd()
+    if (!expected.matches(end.check)) throw refuse.checksum(feed.offset - end.check.length, 'block')
+    return end.sizes
+  } finally {
+    decoder.release()
   }
 }
 
-/** Compares the check of a block that holds nothing: files of thousands of such are not worth a decoder each. */
-function checkNothing(check: number, bytes: Uint8Array): void {
-  const expected = check === 10 ? hash('sha256', '', 'hex') : '00'.repeat(bytes.length)
-  if (Buffer.from(bytes).toString('hex') !== expected) throw new LzmaFault('wrong checksum of an empty block')
+/** Returns undefined where the chunk is damaged. */
+async function decodeChunk(
+  decoder: Lzma2,
+  { length, packedLength, stored, resetsDictionary, newState }: Chunk,
+  reader: BlockReader,
+): Promise<Uint8Array | undefined> {
+  if (resetsDictionary) decoder.resetDictionary()
+  if (stored) {
+    const output = decoder.append(length)
+    await reader.takeBody(output)
+    return output
+  }
+  if (newState !== undefined) decoder.resetState(newState)
+  await reader.takeBody(decoder.input(packedLength))
+  return decoder.decode(packedLength, length)
+}
+
+/**
+ * Takes the block at hand whole, without decoding it.
+ * @param size its length as its header claims; what differs from that is refused
+ * @throws Refusal: truncated, bad-stream, size-mismatch, too-large
+ */
+export async function collectBlock(
+  feed: ByteFeed,
+  size: number,
+  options: BlockOptions,
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; sizes: BlockSizes }> {
+  const reader = new BlockReader(feed, options)
+  const bytes = new Uint8Array(size)
+  let filled = 0
+  const add = (part: Uint8Array) => {
+    bytes.set(part, filled)
+    filled += part.length
+  }
+  add(reader.takeHeader())
+  for (let chunk = await reader.nextChunk(); chunk; chunk = await reader.nextChunk()) {
+    add(chunk.header)
+    await reader.takeBody(bytes.subarray(filled, filled + chunk.packedLength))
+    filled += chunk.packedLength
+  }
+  // The last chunk's header is one zero, as is the padding.
+  filled += 1
+  const { padding, check, sizes } = await reader.takeEnd()
+  add(padding)
+  add(check)
+  return { bytes, sizes }
 }

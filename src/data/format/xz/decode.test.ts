@@ -77,7 +77,10 @@ test('xz: accepts all that the format allows', async () => {
 })
 
 test('xz: reads a stream byte by byte', async () => {
-  const chunks = await Array.fromAsync(decodeXz(inChunks(xzStream({ blocks: two, check: 4 }), 1), OPTIONS))
+  const chunks = await Array.fromAsync(
+    decodeXz(inChunks(xzStream({ blocks: two, check: 4 }), 1), OPTIONS),
+    (chunk) => Buffer.from(chunk),
+  )
   assert.ok(Buffer.concat(chunks).equals(plain))
 })
 

@@ -4,8 +4,8 @@ import { decodeXzBlock } from './block.ts'
 import { splitXz } from './split.ts'
 
 /**
- * Decodes an xz file in order, on one thread besides this one. Chunks are 64 KiB at most; memory is the dictionary's
- * and a few MiB.
+ * Decodes an xz file in order, on this thread, which others have a turn of after every 1 or 2 MiB. Chunks are 2 MiB at
+ * most; memory is one and a half of the dictionary, 4 MiB more than it at least.
  * @throws Refusal: see `splitXz`; or the signal's reason
  */
 export async function* decodeXz(

@@ -3,9 +3,9 @@ import { type ByteStream, MiB } from '#base/bytes.ts'
 import { assert } from '#base/errors.ts'
 import type { DecodeOptions } from '../decode-options.ts'
 import { emptyImage, streamRefusals } from '../stream-refusals.ts'
-import { decodeBlock, type XzBlock } from './block.ts'
+import { collectBlock, decodeBlock, type XzBlock } from './block.ts'
 import { type BlockHeader, peekBlockHeader } from './block-header.ts'
-import { type WalkOptions, walkBlock } from './block-walk.ts'
+import type { BlockOptions } from './block-reader.ts'
 import { checkSizeOf, readStreamFooter, readStreamHeader, STREAM_MAGIC } from './stream-ends.ts'
 import { type BlockSizes, StreamIndex } from './stream-index.ts'
 
@@ -27,7 +27,7 @@ interface SplitOptions extends Pick<DecodeOptions, 'limit' | 'xzDictionary' | 's
 
 /**
  * Splits an xz file into blocks while it arrives. A block whose header names both its sizes, as all of a file by
- * `xz -T` do, comes whole, not decoded but walked, so that several can be decoded at once; any other comes decoded.
+ * `xz -T` do, comes whole, not decoded but checked for its structure, so that several can be decoded at once; any other comes decoded.
  * What is wrong behind the last block, in the index say, is thrown after it.
  * @throws Refusal: truncated, bad-stream, unsupported-stream, checksum, size-mismatch, memory-limit, too-large,
  * trailing-garbage, empty; or the signal's reason
@@ -65,10 +65,16 @@ class Splitter {
     const checkSize = checkSizeOf(check)
     assert(checkSize !== undefined, `xz check ${check}`)
     const index = new StreamIndex()
-    const { limit, xzDictionary } = this.#options
+    const { limit, xzDictionary, signal } = this.#options
     while (await this.#atBlock()) {
       const header = await peekBlockHeader(feed, xzDictionary)
-      const sizes = yield* this.#block(check, { header, checkSize, limit, decodedBefore: this.#decoded })
+      const sizes = yield* this.#block(check, {
+        header,
+        checkSize,
+        limit,
+        decodedBefore: this.#decoded,
+        signal,
+      })
       this.#decoded += sizes.uncompressedSize
       index.add(sizes)
       if (index.tooLong) throw refuse.damaged(feed.offset, 'more blocks than an index may name')
@@ -77,16 +83,15 @@ class Splitter {
     await readStreamFooter(feed, check, indexSize)
   }
 
-  async *#block(check: number, walk: WalkOptions): AsyncGenerator<XzItem, BlockSizes, void> {
-    const { header, checkSize } = walk
+  async *#block(check: number, options: BlockOptions): AsyncGenerator<XzItem, BlockSizes, void> {
+    const { header, checkSize } = options
     const size = bufferedSize(header, checkSize)
     if (size <= (this.#options.maxBufferedBlock ?? MAX_BUFFERED_BLOCK)) {
-      const bytes = new Uint8Array(size)
-      const sizes = await collect(walkBlock(this.#feed, walk), bytes)
+      const { bytes, sizes } = await collectBlock(this.#feed, size, options)
       yield { kind: 'block', bytes, check, uncompressedSize: sizes.uncompressedSize }
       return sizes
     }
-    const decoding = decodeBlock(this.#feed, check, walk)
+    const decoding = decodeBlock(this.#feed, check, options)
     let sizes: BlockSizes | undefined
     async function* chunks(): AsyncGenerator<Uint8Array, void, void> {
       sizes = yield* decoding
@@ -124,18 +129,8 @@ class Splitter {
   }
 }
 
-/** How long a block is that names both its sizes; they are only claims, and compared while it is walked. */
+/** How long a block is that names both its sizes; they are only claims, and compared while it is read. */
 function bufferedSize({ size, compressedSize, uncompressedSize }: BlockHeader, checkSize: number): number {
   if (compressedSize === undefined || uncompressedSize === undefined) return Number.POSITIVE_INFINITY
   return size + Math.ceil(compressedSize / 4) * 4 + checkSize
-}
-
-async function collect<T>(spans: AsyncGenerator<Uint8Array, T, void>, target: Uint8Array): Promise<T> {
-  let filled = 0
-  for (;;) {
-    const next = await spans.next()
-    if (next.done) return next.value
-    target.set(next.value, filled)
-    filled += next.value.length
-  }
 }

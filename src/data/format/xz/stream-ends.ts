@@ -7,7 +7,7 @@ import { streamRefusals } from '../stream-refusals.ts'
 
 const refuse = streamRefusals('xz')
 
-export const STREAM_HEADER_SIZE = 12
+const STREAM_HEADER_SIZE = 12
 const STREAM_FOOTER_SIZE = 12
 export const STREAM_MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] as const
 const FOOTER_MAGIC = [0x59, 0x5a] as const
@@ -64,22 +64,4 @@ export async function readStreamFooter(feed: ByteFeed, check: number, indexSize:
   if (footer[8] !== 0 || footer[9] !== check)
     throw refuse.damaged(feed.offset + 8, 'header and footer differ')
   feed.advance(STREAM_FOOTER_SIZE)
-}
-
-export function writeStreamHeader(check: number): Uint8Array {
-  const header = new Uint8Array(STREAM_HEADER_SIZE)
-  header.set(STREAM_MAGIC)
-  header[7] = check
-  new DataView(header.buffer).setUint32(8, crc32(header.subarray(6, 8)), true)
-  return header
-}
-
-export function writeStreamFooter(check: number, indexSize: number): Uint8Array {
-  const footer = new Uint8Array(STREAM_FOOTER_SIZE)
-  const view = new DataView(footer.buffer)
-  view.setUint32(4, indexSize / 4 - 1, true)
-  footer[9] = check
-  footer.set(FOOTER_MAGIC, 10)
-  view.setUint32(0, crc32(footer.subarray(4, 10)), true)
-  return footer
 }

@@ -136,13 +136,3 @@ function readValue(bytes: Uint8Array): number {
   assert(typeof read === 'object', 'an integer that was read once reads again')
   return read.value
 }
-
-/** The index of a stream of one block. */
-export function writeIndex({ unpaddedSize, uncompressedSize }: BlockSizes): Uint8Array {
-  const fields = [0, 1, ...writeInteger(unpaddedSize), ...writeInteger(uncompressedSize)]
-  const padded = Math.ceil(fields.length / 4) * 4
-  const index = new Uint8Array(padded + 4)
-  index.set(fields)
-  new DataView(index.buffer).setUint32(padded, crc32(index.subarray(0, padded)), true)
-  return index
-}
