@@ -50,6 +50,7 @@ class Script implements JobHandler {
 async function setUp(path = ':memory:') {
   const clock = { at: 1_000_000 }
   const logged: string[] = []
+  const told: object[] = []
   const catalog = await openCatalog({ path })
   const account = await catalog.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
   const queue = (
@@ -58,7 +59,11 @@ async function setUp(path = ':memory:') {
     limits: Partial<JobLimits> = {},
     over: Catalog = catalog,
   ) => {
-    const log = { warn: () => {}, error: (_: object, message: string) => void logged.push(message) }
+    const log = {
+      info: (fields: object, message: string) => void told.push({ message, ...fields }),
+      warn: () => {},
+      error: (_: object, message: string) => void logged.push(message),
+    }
     const made = createJobQueue({
       catalog: over,
       owner,
@@ -77,6 +82,7 @@ async function setUp(path = ':memory:') {
   return {
     clock,
     logged,
+    told,
     catalog,
     account,
     queue,
@@ -446,4 +452,20 @@ test('heartbeat: without a catalog for as long as a lease lasts, attempts are st
   await queue.heartbeat()
   assert.equal(handler.runs[0]?.signal.aborted, true)
   broken = false
+})
+
+test('queue: a refused image is no trouble of ours: it is told without a stack', async () => {
+  await using fixture = await setUp()
+  const refuse = async () => {
+    throw new Refusal('truncated', 'The file ends too early.')
+  }
+  await using queue = fixture.queue('one', new Script(refuse))
+  await fixture.add('img-00001')
+  await queue.poll()
+  await queue.settled()
+  const [line] = fixture.told as { category: string; reason: string; subject: string; err?: unknown }[]
+  assert.deepEqual(
+    [line?.category, line?.reason, line?.subject, line?.err],
+    ['truncated', 'The file ends too early.', 'img-00001', undefined],
+  )
 })

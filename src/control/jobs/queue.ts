@@ -1,3 +1,4 @@
+import { Refusal } from '#base/refusal.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
 import type { Random } from '#model/ids.ts'
@@ -33,6 +34,7 @@ export interface JobLimits {
 }
 
 export interface JobLog {
+  info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
@@ -180,7 +182,11 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       return
     }
     const failed: Job = { ...job, failures: job.failures + 1 }
-    log.warn({ err: error, ...named(failed) }, 'an attempt failed')
+    // What is wrong with an image is its owner's business; a stack would only say where we looked.
+    if (error instanceof Refusal) {
+      const { category, message } = error
+      log.info({ category, reason: message, ...named(failed) }, 'refused')
+    } else log.warn({ err: error, ...named(failed) }, 'an attempt failed')
     const again = isRetryable(error) && failed.failures < attemptsMax
     const held = await catalog.transaction(async (tables) => {
       if (again) {
