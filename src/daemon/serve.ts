@@ -10,6 +10,7 @@ import { type App, createApp } from '#edge/http/app.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
 import type { Config } from './config.ts'
 import { lockDataFolder } from './data-lock.ts'
+import { readVersion } from './version.ts'
 import { wire } from './wire.ts'
 
 const HEARTBEAT_MS = 15_000
@@ -38,6 +39,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   const state = { ready: false }
   const app = await createApp({ logger: log })
   await addApi(app, {
+    version: readVersion(),
     auth: parts.auth,
     library: parts.library,
     openForm: (manifest, form) => openForm(parts.store, manifest, form),

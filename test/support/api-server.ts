@@ -40,12 +40,14 @@ export interface ApiServerOptions {
   readonly ingest?: Ingest
   readonly openForm?: ApiDeps['openForm']
   readonly now?: () => number
+  /** Told every line of the log. */
+  readonly onLog?: (line: string) => void
 }
 
 /** The API over the real control plane on an empty catalog, listening, with an account and a client. */
 export async function startApi(options: ApiServerOptions = {}) {
   const { now = Date.now, ingest = async () => INGESTED } = options
-  const log = pino({ level: 'silent' })
+  const log = options.onLog ? pino({ level: 'info' }, { write: options.onLog }) : pino({ level: 'silent' })
   const folder = await mkdtemp(join(tmpdir(), 'api-server-'))
   const closing = new AsyncDisposableStack()
   closing.defer(() => rm(folder, { recursive: true, force: true }))
@@ -73,6 +75,7 @@ export async function startApi(options: ApiServerOptions = {}) {
   const stopping = new AbortController()
   const app = await createApp({ logger: log })
   await addApi(app, {
+    version: '0.0.0',
     auth,
     library,
     openForm: options.openForm ?? (() => Promise.reject(new Error('there are no bytes in this test'))),

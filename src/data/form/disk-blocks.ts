@@ -38,30 +38,48 @@ export async function* blocksFrom(manifest: Manifest, first: number): AsyncGener
 
 /**
  * Loads a block as it stands in an LZ4 frame.
- * @throws corrupt, not_found
+ * @throws corrupt, also where the block is missing: a manifest names it
  */
 export async function loadStored(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
   if (block.digest === undefined) return storedZeroBlock(block.length)
-  const stored = await fetchBlock(blocks, block.digest, block.storedLength)
-  verifyStored(stored, block.length)
-  return stored
+  const { digest, length, storedLength } = block
+  return naming(digest, async () => {
+    const stored = await fetchBlock(blocks, digest, storedLength)
+    verifyStored(stored, length)
+    return stored
+  })
 }
 
 /**
  * Loads a block's plain bytes, which are exactly those that its digest names.
- * @throws corrupt, not_found
+ * @throws corrupt, also where the block is missing: a manifest names it
  */
 export async function loadPlain(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
   const { digest, length, storedLength } = block
   if (digest === undefined) return ZEROS.subarray(0, length)
-  const plain = decodeStored(await fetchBlock(blocks, digest, storedLength), length)
-  if (digestOf(plain) === digest) return plain
-  throw new LibraryError('corrupt', `read block ${digest}: its bytes have another digest`)
+  return naming(digest, async () => {
+    const plain = decodeStored(await fetchBlock(blocks, digest, storedLength), length)
+    if (digestOf(plain) === digest) return plain
+    throw new LibraryError('corrupt', 'its bytes have another digest')
+  })
+}
+
+/** Says which block a fault was met at, and what to do about it; the store's own sentences do not always. */
+async function naming<T>(digest: Digest, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (cause) {
+    if (!(cause instanceof LibraryError) || (cause.code !== 'corrupt' && cause.code !== 'not_found'))
+      throw cause
+    throw new LibraryError('corrupt', `read block ${digest}: ${cause.message}`, {
+      cause,
+      hint: 'The stored bytes are damaged: image-library check says which images are hurt, and how to mend them.',
+    })
+  }
 }
 
 async function fetchBlock(blocks: BlockStore, digest: Digest, storedLength: number): Promise<Uint8Array> {
   const stored = await blocks.get(digest)
   if (stored.length === storedLength) return stored
-  const difference = `${stored.length} bytes are stored instead of ${storedLength}`
-  throw new LibraryError('corrupt', `read block ${digest}: ${difference}`)
+  throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
 }

@@ -5,6 +5,8 @@ import type { ImageForm } from '#schema/image.ts'
 
 /** What the API is a face of. */
 export interface ApiDeps {
+  /** Of the program, for people. */
+  readonly version: string
   readonly auth: Auth
   readonly library: Library
   /** Opens the bytes of a manifest (64 hex digits) in one of their forms. */

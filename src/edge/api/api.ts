@@ -72,6 +72,13 @@ export async function addApi(app: App, deps: ApiDeps): Promise<void> {
   }
   await app.register(token)
   await app.register(v1, { prefix: '/1.0' })
+  app.get('/', { schema: { hide: true } }, async () => ({
+    name: 'image-library',
+    version: deps.version,
+    description: OPENAPI.info.title,
+    api: '/1.0',
+    openapi: '/openapi.json',
+  }))
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   app.get('/healthz', { schema: { hide: true } }, async () => ({ status: 'alive' }))
   app.get('/readyz', { schema: { hide: true } }, async () => {

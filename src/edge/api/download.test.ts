@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
 import { INGESTED, MANIFEST, startApi } from '../../../test/support/api-server.ts'
 
 const content = Buffer.from('the bytes of an image')
 let closed = 0
+let damaged = false
+const logged: string[] = []
 const server = await startApi({
+  onLog: (line) => void logged.push(line),
   ingest: async () => INGESTED,
   openForm: async (manifest, kind) => ({
     kind,
@@ -13,6 +17,8 @@ const server = await startApi({
     contentType: 'application/octet-stream',
     fileSuffix: `.${kind}`,
     async *read(offset, length) {
+      if (damaged) yield content.subarray(offset, offset + 4)
+      if (damaged) throw new LibraryError('corrupt', 'read block 1234: its bytes have another digest')
       yield content.subarray(offset, offset + length)
     },
     async [Symbol.asyncDispose]() {
@@ -70,4 +76,20 @@ test('download: an unknown form and an image without bytes are refused', async (
   assert.equal((await get(`${await available('x')}?format=vmdk`)).status, 422)
   const { body } = await server.call('POST', '/1.0/images', { arch: 'x86_64', upload: true })
   assert.equal((await get(`${server.url}/1.0/images/${body.id}/download`)).status, 409)
+})
+
+test('download: a damaged block breaks it off, and the log names image and block as an error', async () => {
+  const path = await available('x')
+  const image = /img-\w+/.exec(path)?.[0] ?? ''
+  damaged = true
+  try {
+    await assert.rejects((await get(path)).arrayBuffer())
+  } finally {
+    damaged = false
+  }
+  const line = logged.map((text) => JSON.parse(text)).find(({ level }) => level === 50)
+  assert.deepEqual(
+    [line?.image, line?.err.message],
+    [image, 'read block 1234: its bytes have another digest'],
+  )
 })

@@ -14,6 +14,8 @@ export function downloadRoutes(app: App, { library, openForm }: ApiDeps): void {
   async function send(request: FastifyRequest<ById>, reply: FastifyReply): Promise<FastifyReply> {
     const kind = readWordQuery(request, 'format', IMAGE_FORMS) ?? 'lz4'
     const image = await library.use(sessionOf(request), request.params.id)
+    // Whatever the log says of this request names its image.
+    request.log = request.log.child({ image: image.id })
     // A slow download may outlive the image: its blocks must not be collected under it.
     await using _pin = await library.acquirePin(image.manifest)
     await using form = await openForm(image.manifest, kind)

@@ -279,3 +279,33 @@ test('access: whoever has no token is told so before the body is looked at', asy
   })
   assert.equal(response.status, 401)
 })
+
+test('images: a refusal says what the matter is, and an empty id is not taken for one', async () => {
+  const { body } = await call('POST', '/1.0/images', { arch: 'x86_64', http_url: 'http://h/d', public: true })
+  await server.jobs.poll()
+  await server.jobs.settled()
+  const other = await server.addClient()
+  type Answer = { errors: string[] }
+  const errors = async (method: string, path: string, as = call) =>
+    (await as<Answer>(method, path)).body.errors
+  const path = `/1.0/images/${body.id}`
+  for (const [method, tail] of [
+    ['DELETE', ''],
+    ['GET', '/events'],
+    ['PUT', '/lock_resource'],
+  ] as const)
+    assert.deepEqual(await errors(method, path + tail, other.call), [
+      `image ${body.id} belongs to another account`,
+    ])
+  await call('PUT', `${path}/lock_resource`)
+  assert.deepEqual(await errors('DELETE', path), [`image ${body.id} is locked`])
+  assert.deepEqual(await errors('GET', '/1.0/images/'), ['the id of an image is missing'])
+})
+
+test('root: it names the service and where its description is', async () => {
+  const { status, body } = await call<Record<string, string>>('GET', '/')
+  assert.deepEqual(
+    [status, body.name, body.version, body.openapi],
+    [200, 'image-library', '0.0.0', '/openapi.json'],
+  )
+})

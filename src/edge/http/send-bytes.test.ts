@@ -4,6 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { pino } from 'pino'
+import { LibraryError } from '#base/errors.ts'
 import { createApp } from './app.ts'
 import { type Representation, sendBytes } from './send-bytes.ts'
 
@@ -162,4 +163,23 @@ test('send bytes: a client that goes away ends the reading', async () => {
   await once(response, 'data')
   request.destroy()
   assert.equal(await ended.promise, 'ended')
+})
+
+test('bytes: a fault before the first one is answered with a status and nothing of the bytes', async () => {
+  // biome-ignore lint/correctness/useYield: it fails before its first chunk
+  async function* read(): AsyncGenerator<Uint8Array> {
+    throw new LibraryError('corrupt', 'read block 1234: its checksum is wrong', { hint: 'check' })
+  }
+  await using server = await listen({ read })
+  for (const headers of [{}, { range: 'bytes=5-9' }, { range: 'bytes=0-1, 5-9' }]) {
+    const response = await fetch(server.url, { headers })
+    assert.equal(response.status, 500)
+    for (const name of ['etag', 'content-range', 'accept-ranges'])
+      assert.equal(response.headers.get(name), null)
+    const { error_name, errors } = (await response.json()) as { error_name: string; errors: string[] }
+    assert.deepEqual(
+      [error_name, errors[0]],
+      ['stored_data_damaged', 'read block 1234: its checksum is wrong'],
+    )
+  }
 })

@@ -15,6 +15,18 @@ export interface Representation extends Validators {
   read(offset: number, length: number, signal: AbortSignal): AsyncIterable<Uint8Array>
 }
 
+/** Headers that speak of the bytes, and so have no place on a refusal. */
+const OF_BYTES = new Set([
+  'accept-ranges',
+  'content-disposition',
+  'content-length',
+  'content-range',
+  'content-type',
+  'etag',
+  'last-modified',
+  'x-image-digest',
+])
+
 /** A client that takes no byte for this long is given up. */
 const STALL_MS = 300_000
 
@@ -89,12 +101,18 @@ async function sendSegments(
   representation: Representation,
 ): Promise<FastifyReply> {
   if (request.method === 'HEAD') return reply.send()
+  const signal = closeSignal(reply.raw)
+  const opened = await openFirst(representation, segments, signal).catch((error: unknown) => {
+    // Nothing was sent yet: the fault can be answered with a status, without what was said of the bytes.
+    for (const name of Object.keys(reply.getHeaders())) if (OF_BYTES.has(name)) reply.removeHeader(name)
+    throw error
+  })
   const { raw } = hijack(reply)
-  const signal = closeSignal(raw)
   raw.setTimeout(STALL_MS, () => raw.destroy())
   try {
     for (const { range, text } of segments) {
-      if (range) await writeRange(raw, representation, range, signal)
+      if (opened && range === opened.range) await writeRange(raw, opened, signal)
+      else if (range) await writeRange(raw, openRange(representation, range, signal), signal)
       else await write(raw, Buffer.from(text))
     }
     raw.end()
@@ -112,14 +130,43 @@ export function hijack(reply: FastifyReply): FastifyReply {
   return reply
 }
 
+interface OpenRange {
+  readonly range: ByteRange
+  readonly chunks: AsyncIterable<Uint8Array>
+}
+
+const openRange = (representation: Representation, range: ByteRange, signal: AbortSignal): OpenRange => ({
+  range,
+  chunks: representation.read(range.offset, range.length, signal),
+})
+
+/** Waits until the first bytes are at hand: most faults show themselves by then. */
+async function openFirst(
+  representation: Representation,
+  segments: readonly Segment[],
+  signal: AbortSignal,
+): Promise<OpenRange | undefined> {
+  const range = segments.find((segment) => segment.range)?.range
+  if (!range) return undefined
+  const iterator = openRange(representation, range, signal).chunks[Symbol.asyncIterator]()
+  const first = await iterator.next()
+  async function* chunks() {
+    try {
+      for (let next = first; !next.done; next = await iterator.next()) yield next.value
+    } finally {
+      await iterator.return?.()
+    }
+  }
+  return { range, chunks: chunks() }
+}
+
 async function writeRange(
   raw: ServerResponse,
-  representation: Representation,
-  { offset, length }: ByteRange,
+  { range: { length }, chunks }: OpenRange,
   signal: AbortSignal,
 ): Promise<void> {
   let sent = 0
-  for await (const chunk of representation.read(offset, length, signal)) {
+  for await (const chunk of chunks) {
     signal.throwIfAborted()
     sent += chunk.length
     assert(sent <= length, `${sent} bytes for a range of ${length}`)
