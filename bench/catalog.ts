@@ -94,6 +94,7 @@ function imageOf(
       rate: null,
       etaSeconds: 0,
       attempt: 1,
+      message: null,
     },
     failure: null,
     createdAt: index >> 2,

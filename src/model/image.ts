@@ -50,6 +50,8 @@ export interface Progress {
   readonly rate: number | null
   readonly etaSeconds: number | null
   readonly attempt: number
+  /** Why the attempt before failed, one sentence, while the next one is waited for. */
+  readonly message: string | null
 }
 
 /** A disk one can build servers from. Sizes in bytes, times in milliseconds since 1970. */

@@ -33,6 +33,7 @@ export const ProgressSchema = Type.Object({
   rate: nullableNumber('bytes per second over the last seconds'),
   eta_seconds: nullableNumber('seconds left at this rate'),
   attempt: integer('1 for the first try'),
+  message: nullableString('why the attempt before failed, while the next one is waited for'),
 })
 
 export const FailureSchema = Type.Object({

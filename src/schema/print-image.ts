@@ -64,6 +64,7 @@ const printProgress = (progress: Progress): Static<typeof ProgressSchema> => ({
   rate: progress.rate,
   eta_seconds: progress.etaSeconds,
   attempt: progress.attempt,
+  message: progress.message ?? null,
 })
 
 const printFailure = ({ code, message, hint }: Failure): Static<typeof FailureSchema> => ({

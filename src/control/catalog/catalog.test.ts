@@ -192,6 +192,7 @@ test('images: a change is made only in the statuses it is meant for', async () =
     rate: 1,
     etaSeconds: null,
     attempt: 1,
+    message: null,
   } as const
   await catalog.images.saveProgress(id, progress, 1, 1)
   assert.equal((await catalog.images.find(id))?.progress, null)

@@ -15,9 +15,18 @@ export function demand<T extends ImageFacts>(
 ): T {
   const verdict = image ? may(session, { action, image }) : 'not_found'
   if (image && verdict === 'allowed') return image
-  if (verdict === 'denied') throw new LibraryError('denied', `${action} image ${id}`)
-  throw new LibraryError('not_found', `image ${id} does not exist`)
+  if (image && verdict === 'denied') throw new LibraryError('denied', reasonOf(session, id, image))
+  throw new LibraryError(
+    'not_found',
+    id === '' ? 'the id of an image is missing' : `image ${id} does not exist`,
+  )
 }
+
+/** Why an image that is seen may not be used or changed. */
+const reasonOf = (session: Session, id: string, image: ImageFacts): string =>
+  image.accountId === session.accountId
+    ? `image ${id} is out of reach of these credentials`
+    : `image ${id} belongs to another account`
 
 /** The ancestor stands in the answer only where the session may see it. */
 export function hideAncestor(session: Session, image: ShownImage): ShownImage {

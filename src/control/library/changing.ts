@@ -19,7 +19,7 @@ import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } 
 import { QuotaExceeded } from './failure.ts'
 import type { Feed } from './feed.ts'
 import type { Library, RegisterAttributes } from './library.ts'
-import { type ProgressBoard, waitingProgress } from './progress-board.ts'
+import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
 import { UPLOAD_MS } from './upload-files.ts'
 
 /** The official command line reads an image again right after destroying it: it should then still see its end. */
@@ -116,8 +116,7 @@ export function createChanging({ options, board, feed }: ChangingDeps): Changing
     async update(session, id, attributes) {
       const wanted = readUpdateAttributes(attributes)
       return change(session, id, (image) => {
-        if (image.status === 'deleting')
-          throw new LibraryError('conflict', `update image ${id}, which is deleting`)
+        if (image.status === 'deleting') throw new LibraryError('conflict', `image ${id} is being deleted`)
         const { status } = wanted
         if (status !== undefined && !canSetStatus(image.status, status)) {
           throw new LibraryError(
@@ -139,7 +138,7 @@ export function createChanging({ options, board, feed }: ChangingDeps): Changing
     async destroy(session, id) {
       const image = await change(session, id, async (image, tables) => {
         if (image.locked) {
-          throw new LibraryError('conflict', `destroy image ${id}, which is locked`, {
+          throw new LibraryError('conflict', `image ${id} is locked`, {
             hint: 'Unlock it first.',
           })
         }
@@ -232,7 +231,7 @@ function readRegistration(
         lastModified: null,
         notes: [],
       },
-      progress: waitingProgress(url ? 'waiting' : 'uploading', 1),
+      progress: url ? waitingProgress(1) : uploadProgress(0, undefined),
       failure: null,
     },
   }

@@ -28,7 +28,7 @@ export function createLibrary(options: LibraryOptions): Library {
   return {
     ...createReading({ catalog, board, feed }),
     ...changing,
-    uploads: createUploads({ options, feed, files }),
+    uploads: createUploads({ options, board, feed, files }),
     operator: { setOfficial, roots: () => readRoots(catalog, now) },
     acquirePin: (manifest) => pins.acquire(manifest),
     async start() {

@@ -35,4 +35,14 @@ export const REMOVAL = 'removal'
 /** What a registration job needs to know; the URL stands here with its secrets, and goes with the job. */
 export type RegistrationPayload =
   | { readonly source: 'http'; readonly url: string; readonly checksum?: string | undefined }
-  | { readonly source: 'upload'; readonly complete: boolean; readonly checksum?: string | undefined }
+  | UploadPayload
+
+export interface UploadPayload {
+  readonly source: 'upload'
+  readonly complete: boolean
+  readonly checksum?: string | undefined
+  /** Bytes in all, once the client has said. */
+  readonly total?: number
+  /** Bytes on stable storage. */
+  readonly safe?: number
+}

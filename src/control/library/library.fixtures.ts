@@ -106,7 +106,7 @@ export async function openLibrary(
   const clock = { at: Date.UTC(2026, 0, 2, 3, 4) }
   const folder = await mkdtemp(join(tmpdir(), 'library-'))
   const catalog = await openCatalog({ path })
-  const log = { warn: () => {}, error: () => {} }
+  const log = { info: () => {}, warn: () => {}, error: () => {} }
   const now = () => clock.at
   const jobs = createJobQueue({
     catalog,

@@ -93,7 +93,8 @@ export interface Library extends AsyncDisposable {
       id: string,
       offset: number,
       bytes: AsyncIterable<Uint8Array>,
-      signal: AbortSignal,
+      /** `total`: bytes of the whole upload, where the client says. */
+      options: { readonly signal: AbortSignal; readonly total?: number | undefined },
     ): Promise<Upload>
     /** Says that all bytes are there; registration starts. */
     finish(session: Session, id: string): Promise<ShownImage>

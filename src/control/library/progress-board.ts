@@ -27,9 +27,17 @@ export class ProgressBoard {
   }
 
   update(id: string, attempt: number, ingest: IngestProgress): void {
-    const entry = this.#entries.get(id) ?? { savedAt: 0, saving: false }
     const { virtualSize = 0, dataSize } = ingest
-    const next: Entry = Object.assign(entry, { progress: toProgress(ingest, attempt), virtualSize, dataSize })
+    this.#set(id, { progress: toProgress(ingest, attempt), virtualSize, dataSize })
+  }
+
+  /** @param total bytes of the whole upload, where it is known */
+  uploading(id: string, received: number, total: number | undefined): void {
+    this.#set(id, { progress: uploadProgress(received, total), virtualSize: 0, dataSize: 0 })
+  }
+
+  #set(id: string, state: Pick<Entry, 'progress' | 'virtualSize' | 'dataSize'>): void {
+    const next: Entry = Object.assign(this.#entries.get(id) ?? { savedAt: 0, saving: false }, state)
     this.#entries.set(id, next)
     if (!next.saving && this.#now() - next.savedAt >= SAVE_EVERY_MS) void this.#save(id, next)
   }
@@ -60,9 +68,28 @@ export class ProgressBoard {
   }
 }
 
-/** A registration that has not begun, or not again. */
-export function waitingProgress(phase: 'waiting' | 'uploading', attempt: number): Progress {
-  return { phase, percent: 0, bytesDone: 0, bytesTotal: null, rate: null, etaSeconds: null, attempt }
+/**
+ * A registration that has not begun, or not again.
+ * @param message why the attempt before failed
+ */
+export function waitingProgress(attempt: number, message: string | null = null): Progress {
+  return { ...NOTHING, phase: 'waiting', attempt, message }
+}
+
+/** @param total bytes of the whole upload, where it is known */
+export function uploadProgress(received: number, total: number | undefined): Progress {
+  const percent = total === undefined ? null : percentOf('receiving', received, total)
+  return { ...NOTHING, phase: 'uploading', percent, bytesDone: received, bytesTotal: total ?? null }
+}
+
+const NOTHING = {
+  percent: 0,
+  bytesDone: 0,
+  bytesTotal: null,
+  rate: null,
+  etaSeconds: null,
+  attempt: 1,
+  message: null,
 }
 
 export function doneProgress(bytes: number, attempt: number): Progress {
@@ -74,6 +101,7 @@ export function doneProgress(bytes: number, attempt: number): Progress {
     rate: null,
     etaSeconds: 0,
     attempt,
+    message: null,
   }
 }
 
@@ -88,6 +116,7 @@ function toProgress(ingest: IngestProgress, attempt: number): Progress {
     rate: isReceiving ? Math.round(rate) : null,
     etaSeconds: isReceiving && total !== undefined && rate > 0 ? Math.ceil((total - received) / rate) : null,
     attempt,
+    message: null,
   }
 }
 

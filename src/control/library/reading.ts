@@ -62,7 +62,7 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
       const image = demand(session, 'use', id, await catalog.images.findShown(id))
       const { manifest } = image
       if (!hasBytes(image) || manifest === null) {
-        throw new LibraryError('conflict', `read image ${id}, which is ${image.status}`)
+        throw new LibraryError('conflict', `image ${id} is ${image.status}: it has no bytes to read`)
       }
       return { ...hideAncestor(session, image), manifest }
     },

@@ -1,9 +1,10 @@
 import { SYSTEM } from '#model/event.ts'
 import { record } from './access.ts'
 import { removalOf } from './changing.ts'
-import { type LibraryOptions, REGISTRATION, REMOVAL } from './deps.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } from './deps.ts'
 import { toFailure } from './failure.ts'
 import type { UploadFiles } from './upload-files.ts'
+import { completeUpload } from './uploads.ts'
 
 /**
  * Sees to it that nothing is stuck: every image that is creating or deleting has a job that ends that, and no upload
@@ -28,7 +29,26 @@ export async function recover(
     }
   })
   for (const id of await files.list()) {
+    await resumeUpload({ catalog, now }, files, id)
     const image = await catalog.images.find(id)
     if (image?.status !== 'creating') await files.remove(id)
   }
+}
+
+/** All bytes of an upload had come, but the process died before it could take note of that. */
+async function resumeUpload(
+  { catalog, now }: Pick<LibraryOptions, 'catalog' | 'now'>,
+  files: UploadFiles,
+  id: string,
+) {
+  const received = await files.sizeOf(id)
+  await catalog.transaction(async (tables) => {
+    const image = await tables.images.find(id)
+    const job = image?.status === 'creating' ? await tables.jobs.find(REGISTRATION, id) : undefined
+    if (!image || !job) return
+    const payload = job.payload as RegistrationPayload
+    if (payload.source !== 'upload' || payload.complete) return
+    if (payload.safe !== received || payload.total !== received) return
+    await completeUpload(tables, { image, payload, received, actor: SYSTEM, at: now() })
+  })
 }

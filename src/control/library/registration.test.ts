@@ -140,14 +140,15 @@ test('registration: a passing failure is tried again, and after five the last re
   for (let attempt = 1; attempt <= 5; attempt++) {
     const call = await scripted.call(attempt - 1)
     call.progress({ received: 1 })
-    assert.equal((await library.show(owner, id)).progress?.attempt, attempt)
+    const { progress } = await library.show(owner, id)
+    assert.deepEqual([progress?.attempt, progress?.message], [attempt, null])
     call.fail(new SourceFailure('The download failed: HTTP status 503.', { retryable: true, hint: 'Wait.' }))
     await fixture.options.jobs.settled()
     if (attempt === 5) break
     const waiting = await library.show(owner, id)
     assert.deepEqual(
-      [waiting.status, waiting.progress?.phase, waiting.progress?.attempt],
-      ['creating', 'waiting', attempt + 1],
+      [waiting.status, waiting.progress?.phase, waiting.progress?.attempt, waiting.progress?.message],
+      ['creating', 'waiting', attempt + 1, 'The download failed: HTTP status 503.'],
     )
     clock.at += 60_000
     await step()

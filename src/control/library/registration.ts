@@ -105,9 +105,10 @@ export class RegistrationHandler implements JobHandler {
 
   async retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void> {
     const attempt = job.failures + 1
-    await tables.images.saveProgress(job.subject, waitingProgress('waiting', attempt), 0, 0)
+    const { message: reason } = toFailure(error)
+    await tables.images.saveProgress(job.subject, waitingProgress(attempt, reason), 0, 0)
     const seconds = Math.max(0, Math.ceil((runAt - this.#options.now()) / 1000))
-    const message = `${toFailure(error).message} Attempt ${attempt} follows in ${seconds} s.`
+    const message = `${reason} Attempt ${attempt} follows in ${seconds} s.`
     await this.#tell(tables, job, 'image.retrying', message)
   }
 

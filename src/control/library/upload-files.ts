@@ -40,9 +40,13 @@ export class UploadFiles {
     id: string,
     offset: number,
     bytes: AsyncIterable<Uint8Array>,
-    options: { readonly limit: number; readonly signal: AbortSignal },
+    options: {
+      readonly limit: number
+      readonly signal: AbortSignal
+      readonly onProgress: (size: number) => void
+    },
   ): Promise<number> {
-    const { limit, signal } = options
+    const { limit, signal, onProgress } = options
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     await using file = await open(this.pathOf(id), offset === 0 ? 'w' : 'r+', 0o600)
     let size = offset
@@ -54,6 +58,7 @@ export class UploadFiles {
       this.#reserve.demand(chunk.length)
       await writeAll(file, chunk, size)
       size += chunk.length
+      onProgress(size)
     }
     await file.sync()
     return size

@@ -3,11 +3,12 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { type LibraryFixture, openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
 
 const HOURS = 3600_000
-const never = new AbortController().signal
+const never = { signal: new AbortController().signal }
 
 async function* chunks(...texts: readonly string[]) {
   for (const text of texts) yield Buffer.from(text)
@@ -62,7 +63,7 @@ test('upload: more than a source may have is refused, an aborted part stops', as
     code: 'too_large',
   })
   assert.equal((await library.uploads.show(owner, id)).received, 3)
-  const aborted = AbortSignal.abort(new Error('stop'))
+  const aborted = { signal: AbortSignal.abort(new Error('stop')) }
   await assert.rejects(library.uploads.receive(owner, id, 3, chunks('4'), aborted), /stop/)
 })
 
@@ -139,4 +140,57 @@ test('start: files without an image that waits for them are removed, others and 
     existsSync(join(options.uploadFolder, name)),
   )
   assert.deepEqual(left, [true, false, false, true])
+})
+
+test('upload: how far it is shows in bytes and, where its length is known, in percent', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  async function* watched() {
+    yield Buffer.from('1234')
+    const { progress } = await library.show(owner, id)
+    assert.deepEqual([progress?.bytesDone, progress?.bytesTotal, progress?.percent], [4, 8, 50])
+    yield Buffer.from('56')
+  }
+  await library.uploads.receive(owner, id, 0, watched(), { ...never, total: 8 })
+  const { progress } = await library.show(owner, id)
+  assert.deepEqual([progress?.bytesDone, progress?.bytesTotal, progress?.percent], [6, 8, 75])
+})
+
+test('upload: sent whole after a break, it is refused with what to do', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  await library.uploads.receive(owner, id, 0, chunks('1234'), never)
+  const again = library.uploads.receive(owner, id, 0, chunks('12345678'), never)
+  await assert.rejects(again, { code: 'conflict', hint: /Content-Range: bytes 4-LAST\/TOTAL/ })
+})
+
+test('upload: a disk without space refuses bytes and keeps what came before', async () => {
+  let left = 4
+  const demand = (bytes: number) => {
+    if (bytes > left) throw new LibraryError('unavailable', 'keep more')
+    left -= bytes
+  }
+  await using fixture = await openLibrary({ reserve: { demand } })
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  await assert.rejects(library.uploads.receive(owner, id, 0, chunks('123', '456'), never), {
+    code: 'unavailable',
+  })
+  assert.equal((await library.uploads.show(owner, id)).received, 3)
+})
+
+test('start: an upload whose bytes had all come is registered, a shorter one still waits', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, scripted, options } = fixture
+  const whole = await registerUpload(fixture)
+  const part = await registerUpload(fixture)
+  await library.uploads.receive(owner, whole.id, 0, chunks('1234'), { ...never, total: 4 })
+  await library.uploads.receive(owner, part.id, 0, chunks('123'), { ...never, total: 4 })
+  await library.start()
+  ;(await scripted.call(0)).succeed()
+  await options.jobs.settled()
+  assert.equal((await library.show(owner, whole.id)).status, 'available')
+  assert.equal((await library.show(owner, part.id)).progress?.phase, 'uploading')
 })

@@ -1,27 +1,28 @@
 import { LibraryError } from '#base/errors.ts'
-import type { Catalog } from '#control/catalog/catalog.ts'
+import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
+import type { Actor } from '#model/event.ts'
+import type { Image } from '#model/image.ts'
 import type { Session } from '#model/session.ts'
 import { actorOf, demand, record } from './access.ts'
-import { type LibraryOptions, REGISTRATION, type RegistrationPayload } from './deps.ts'
+import { type LibraryOptions, REGISTRATION, type RegistrationPayload, type UploadPayload } from './deps.ts'
 import type { Feed } from './feed.ts'
 import type { Library, Upload } from './library.ts'
-import { waitingProgress } from './progress-board.ts'
+import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
 import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
 
 export interface UploadsDeps {
   readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'limits' | 'now'>
+  readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
 }
-
-type UploadPayload = Extract<RegistrationPayload, { source: 'upload' }>
 
 /**
  * Bytes that come to us instead of being fetched. The registration's job exists from the start: put off until the
  * upload counts as abandoned, and brought forward when it is complete.
  */
-export function createUploads({ options, feed, files }: UploadsDeps): Library['uploads'] {
+export function createUploads({ options, board, feed, files }: UploadsDeps): Library['uploads'] {
   const { catalog, jobs, limits, now } = options
   const receiving = new Set<string>()
 
@@ -33,14 +34,20 @@ export function createUploads({ options, feed, files }: UploadsDeps): Library['u
   }
 
   /** An upload that moves is not abandoned. */
-  async function postpone(session: Session, id: string, received: number): Promise<Upload> {
+  async function postpone(
+    session: Session,
+    id: string,
+    received: number,
+    said: Pick<UploadPayload, 'total' | 'safe'>,
+  ): Promise<Upload> {
     const expiresAt = now() + UPLOAD_MS
     await catalog.relaxed(async (tables) => {
       const { payload } = await findOpen(tables, session, id)
-      if (!(await tables.jobs.reschedule(REGISTRATION, id, expiresAt, payload))) {
+      const known = { ...payload, ...said }
+      if (!(await tables.jobs.reschedule(REGISTRATION, id, expiresAt, known))) {
         throw new LibraryError('conflict', `the upload of image ${id} has expired`)
       }
-      await tables.images.saveProgress(id, { ...waitingProgress('uploading', 1), bytesDone: received }, 0, 0)
+      await tables.images.saveProgress(id, uploadProgress(received, known.total), 0, 0)
     })
     return { received, limit: limits.sourceSize, expiresAt }
   }
@@ -50,20 +57,23 @@ export function createUploads({ options, feed, files }: UploadsDeps): Library['u
       const { job } = await findOpen(catalog, session, id)
       return { received: await files.sizeOf(id), limit: limits.sourceSize, expiresAt: job.runAt }
     },
-    async receive(session, id, offset, bytes, signal) {
+    async receive(session, id, offset, bytes, { signal, total }) {
       await findOpen(catalog, session, id)
       if (receiving.has(id))
         throw new LibraryError('conflict', `image ${id} is receiving another part of its upload`)
       receiving.add(id)
       try {
         const size = await files.sizeOf(id)
-        if (offset !== size)
-          throw new LibraryError('conflict', `the upload of image ${id} goes on at offset ${size}`)
-        await postpone(session, id, size)
-        const received = await files.append(id, offset, bytes, { limit: limits.sourceSize, signal })
-        return await postpone(session, id, received)
+        if (offset !== size) throw wrongOffset(id, size)
+        const said = total === undefined ? {} : { total }
+        await postpone(session, id, size, said)
+        const onProgress = (received: number) => board.uploading(id, received, total)
+        const options = { limit: limits.sourceSize, signal, onProgress }
+        const received = await files.append(id, offset, bytes, options)
+        return await postpone(session, id, received, { ...said, safe: received })
       } finally {
         receiving.delete(id)
+        board.end(id)
       }
     },
     async finish(session, id) {
@@ -72,12 +82,13 @@ export function createUploads({ options, feed, files }: UploadsDeps): Library['u
       if (received === 0) throw new LibraryError('conflict', `the upload of image ${id} holds no bytes yet`)
       const finished = await catalog.transaction(async (tables) => {
         const { image, payload } = await findOpen(tables, session, id)
-        const at = now()
-        await tables.jobs.reschedule(REGISTRATION, id, at, { ...payload, complete: true })
-        const progress = waitingProgress('waiting', 1)
-        const updated = await tables.images.update(id, { progress, updatedAt: at }, ['creating'])
-        const message = `The upload is complete: ${received} bytes.`
-        await record(tables, { image, action: 'image.uploaded', message, actor: actorOf(session), at })
+        const updated = await completeUpload(tables, {
+          image,
+          payload,
+          received,
+          actor: actorOf(session),
+          at: now(),
+        })
         return { ...image, ...updated }
       })
       feed.wake()
@@ -86,6 +97,30 @@ export function createUploads({ options, feed, files }: UploadsDeps): Library['u
     },
   }
 }
+
+export interface Completion {
+  readonly image: Image
+  readonly payload: UploadPayload
+  readonly received: number
+  readonly actor: Actor
+  readonly at: number
+}
+
+/** Lets the registration of an upload start whose bytes are all there. */
+export async function completeUpload(tables: Tables, completion: Completion): Promise<Image | undefined> {
+  const { image, payload, received, actor, at } = completion
+  await tables.jobs.reschedule(REGISTRATION, image.id, at, { ...payload, complete: true })
+  const set = { progress: waitingProgress(1), updatedAt: at }
+  const updated = await tables.images.update(image.id, set, ['creating'])
+  const message = `The upload is complete: ${received} bytes.`
+  await record(tables, { image, action: 'image.uploaded', message, actor, at })
+  return updated
+}
+
+const wrongOffset = (id: string, size: number) =>
+  new LibraryError('conflict', `the upload of image ${id} goes on at offset ${size}`, {
+    hint: `Send what is missing, with Content-Range: bytes ${size}-LAST/TOTAL; or destroy the image and begin anew.`,
+  })
 
 function isWaiting(job: Job): boolean {
   const payload = job.payload as RegistrationPayload

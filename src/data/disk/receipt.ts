@@ -38,7 +38,7 @@ export class Receipt {
       'checksum',
       `The received bytes have the SHA-256 ${digest}, not the one that was asked for.`,
       {
-        hint: 'Compare it with the publisher’s; if that is right, the bytes were changed on their way or at their source.',
+        hint: 'Compare it with the publisher’s; if it is right, the bytes changed on their way or at their source.',
       },
     )
   }

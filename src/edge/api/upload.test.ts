@@ -100,3 +100,19 @@ test('upload: more bytes than announced, a malformed range and images that wait 
   assert.equal((await put(`/1.0/images/${body.id}/upload`, content)).status, 409)
   assert.equal((await put('/1.0/images/img-zzzzz/upload', content)).status, 404)
 })
+
+test('upload: a client that goes away after its last byte is not needed any more', async () => {
+  const { id, path } = await begin()
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.write(
+    `PUT ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${content.length}\r\n\r\n`,
+  )
+  socket.end(content)
+  await once(socket, 'finish')
+  socket.destroy()
+  let image = (await call('GET', `/1.0/images/${id}`)).body
+  while (image.status === 'creating') image = (await call('GET', `/1.0/images/${id}`)).body
+  assert.equal(image.status, 'available')
+  assert.deepEqual(seen.pop(), content)
+})

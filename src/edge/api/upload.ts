@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { App } from '#edge/http/app.ts'
@@ -28,8 +29,11 @@ export function uploadRoutes(app: App, deps: ApiDeps): void {
     const session = sessionOf(request)
     const { id } = request.params
     const range = readRange(request)
-    const bytes = atMost(request.raw, range?.length)
-    const upload = await uploads.receive(session, id, range?.offset ?? 0, bytes, requestSignal(request.raw))
+    const bytes = atMost(readBody(request.raw), range?.length)
+    const total = range ? range.total : lengthOf(request)
+    const options = { signal: requestSignal(request.raw), total }
+    const upload = await uploads.receive(session, id, range?.offset ?? 0, bytes, options)
+    // From here on all bytes are with us, and the client may be gone.
     const isComplete = range === undefined || upload.received === range.total
     const image = isComplete ? await uploads.finish(session, id) : await show(session, id)
     reply.code(202).header('upload-offset', upload.received)
@@ -46,6 +50,25 @@ function readRange(request: FastifyRequest): SentRange | undefined {
     throw new HttpProblem(400, 'bad_request', ['Content-Range must be bytes FIRST-LAST/TOTAL or …/*'])
   }
   return range
+}
+
+/** Where the body is the whole upload: its length, unless it comes in chunks. */
+function lengthOf({ headers }: FastifyRequest): number | undefined {
+  const length = headers['content-length']
+  return length === undefined ? undefined : Number(length)
+}
+
+/**
+ * The body of a request. Where the client goes away after its last byte, what had arrived is still read: Node keeps it
+ * but ends a plain iteration with an error.
+ */
+async function* readBody(raw: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    yield* raw
+  } catch (error) {
+    if (!raw.complete) throw error
+    for (let rest = raw.read() as Buffer | null; rest !== null; rest = raw.read() as Buffer | null) yield rest
+  }
 }
 
 /** Passes on what was announced and refuses any more, so that an upload never holds bytes nobody meant. */
