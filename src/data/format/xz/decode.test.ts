@@ -18,8 +18,10 @@ import {
   xzInteger,
   xzStream,
 } from '../../../../test/support/compressed-streams.ts'
+import { needs } from '../../../../test/support/tools.ts'
 import { decodeXz } from './decode.ts'
 
+const xz = needs('xz')
 const disk = diskBytes(3 * MiB + 12_345)
 const plain = disk.subarray(0, 100_001)
 const data = lzma2(plain)
@@ -32,7 +34,7 @@ const two = [
 const good = xzStream({ blocks: one })
 const stream = (spec: Partial<XzSpec>) => xzStream({ blocks: one, ...spec })
 
-test('xz: reads what the xz program writes, with every check and block size, in any chunks', async (context) => {
+test('xz: reads what the xz program writes, with every check and block size', xz, async (context) => {
   const seed = randomInt(2 ** 31)
   context.diagnostic(`seed ${seed}`)
   for (const options of [
@@ -125,7 +127,7 @@ test('xz: refuses a dictionary over the limit before anything is allocated for i
   assert.ok((await readAll(decodeXz, stream({ dictionaryCode: 28 }))).equals(plain))
 })
 
-test('xz: refuses filters other than LZMA2', async () => {
+test('xz: refuses filters other than LZMA2', xz, async () => {
   const cases: XzSpec['filters'][] = [
     [
       [4, []],
@@ -197,7 +199,7 @@ test('xz: compares the index with the blocks, record by record', async () => {
   await refused({ index: ([a, b]) => [b!, a!] }, 'size-mismatch')
 })
 
-test('xz: refuses LZMA2 data that break its rules', async () => {
+test('xz: refuses LZMA2 data that break its rules', xz, async () => {
   const abcd = Buffer.from('abcd')
   const withData = (bytes: readonly number[]) =>
     stream({ blocks: [{ data: Buffer.from(bytes), plain: abcd }] })
@@ -218,7 +220,7 @@ test('xz: refuses LZMA2 data that break its rules', async () => {
   await assertRefused(decodeXz, stream({ blocks: [{ data: flipped, plain }] }), 'bad-stream')
 })
 
-test('xz: output ends at the limit, in one block, many blocks and many streams', async () => {
+test('xz: output ends at the limit, in one block, many blocks and many streams', xz, async () => {
   const zeros = Buffer.alloc(8 * MiB)
   const block = { data: lzma2(zeros), plain: zeros }
   const limit = 64 * MiB
@@ -265,7 +267,7 @@ test('xz: a changed bit gives a refusal or the same content', async (context) =>
   await assertDamageFound(decodeXz, xzStream({ blocks: two, check: 10 }), plain, { seed, rounds: 100 })
 })
 
-test('xz: an input that fails, or an abort, is passed on and leaves nothing behind', async () => {
+test('xz: an input that fails, or an abort, is passed on and leaves nothing behind', xz, async () => {
   const packed = runTool('xz -c -0', disk)
   async function* fails() {
     yield packed.subarray(0, packed.length >> 1)
@@ -281,7 +283,7 @@ test('xz: an input that fails, or an abort, is passed on and leaves nothing behi
   await assert.rejects(Array.fromAsync(decodeXz(stalls(), { ...OPTIONS, signal: stop.signal })), /cancelled/)
 })
 
-test('xz: a reader may leave in the middle', async () => {
+test('xz: a reader may leave in the middle', xz, async () => {
   let closed = false
   async function* input() {
     try {

@@ -12,9 +12,11 @@ import {
   runTool,
   xzStream,
 } from '../../../../test/support/compressed-streams.ts'
+import { needs } from '../../../../test/support/tools.ts'
 import { decodeXzBlock, type XzBlock } from './block.ts'
 import { splitXz } from './split.ts'
 
+const xz = needs('xz')
 const plain = diskBytes(2 * MiB + 777, 3)
 
 const decodeAll = async (chunks: AsyncIterable<Uint8Array>) => {
@@ -23,7 +25,7 @@ const decodeAll = async (chunks: AsyncIterable<Uint8Array>) => {
   return Buffer.concat(copies)
 }
 
-test('xz split: blocks with sizes come whole, and decode in any order to the content', async (context) => {
+test('xz split: blocks with sizes come whole, and decode in any order', xz, async (context) => {
   const seed = randomInt(2 ** 31)
   context.diagnostic(`seed ${seed}`)
   for (const check of ['none', 'crc32', 'crc64', 'sha256']) {
@@ -44,7 +46,7 @@ test('xz split: blocks with sizes come whole, and decode in any order to the con
   }
 })
 
-test('xz split: blocks without sizes, or over the bound, come decoded', async () => {
+test('xz split: blocks without sizes, or over the bound, come decoded', xz, async () => {
   for (const [packed, maxBufferedBlock] of [
     [runTool('xz -c -0 -T1', plain), 48 * MiB],
     [runTool('xz -c -0 -T2 --block-size=512KiB', plain), 10 * KiB],
@@ -81,7 +83,7 @@ test('xz split: a block is refused where it is decoded when its check is wrong',
   }
 })
 
-test('xz split: the limit counts blocks that nobody has decoded', async () => {
+test('xz split: the limit counts blocks that nobody has decoded', xz, async () => {
   const packed = runTool('xz -c -0 -T2 --block-size=512KiB', plain)
   const blocksOnly = async function* (input: AsyncIterable<Uint8Array>, options: typeof OPTIONS) {
     for await (const item of splitXz(input, options)) if (item.kind === 'stream') yield* item.chunks
