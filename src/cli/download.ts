@@ -9,6 +9,8 @@ import type { Session } from './session.ts'
 
 /** Dropped connections in a row that brought nothing, before we give up. */
 const MAX_VAIN_TRIES = 6
+/** The same where the library did answer: then it is not the network. */
+const MAX_VAIN_ANSWERS = 2
 const CHUNK_BYTES = 256 * KiB
 
 /** How far a download is; the ETag says of which bytes. */
@@ -50,8 +52,10 @@ export async function download(wanted: Download): Promise<Extent> {
   try {
     for (let vain = 0; ; ) {
       const before = have?.offset ?? 0
+      let answered = false
       try {
         const { response, what } = await ask(wanted, have)
+        answered = true
         if (sink === undefined || what.etag !== have?.etag || what.offset !== have.offset) {
           sink = await wanted.open(what)
         }
@@ -64,6 +68,7 @@ export async function download(wanted: Download): Promise<Extent> {
         else if (!isPassing(error)) throw error
         if (have && sink) have = { ...have, offset: sink.offset }
         vain = (have?.offset ?? 0) > before ? 0 : vain + 1
+        if (answered && vain >= MAX_VAIN_ANSWERS) throw brokenOff(image, have?.offset ?? 0, error)
         if (vain >= MAX_VAIN_TRIES) throw error
         await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })
       }
@@ -72,6 +77,15 @@ export async function download(wanted: Download): Promise<Extent> {
     bar.end()
   }
 }
+
+const brokenOff = (image: string, offset: number, cause: unknown) =>
+  new CommandError(
+    `download image ${image}: the library broke it off after ${offset} bytes, again and again`,
+    {
+      cause,
+      hint: "are the stored bytes damaged? the library's log says more, and its operator has image-library check",
+    },
+  )
 
 const isPassing = (error: unknown): boolean =>
   error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
@@ -138,18 +152,25 @@ async function receive({ wanted, response, sink, size, show, meter }: Receiving)
   if (sink.offset !== size) throw dropped(wanted, new Error('the answer ended early'))
 }
 
-async function* readBody(response: HttpResponse, wanted: Download): AsyncGenerator<Buffer> {
-  const chunks = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+/** The body of an answer; where the connection breaks, first what had arrived before. */
+async function* readBody({ body }: HttpResponse, wanted: Download): AsyncGenerator<Buffer> {
+  const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   try {
     for (;;) {
-      const next = await chunks.next().catch((cause: Error) => {
-        throw cause.name === 'AbortError' ? cause : dropped(wanted, cause)
-      })
-      if (next.done) return
-      yield next.value
+      const next = await chunks
+        .next()
+        .catch((cause: Error) => ({ done: true, value: undefined, cause }) as const)
+      if (!next.done) yield next.value
+      else if (!('cause' in next)) return
+      else if (next.cause.name === 'AbortError') throw next.cause
+      else {
+        for (let rest = body.read() as Buffer | null; rest !== null; rest = body.read() as Buffer | null)
+          yield rest
+        throw dropped(wanted, next.cause)
+      }
     }
   } finally {
-    response.body.destroy()
+    body.destroy()
   }
 }
 

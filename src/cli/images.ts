@@ -55,6 +55,7 @@ function imageRecord(image: ImageJson): ShownRecord {
   const ours: ShownRecord = [
     ['digest', image.digest],
     ['format', image.source_info?.format],
+    ...(image.source_info?.notes ?? []).map((note) => ['note', note] as const),
     ['progress', image.progress && image.status === 'creating' ? printStep(stepOf(image.progress)) : null],
     ['failure', image.failure ? `${image.failure.message} (${image.failure.code})` : null],
     ['hint', image.failure?.hint],
@@ -71,6 +72,7 @@ export const stepOf = (progress: NonNullable<ImageJson['progress']>) => ({
   rate: progress.rate,
   etaSeconds: progress.eta_seconds,
   attempt: progress.attempt,
+  message: progress.message,
 })
 
 export const imagePath = (id: string, tail = ''): string => `images/${encodeURIComponent(id)}${tail}`
@@ -90,6 +92,8 @@ export async function findImage(api: Api, id: string): Promise<ImageJson | undef
 
 const ID_HINT = 'brightbox images list shows the images there are; an id looks like img-3ikco'
 
+export const missingImage = (message: string) => new CommandError(message, { hint: ID_HINT })
+
 /** Reads all images named; the first that is missing ends the command with `missing(id)`. */
 export async function needImages(
   api: Api,
@@ -103,7 +107,7 @@ export async function needImages(
 
 export async function needImage(api: Api, id: string, missing: (id: string) => string): Promise<ImageJson> {
   const image = await findImage(api, id)
-  if (image === undefined) throw new CommandError(missing(id), { hint: ID_HINT })
+  if (image === undefined) throw missingImage(missing(id))
   return image
 }
 

@@ -1,3 +1,4 @@
+import { printable } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 import { printBytes, printSeconds } from './units.ts'
 
@@ -14,9 +15,11 @@ export interface Step {
   readonly rate: number | null
   readonly etaSeconds: number | null
   readonly attempt?: number
+  /** Why the attempt before failed. */
+  readonly message?: string | null
 }
 
-/** Progress in words: `receiving 42%, 120.0 MiB of 285.7 MiB, 34.1 MiB/s, 5s left`. */
+/** Progress in words: `receiving 42%, 120.0 MiB of 285.7 MiB, 34.1 MiB/s, 5s left`, `waiting 0%, attempt 2: Why.` */
 export function printStep(step: Step): string {
   const total = step.bytesTotal === null ? '' : ` of ${printBytes(step.bytesTotal)}`
   const parts = [
@@ -26,7 +29,7 @@ export function printStep(step: Step): string {
     step.etaSeconds === null || step.percent === 100 ? '' : `${printSeconds(step.etaSeconds)} left`,
     step.attempt !== undefined && step.attempt > 1 ? `attempt ${step.attempt}` : '',
   ]
-  return parts.filter(Boolean).join(', ')
+  return parts.filter(Boolean).join(', ') + (step.message ? `: ${printable(step.message)}` : '')
 }
 
 export interface ProgressBar {

@@ -89,6 +89,7 @@ export async function show(session: Session, ids: readonly string[]) {
     if (account) accounts.push(account)
     else session.terminal.info(`WARN: Couldn't find account ${id}`)
   }
+  if (accounts.length === 0) throw new CommandError('read accounts: none of these exists')
   const records = accounts.map((account) => {
     const row = accountRow(account)
     return SHOW_FIELDS.map((field) => [field, row[field]] as const)

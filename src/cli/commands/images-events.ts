@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Api, ConnectionAttemptError } from '../api.ts'
-import { CommandError, printable } from '../failure.ts'
+import { ApiError, CommandError, printable } from '../failure.ts'
 import type { HttpResponse } from '../http.ts'
-import { imagePath, needImage } from '../images.ts'
+import { imagePath, missingImage } from '../images.ts'
 import { readServerEvents } from '../server-events.ts'
 import type { Session } from '../session.ts'
 import { printTime } from '../units.ts'
@@ -26,8 +26,17 @@ export async function run(session: Session, ids: readonly string[], options: Opt
   const [id, ...more] = ids
   if (id === undefined || more.length > 0) throw new CommandError('You must specify one image')
   const { api } = await session.connect()
-  await needImage(api, id, (missing) => `Couldn't find image ${missing}`)
-  if (options.follow) return follow(session, api, id)
+  // The image itself may be gone: its events are still there.
+  try {
+    if (options.follow) await follow(session, api, id)
+    else await list(session, api, id)
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) throw missingImage(`Couldn't find image ${id}`)
+    throw error
+  }
+}
+
+async function list(session: Session, api: Api, id: string) {
   const attempt = `list events of image ${id}`
   const events = await api.get<EventJson[]>(imagePath(id, '/events'), { attempt })
   const rows = events.map((event) => ({ ...event, created_at: printTime(event.created_at) }))

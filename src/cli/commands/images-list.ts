@@ -10,6 +10,7 @@ export interface Options {
 }
 
 const TYPES = ['official', 'upload', 'snapshot']
+const SUBCOMMANDS = 'list, show, register, update, destroy, lock, unlock, download, events, wait'
 const STATUSES = 'public private creating deprecated unavailable deleting deleted failed'.split(' ')
 
 /** Lists images; all filters work here on what the library sent, in the order of the official client. */
@@ -18,6 +19,7 @@ export async function run(session: Session, ids: readonly string[], options: Opt
   checkWord(options.status, [...STATUSES, 'available'], 'status')
   const { api } = await session.connect()
   let images = ids.length === 0 ? await readAll(api) : await readSome(session, api, ids)
+  const isMissed = ids.length > 0 && images.length === 0
   const { type, status, account } = options
   if (type) images = images.filter((image) => shownType(image) === type)
   if (status) images = images.filter((image) => shownStatus(image) === status)
@@ -32,6 +34,16 @@ export async function run(session: Session, ids: readonly string[], options: Opt
   if (status === 'available') {
     session.terminal.info('HINT: available images are listed as public or private')
   }
+  if (isMissed) throw nothingFound(ids)
+}
+
+/** A mistyped subcommand is taken for an id, as the official client does, and so nothing is found. */
+function nothingFound(ids: readonly string[]): CommandError {
+  const isWord = ids.some((id) => !/^img-/.test(id))
+  const hint = isWord
+    ? `images takes ${SUBCOMMANDS}, or ids such as img-3ikco`
+    : 'images list shows those there are'
+  return new CommandError('list images: none of these exists', { hint })
 }
 
 type Reader = Awaited<ReturnType<Session['connect']>>['api']

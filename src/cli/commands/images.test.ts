@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answerJson, fakeImage, problem, startFakeApi } from '../../../test/support/fake-api.ts'
 import { clientSection, openCli } from '../../../test/support/run-cli.ts'
+import { createProgram, readTree } from '../program.ts'
 
 async function open(extra = 'default_account = acc-12345\n') {
   const api = await startFakeApi()
@@ -398,4 +399,25 @@ test('images: --json prints what the library sent, one object where one was aske
   assert.equal((await json('image', 'destroy', '--json', 'img-8yeen')).status, 'deleting')
   at.api.on('GET /1.0/images', answerJson([]))
   assert.deepEqual(await json('images', '--json'), [])
+})
+
+test('images list: where nothing is found the exit code says so, and a mistyped subcommand gets their list', async () => {
+  await using at = await open()
+  const { err, code } = await at.cli.run('-s', 'images', 'frobnicate')
+  assert.match(err, /^Could not find anything with ID frobnicate\nERROR: .*\nHINT: images takes list, show, /)
+  assert.equal(code, 1)
+  const program = createProgram({ run: async () => {}, version: '0' })
+  const words = readTree(program).sub.get('images')?.words ?? []
+  for (const word of words) assert.match(err, new RegExp(`\\b${word}\\b`))
+  const gone = await at.cli.run('images', 'list', 'img-gone1')
+  assert.match(gone.err, /HINT: images list shows those there are\n$/)
+  assert.equal(gone.code, 1)
+})
+
+test('images show: things worth knowing about the source stand after its format', async () => {
+  await using at = await open()
+  const source_info = { format: 'raw', notes: ['It looks like an ISO 9660.', 'It was padded.'] }
+  at.api.images.set('img-mine1', fakeImage('img-mine1', { source_info }))
+  const { out } = await at.cli.run('-s', 'images', 'show', 'img-mine1')
+  assert.match(out, /\nformat\traw\nnote\tIt looks like an ISO 9660\.\nnote\tIt was padded\.\n/)
 })

@@ -72,6 +72,7 @@ async function readSome<T>(session: Session, kind: Kind<T>, ids: readonly string
       session.terminal.info(`WARN: Couldn't find ${kind.word} ${id}`)
     }
   }
+  if (items.length === 0) throw new CommandError(`read ${kind.word}s: none of these exists`)
   return items
 }
 

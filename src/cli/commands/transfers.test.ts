@@ -296,13 +296,31 @@ test('image download: what cannot be is refused with the rule', async () => {
   assert.equal(await readFile(at.file('there'), 'utf8'), 'precious')
 })
 
-test('image download: a library that ends early each time is given up on, and says so', async () => {
+test('image download: a library that breaks off at the same byte again is given up on soon, and named', async () => {
   await using at = await open()
-  const ends = Array(20).fill(0)
-  at.api.onRaw(DOWNLOAD, sender(randomBytes(100_000), '"one"', ends).get)
+  const ends = [50_000, ...Array(20).fill(0)]
+  const source = sender(randomBytes(100_000), '"one"', ends)
+  at.api.onRaw(DOWNLOAD, source.get)
   const { err, code } = await at.cli.run('image', 'download', 'img-8yeen')
-  assert.match(err, /ERROR: download image img-8yeen: cannot reach .*: the connection was dropped\n/)
-  assert.equal(code, 1)
+  assert.match(err, /ERROR: download image img-8yeen: the library broke it off after 50000 bytes/)
+  assert.match(err, /\nHINT: .*image-library check\n/)
+  assert.deepEqual([code, source.ranges.length], [1, 3])
+})
+
+test('image download: damage that the library tells of is passed on at once', async () => {
+  await using at = await open()
+  let count = 0
+  at.api.onRaw(DOWNLOAD, (_request, response) => {
+    count++
+    const errors = ['read block 1234: its bytes have another digest']
+    json(response, 500, { error_name: 'stored_data_damaged', errors, hint: 'image-library check says more' })
+  })
+  const { err, code } = await at.cli.run('image', 'download', 'img-8yeen')
+  assert.match(
+    err,
+    /^ERROR: download image img-8yeen: read block 1234: its bytes have another digest\nHINT: image-library check/m,
+  )
+  assert.deepEqual([code, count], [1, 1])
 })
 
 const event = (sequence: number, action: string) => ({
@@ -344,4 +362,39 @@ test('image events --follow: prints events as they come and goes on after a brea
   assert.equal(out, line(1) + line(2))
   assert.deepEqual(lastIds, [undefined, '1'])
   assert.equal(code, 0)
+})
+
+test('image events: those of a destroyed image are listed, and an unknown one is named', async () => {
+  await using at = await open()
+  at.api.on('GET /1.0/images/img-gone1/events', answerJson([event(1, 'image.deleted')]))
+  assert.match((await at.cli.run('-s', 'image', 'events', 'img-gone1')).out, /image\.deleted/)
+  for (const args of [['img-none1'], ['--follow', 'img-none1']]) {
+    const { err, code } = await at.cli.run('image', 'events', ...args)
+    assert.match(err, /^ERROR: Couldn't find image img-none1\nHINT: /)
+    assert.equal(code, 1)
+  }
+})
+
+test('image register --wait and show: a wait for the next attempt says why', async () => {
+  await using at = await open()
+  const waiting = {
+    ...step('waiting', 0, 0, null),
+    rate: null,
+    eta_seconds: null,
+    attempt: 2,
+    message: 'HTTP 503.',
+  }
+  at.api.on(
+    'GET /1.0/images/img-8yeen',
+    creating(waiting),
+    creating(waiting),
+    answerJson(fakeImage('img-8yeen')),
+  )
+  const { err } = await at.cli.run(...REGISTER, '--wait')
+  assert.match(err, /^Registering img-8yeen: waiting 0%, attempt 2: HTTP 503\.\n/)
+  at.api.on('GET /1.0/images/img-8yeen', creating(waiting))
+  assert.match(
+    (await at.cli.run('image', 'show', 'img-8yeen')).out,
+    / progress: waiting 0%, attempt 2: HTTP 503\.\n/,
+  )
 })
