@@ -4,11 +4,13 @@ import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { KiB, MiB } from '#base/bytes.ts'
+import { needs } from '../../../test/support/tools.ts'
 import { buildCodec } from '../../../tools/build-codec.ts'
 import { createRandom, type Random, shapedBytes } from './codec.fixtures.ts'
 import { borrowLzma2, type Lzma2, MAX_LZMA_DICTIONARY } from './lzma.ts'
 
 const seed = randomInt(2 ** 31)
+const tool = needs('xz')
 /** The module's own state ends here; everything else in its memory must stay as it is unless it is output. */
 const STATE_END = 32 * KiB
 /** Input may be read up to here; what lies behind it must not matter. */
@@ -105,7 +107,7 @@ test('lzma.wasm: the committed file is what its source gives', async () => {
   assert.deepEqual(Buffer.from(await buildCodec('lzma')), committed, 'run "npm run codec"')
 })
 
-test('lzma: decodes what xz writes with every preset', () => {
+test('lzma: decodes what xz writes with every preset', tool, () => {
   const plain = shaped(createRandom(seed), 700_000)
   for (let preset = 0; preset <= 9; preset++) {
     for (const extreme of ['', 'e']) {
@@ -115,7 +117,7 @@ test('lzma: decodes what xz writes with every preset', () => {
   }
 })
 
-test('lzma: decodes all properties', () => {
+test('lzma: decodes all properties', tool, () => {
   const plain = shaped(createRandom(seed), 60_000)
   for (let lc = 0; lc <= 4; lc++) {
     for (let lp = 0; lc + lp <= 4; lp++) {
@@ -127,7 +129,7 @@ test('lzma: decodes all properties', () => {
   }
 })
 
-test('lzma: decodes content of every shape and length', () => {
+test('lzma: decodes content of every shape and length', tool, () => {
   const random = createRandom(seed)
   for (let round = 0; round < 60; round++) {
     const plain = shapedBytes(random, 1 + random.below(random.chance(0.2) ? 100_000 : 600))
@@ -135,7 +137,7 @@ test('lzma: decodes content of every shape and length', () => {
   }
 })
 
-test('lzma: repeats of every short distance and length', () => {
+test('lzma: repeats of every short distance and length', tool, () => {
   const random = createRandom(seed)
   const parts: Uint8Array[] = []
   for (let distance = 1; distance <= 40; distance++) {
@@ -148,7 +150,7 @@ test('lzma: repeats of every short distance and length', () => {
   assertDecodes(raw('preset=6e,dict=1MiB', plain), MiB, plain, `seed ${seed}`)
 })
 
-test('lzma: the window moves, and matches still reach as far as the dictionary', () => {
+test('lzma: the window moves, and matches still reach as far as the dictionary', tool, () => {
   const random = createRandom(seed)
   for (const [dictionary, name] of [
     [4 * KiB, '4KiB'],
@@ -165,7 +167,7 @@ test('lzma: the window moves, and matches still reach as far as the dictionary',
   }
 })
 
-test('lzma: stored chunks are part of the dictionary', () => {
+test('lzma: stored chunks are part of the dictionary', tool, () => {
   const random = createRandom(seed)
   const noise = random.bytes(300_000)
   const plain = Buffer.concat([noise, noise.subarray(1000, 90_000), random.bytes(100_000), noise])
@@ -174,7 +176,7 @@ test('lzma: stored chunks are part of the dictionary', () => {
   assertDecodes(data, MiB, plain, `seed ${seed}`)
 })
 
-test('lzma: one decoder after the other, each with its own dictionary', () => {
+test('lzma: one decoder after the other, each with its own dictionary', tool, () => {
   const random = createRandom(seed)
   const first = borrowLzma2(16 * MiB)
   const second = borrowLzma2(4 * KiB)
@@ -189,11 +191,12 @@ test('lzma: one decoder after the other, each with its own dictionary', () => {
 })
 
 const text = Buffer.from('the quick brown fox jumps over the lazy dog; '.repeat(400))
-const chunk = chunksOf(raw('preset=6,dict=64KiB', text))[0]!
+const chunkOfText = () => chunksOf(raw('preset=6,dict=64KiB', text))[0]!
 const isDamaged = (changes: Partial<Chunk>, dictionary = 64 * KiB) =>
-  decodeAll([{ ...chunk, ...changes }], dictionary).damaged
+  decodeAll([{ ...chunkOfText(), ...changes }], dictionary).damaged
 
-test('lzma: a chunk must use its bytes up, and give its length, exactly', () => {
+test('lzma: a chunk must use its bytes up, and give its length, exactly', tool, () => {
+  const chunk = chunkOfText()
   assert.ok(!isDamaged({}))
   assert.ok(isDamaged({ body: chunk.body.subarray(0, -1) }))
   assert.ok(isDamaged({ body: Buffer.concat([chunk.body, Buffer.alloc(1)]) }))
@@ -202,20 +205,21 @@ test('lzma: a chunk must use its bytes up, and give its length, exactly', () => 
   for (let length = 1; length < 8; length++) assert.ok(isDamaged({ body: chunk.body.subarray(0, length) }))
 })
 
-test('lzma: the first byte is zero', () => {
+test('lzma: the first byte is zero', tool, () => {
+  const chunk = chunkOfText()
   const body = Buffer.from(chunk.body)
   body[0] = 1
   assert.ok(isDamaged({ body }))
 })
 
-test('lzma: a match may not reach past the dictionary', () => {
+test('lzma: a match may not reach past the dictionary', tool, () => {
   const noise = createRandom(seed).bytes(30_000)
   const far = chunksOf(raw('preset=6,dict=64KiB', Buffer.concat([noise, text, noise])))
   assert.ok(!decodeAll(far, 64 * KiB).damaged)
   assert.ok(decodeAll(far, 16 * KiB).damaged)
 })
 
-test('lzma: a match may not reach behind the start of the dictionary', () => {
+test('lzma: a match may not reach behind the start of the dictionary', tool, () => {
   const decoder = borrowLzma2(64 * KiB)
   const many = chunksOf(raw('preset=0,dict=64KiB', Buffer.concat(Array(200).fill(text))))
   assert.ok(many.length > 1)
@@ -225,7 +229,8 @@ test('lzma: a match may not reach behind the start of the dictionary', () => {
   decoder.release()
 })
 
-test('lzma: an end marker is refused', () => {
+test('lzma: an end marker is refused', tool, () => {
+  const chunk = chunkOfText()
   const alone = xz('--format=lzma', text)
   const body = alone.subarray(13)
   const properties = alone[0]!
@@ -254,14 +259,14 @@ function decodeAmid(fill: number, { properties, length, body }: Chunk, where: st
   return output && Buffer.from(output)
 }
 
-test('lzma: damaged chunks change nothing but their own output, whatever lies around it', () => {
+test('lzma: damaged chunks change nothing but their own output, whatever lies around it', tool, () => {
   const random = createRandom(seed)
   const letters = random.bytes(60_000).map((byte) => 97 + (byte & 7))
   const plain = Buffer.concat([letters, text])
   const sources = ['preset=0', 'preset=6', 'preset=3,lc=0,lp=4,pb=4'].map(
     (options) => chunksOf(raw(`${options},dict=64KiB`, plain))[0]!,
   )
-  sources.push(chunk, { control: 0xe0, properties: 93, length: 70_000, body: random.bytes(5000) })
+  sources.push(chunkOfText(), { control: 0xe0, properties: 93, length: 70_000, body: random.bytes(5000) })
   for (let round = 0; round < 600; round++) {
     const source = sources[random.below(sources.length)]!
     const body = Buffer.from(source.body)
