@@ -46,6 +46,7 @@ test('xz: reads what the xz program writes, with every check and block size', xz
     '-1 -T2 --block-size=512KiB',
     '-0 -T1 --block-list=1000,65536,512,700000,0',
     '--lzma2=preset=0,lc=0,lp=3,pb=1',
+    '--lzma2=preset=0,dict=4KiB',
   ]) {
     const packed = runTool(`xz -q -c ${options}`, disk)
     const chunks: Buffer[] = []

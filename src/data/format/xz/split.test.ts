@@ -90,3 +90,18 @@ test('xz split: the limit counts blocks that nobody has decoded', xz, async () =
   }
   await assertRefused(blocksOnly, packed, 'too-large', { limit: plain.length - 1 })
 })
+
+test('xz split: others have their turn while a block is decoded, and may end it', async () => {
+  const zeros = Buffer.alloc(32 * MiB)
+  const file = xzStream({
+    blocks: [{ data: lzma2(zeros), plain: zeros }],
+    compressedSize: true,
+    uncompressedSize: true,
+  })
+  for await (const item of splitXz(inChunks(file, 65_536), OPTIONS)) {
+    assert.ok(item.kind === 'block')
+    const stop = new AbortController()
+    setImmediate(() => stop.abort(new Error('cancelled')))
+    await assert.rejects(decodeAll(decodeXzBlock(item, { ...OPTIONS, signal: stop.signal })), /cancelled/)
+  }
+})
