@@ -401,7 +401,7 @@ test('images: --json prints what the library sent, one object where one was aske
   assert.deepEqual(await json('images', '--json'), [])
 })
 
-test('images list: where nothing is found the exit code says so, and a mistyped subcommand gets their list', async () => {
+test('images list: nothing found is an error, and a mistyped subcommand gets the list of them', async () => {
   await using at = await open()
   const { err, code } = await at.cli.run('-s', 'images', 'frobnicate')
   assert.match(err, /^Could not find anything with ID frobnicate\nERROR: .*\nHINT: images takes list, show, /)

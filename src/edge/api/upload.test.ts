@@ -112,7 +112,9 @@ test('upload: a client that goes away after its last byte is not needed any more
   await once(socket, 'finish')
   socket.destroy()
   let image = (await call('GET', `/1.0/images/${id}`)).body
-  while (image.status === 'creating') image = (await call('GET', `/1.0/images/${id}`)).body
+  const deadline = Date.now() + 10_000
+  while (image.status === 'creating' && Date.now() < deadline)
+    image = (await call('GET', `/1.0/images/${id}`)).body
   assert.equal(image.status, 'available')
   assert.deepEqual(seen.pop(), content)
 })
