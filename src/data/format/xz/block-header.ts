@@ -62,7 +62,10 @@ export async function peekBlockHeader(feed: ByteFeed, dictionaryLimit: number): 
   return { size, compressedSize, uncompressedSize, dictionary }
 }
 
-/** Returns the dictionary's size. Exactly one filter, LZMA2: nobody packs disks with the others, and chains are a way to burn processor time. */
+/**
+ * Returns the dictionary's size. Exactly one filter, LZMA2: nobody packs disks with the others, and chains are a way to
+ * burn processor time.
+ */
 function readFilter(fields: Fields, count: number, start: number, dictionaryLimit: number): number {
   const id = fields.takeInteger()
   if (id !== LZMA2) {

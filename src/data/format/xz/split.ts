@@ -27,7 +27,8 @@ interface SplitOptions extends Pick<DecodeOptions, 'limit' | 'xzDictionary' | 's
 
 /**
  * Splits an xz file into blocks while it arrives. A block whose header names both its sizes, as all of a file by
- * `xz -T` do, comes whole, not decoded but checked for its structure, so that several can be decoded at once; any other comes decoded.
+ * `xz -T` do, comes whole, not decoded but checked for its structure, so that several can be decoded at once; any
+ * other comes decoded.
  * What is wrong behind the last block, in the index say, is thrown after it.
  * @throws Refusal: truncated, bad-stream, unsupported-stream, checksum, size-mismatch, memory-limit, too-large,
  * trailing-garbage, empty; or the signal's reason
