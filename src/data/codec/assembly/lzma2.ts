@@ -4,6 +4,8 @@
 // A probability is 11 bits, in 16. Positions in a table of probabilities are kept doubled, as offsets in bytes.
 // A bit whose value says where to go on is a branch; a bit of a number that is being read is as good as random, and
 // a wrongly predicted branch costs more than all else, so those are chosen by `select`.
+// Those come in runs, trees, where each waits for the probability that the one before it chose: so both that may come
+// next are loaded ahead, the last time in vain.
 //
 // Any input is safe: what it makes us read or write lies in the memory, and the caller gave us all of that.
 
@@ -133,12 +135,16 @@ export function decodeChunk(
       symbol = 2
       if (state < 7) {
         state = state < 4 ? 0 : state - 3
+        probability = load<u16>(at + 2, LITERAL)
         do {
+          const next = at + (symbol << 1)
+          const next0: u32 = load<u16>(next, LITERAL)
+          const next1: u32 = load<u16>(next, LITERAL + 2)
           if (range < TOP) { range <<= 8; code = (code << 8) | load<u8>(input); input++ }
-          probability = load<u16>(at + symbol, LITERAL)
           bound = (range >>> 11) * probability
           const zero = code < bound
           store<u16>(at + symbol, <u16>moved(probability, zero), LITERAL)
+          probability = select(next0, next1, zero)
           symbol = (symbol << 1) + select<u32>(0, 2, zero)
           range = select<u32>(bound, range - bound, zero)
           code = select<u32>(code, code - bound, zero)
@@ -146,19 +152,27 @@ export function decodeChunk(
       } else {
         state = state < 10 ? state - 3 : state - 6
         // The byte at the last distance tells which of two tables is used, until the first bit that differs from it.
-        let expected = <u32>load<u8>(output - rep0 - 1) << 1
+        let expected = <u32>load<u8>(output - rep0 - 1) << 2
         let same: u32 = 0x200
+        let where = at + same + (expected & same) + 2
+        probability = load<u16>(where, LITERAL)
         do {
-          expected <<= 1
           const bit = expected & same
-          const where = at + same + bit + symbol
+          expected <<= 1
+          const same0 = same & ~bit
+          const same1 = bit
+          const where0 = at + same0 + (expected & same0) + (symbol << 1)
+          const where1 = at + same1 + (expected & same1) + (symbol << 1) + 2
+          const next0: u32 = load<u16>(where0, LITERAL)
+          const next1: u32 = load<u16>(where1, LITERAL)
           if (range < TOP) { range <<= 8; code = (code << 8) | load<u8>(input); input++ }
-          probability = load<u16>(where, LITERAL)
           bound = (range >>> 11) * probability
           const zero = code < bound
           store<u16>(where, <u16>moved(probability, zero), LITERAL)
+          probability = select(next0, next1, zero)
+          where = select(where0, where1, zero)
           symbol = (symbol << 1) + select<u32>(0, 2, zero)
-          same &= bit ^ select<u32>(-1, 0, zero)
+          same = select(same0, same1, zero)
           range = select<u32>(bound, range - bound, zero)
           code = select<u32>(code, code - bound, zero)
         } while (symbol < 0x200)
@@ -273,12 +287,16 @@ export function decodeChunk(
       }
     }
     symbol = 2
+    probability = load<u16>(at + 2)
     do {
+      const next = at + (symbol << 1)
+      const next0: u32 = load<u16>(next)
+      const next1: u32 = load<u16>(next, 2)
       if (range < TOP) { range <<= 8; code = (code << 8) | load<u8>(input); input++ }
-      probability = load<u16>(at + symbol)
       bound = (range >>> 11) * probability
       const zero = code < bound
       store<u16>(at + symbol, <u16>moved(probability, zero))
+      probability = select(next0, next1, zero)
       symbol = (symbol << 1) + select<u32>(0, 2, zero)
       range = select<u32>(bound, range - bound, zero)
       code = select<u32>(code, code - bound, zero)
@@ -293,12 +311,16 @@ export function decodeChunk(
       rep1 = rep0
       at = <usize>min<u32>(length - 2, 3) << 7
       symbol = 2
+      probability = load<u16>(at + 2, SLOT)
       do {
+        const next = at + (symbol << 1)
+        const next0: u32 = load<u16>(next, SLOT)
+        const next1: u32 = load<u16>(next, SLOT + 2)
         if (range < TOP) { range <<= 8; code = (code << 8) | load<u8>(input); input++ }
-        probability = load<u16>(at + symbol, SLOT)
         bound = (range >>> 11) * probability
         const zero = code < bound
         store<u16>(at + symbol, <u16>moved(probability, zero), SLOT)
+        probability = select(next0, next1, zero)
         symbol = (symbol << 1) + select<u32>(0, 2, zero)
         range = select<u32>(bound, range - bound, zero)
         code = select<u32>(code, code - bound, zero)
@@ -327,12 +349,16 @@ export function decodeChunk(
         // The low bits, the lowest first.
         symbol = 2
         let bit: u32 = 1
+        probability = load<u16>(at + 2)
         do {
+          const next = at + (symbol << 1)
+          const next0: u32 = load<u16>(next)
+          const next1: u32 = load<u16>(next, 2)
           if (range < TOP) { range <<= 8; code = (code << 8) | load<u8>(input); input++ }
-          probability = load<u16>(at + symbol)
           bound = (range >>> 11) * probability
           const zero = code < bound
           store<u16>(at + symbol, <u16>moved(probability, zero))
+          probability = select(next0, next1, zero)
           symbol = (symbol << 1) + select<u32>(0, 2, zero)
           rep0 += select<u32>(0, bit, zero)
           range = select<u32>(bound, range - bound, zero)
