@@ -47,6 +47,8 @@ export class Receiver implements Body {
   #waiter: PromiseWithResolvers<void> | undefined
   #outcome: { readonly error: unknown } | 'complete' | undefined
   #arrived = 0
+  /** Bytes that the body has, where its head says so. */
+  #length: number | undefined
   #unwatch = () => {}
 
   constructor(options: ReceiverOptions) {
@@ -135,7 +137,9 @@ export class Receiver implements Body {
 
   #begin(...[status, headers]: Parameters<typeof readHead>): void {
     try {
-      this.#head.resolve(readHead(status, headers))
+      const head = readHead(status, headers)
+      this.#length = head.length
+      this.#head.resolve(head)
     } catch (error) {
       this.#fail(error)
       return
@@ -159,6 +163,8 @@ export class Receiver implements Body {
     this.#wake()
     const { bodyLimit } = this.#options
     if (this.#arrived > bodyLimit) this.#fail(sourceTooLarge(this.#arrived, bodyLimit))
+    // A server that closes behind its last byte, while the connection rests, would count as one that broke off.
+    else if (this.#arrived === this.#length) this.#settle('complete')
   }
 
   #isFilled(part: number): boolean {

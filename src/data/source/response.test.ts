@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { KiB, MiB } from '#base/bytes.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { SourceFailure } from '#base/refusal.ts'
-import { endless, head, raw, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
+import { endless, file, head, raw, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
 import { openHttpSource } from './http-source.ts'
 import { readHead } from './response-head.ts'
 
@@ -111,6 +111,17 @@ test('response: the connection rests while nobody reads, after a mebibyte or som
     await delay(20)
     assert.ok(source.received() <= most, `${path}: ${source.received()}`)
   }
+})
+
+test('response: a server may close behind its last byte while the connection rests', async () => {
+  // Exactly what the queue holds: its last byte is what makes the connection rest.
+  server.on('/', file(Buffer.alloc(MiB, 'x')))
+  await using source = await open(server.url('/'))
+  while (source.received() < MiB) await delay(5)
+  await delay(50)
+  let length = 0
+  for await (const chunk of source.stream) length += chunk.length
+  assert.equal(length, MiB)
 })
 
 test('response: cancelling ends a connection that is still being made', async () => {
