@@ -14,6 +14,8 @@ export type NewTask = WithoutId<BlockTask>
 const RESERVED = 65_536
 /** Blocks on their way from the network to the workers: enough for each to have one at hand and one to come. */
 const SLOTS_PER_THREAD = 6
+/** Heap of a block worker for young objects: what zlib leaves behind is picked up soon. */
+const YOUNG_MIB = 6
 /** Tasks other than plain blocks that may be under way or waiting, per thread. */
 const SPOOL_TASKS_PER_THREAD = 3
 
@@ -151,7 +153,10 @@ export class BlockPipeline implements AsyncDisposable {
       reserve: this.#deps.reserve,
       xzDictionary: this.#deps.xzDictionary,
     }
-    const worker = new Worker(new URL('./block-worker.ts', import.meta.url), { workerData })
+    const worker = new Worker(new URL('./block-worker.ts', import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    })
     worker.on('message', (result: BlockResult) => this.#finish(result))
     worker.on('error', (error) => this.fail(error))
     worker.on('exit', (code) => {

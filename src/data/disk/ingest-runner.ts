@@ -22,6 +22,8 @@ export type IngestThreadMessage =
 const STOP_MS = 3_000
 /** Heap of one ingest thread, MiB: tables of the largest legal image need a tenth of it. */
 const HEAP_MIB = 256
+/** Of it for young objects: what a network's chunks leave behind is picked up soon, not after 50 MiB of it. */
+const YOUNG_MIB = 6
 
 interface IngestRunnerDeps {
   readonly storeDirectory: string
@@ -29,7 +31,7 @@ interface IngestRunnerDeps {
   readonly spoolDirectory: string
   /** Bytes of the file system that stay free; undefined for a part of it. */
   readonly reserve?: number | undefined
-  /** Block workers per registration. */
+  /** Block workers of a registration that runs alone. */
   readonly threads: number
 }
 
@@ -38,14 +40,18 @@ interface IngestRunnerDeps {
  * responsive and whatever a stranger's image does there can be ended with the thread.
  */
 export function createIngest(deps: IngestRunnerDeps): Ingest {
-  const { storeDirectory, spoolDirectory, reserve, threads } = deps
+  const { storeDirectory, spoolDirectory, reserve } = deps
+  let running = 0
   return (request, { onProgress, signal }) => {
     signal.throwIfAborted()
+    // The first one has all block workers; those that come beside it make do with one, and memory stays flat.
+    const threads = running === 0 ? deps.threads : 1
     const workerData: IngestThreadData = { request, storeDirectory, spoolDirectory, reserve, threads }
     const worker = new Worker(new URL('./ingest-thread.ts', import.meta.url), {
       workerData,
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     })
+    running++
     return new Promise<IngestResult>((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const stop = () => {
@@ -57,6 +63,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
         signal.removeEventListener('abort', stop)
         worker.removeAllListeners()
         worker.on('error', () => {})
+        running--
         worker.terminate().then(outcome, outcome)
       }
       signal.addEventListener('abort', stop, { once: true })
