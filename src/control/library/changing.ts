@@ -20,7 +20,7 @@ import { QuotaExceeded } from './failure.ts'
 import type { Feed } from './feed.ts'
 import type { Library, RegisterAttributes } from './library.ts'
 import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
-import { UPLOAD_MS } from './upload-files.ts'
+import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
 
 /** The official command line reads an image again right after destroying it: it should then still see its end. */
 const REMOVAL_DELAY_MS = 2000
@@ -36,6 +36,7 @@ export interface ChangingDeps {
   >
   readonly board: ProgressBoard
   readonly feed: Feed
+  readonly files: UploadFiles
 }
 
 /** What a change comes to: what becomes of the image, and how that is told; `undefined` where all is so already. */
@@ -43,7 +44,7 @@ type Change =
   | { readonly set: Partial<Image>; readonly action: EventAction; readonly message: string }
   | undefined
 
-export function createChanging({ options, board, feed }: ChangingDeps): Changing {
+export function createChanging({ options, board, feed, files }: ChangingDeps): Changing {
   const { catalog, jobs, quota, now } = options
 
   /** Reads, checks and changes an image in one transaction. */
@@ -153,6 +154,7 @@ export function createChanging({ options, board, feed }: ChangingDeps): Changing
         }
       })
       jobs.cancel(REGISTRATION, id)
+      await files.remove(id)
       return image
     },
     lock: (session, id) => setLocked(session, id, true),

@@ -24,7 +24,7 @@ export function createLibrary(options: LibraryOptions): Library {
   const pins = new ReaderPins({ catalog, holder, now })
   jobs.handle(REGISTRATION, new RegistrationHandler({ options, board, feed, files }), options.registrations)
   jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
-  const { setOfficial, ...changing } = createChanging({ options, board, feed })
+  const { setOfficial, ...changing } = createChanging({ options, board, feed, files })
   return {
     ...createReading({ catalog, board, feed }),
     ...changing,

@@ -12,6 +12,7 @@ export const UPLOAD_MS = UPLOAD_HOURS * 3600_000
 export class UploadFiles {
   readonly #folder: string
   readonly #reserve: LibraryOptions['reserve']
+  readonly #receiving = new Map<string, AbortController>()
 
   constructor(folder: string, reserve: LibraryOptions['reserve']) {
     this.#folder = folder
@@ -20,6 +21,23 @@ export class UploadFiles {
 
   pathOf(id: string): string {
     return join(this.#folder, id)
+  }
+
+  isReceiving(id: string): boolean {
+    return this.#receiving.has(id)
+  }
+
+  /**
+   * Takes a file for one part, until disposed of.
+   * @returns a signal that aborts when the file is removed
+   * @throws conflict where another part is being received
+   */
+  take(id: string): Disposable & { readonly removed: AbortSignal } {
+    if (this.isReceiving(id))
+      throw new LibraryError('conflict', `image ${id} is receiving another part of its upload`)
+    const abort = new AbortController()
+    this.#receiving.set(id, abort)
+    return { removed: abort.signal, [Symbol.dispose]: () => this.#receiving.delete(id) }
   }
 
   async sizeOf(id: string): Promise<number> {
@@ -43,14 +61,15 @@ export class UploadFiles {
     options: {
       readonly limit: number
       readonly signal: AbortSignal
+      readonly removed: AbortSignal
       readonly onProgress: (size: number) => void
     },
   ): Promise<number> {
-    const { limit, signal, onProgress } = options
+    const { limit, signal, removed, onProgress } = options
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     await using file = await open(this.pathOf(id), offset === 0 ? 'w' : 'r+', 0o600)
     let size = offset
-    for await (const chunk of bytes) {
+    for await (const chunk of endedBy(removed, bytes)) {
       signal.throwIfAborted()
       if (size + chunk.length > limit) {
         throw new LibraryError('too_large', `receive an upload of more than ${limit} bytes`)
@@ -64,7 +83,9 @@ export class UploadFiles {
     return size
   }
 
+  /** Also ends the part that is being received, which else would go on into a file without a name. */
   async remove(id: string): Promise<void> {
+    this.#receiving.get(id)?.abort(new LibraryError('conflict', `image ${id} waits for no upload any more`))
     await rm(this.pathOf(id), { force: true })
   }
 
@@ -76,6 +97,29 @@ export class UploadFiles {
       if (isMissing(error)) return []
       throw error
     }
+  }
+}
+
+/** Passes on until the signal aborts, also while the source is silent; the source is then told, and not waited for. */
+async function* endedBy(signal: AbortSignal, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const iterator = bytes[Symbol.asyncIterator]()
+  let stop: (reason: unknown) => void = () => {}
+  const onAbort = () => stop(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  try {
+    for (;;) {
+      signal.throwIfAborted()
+      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        stop = reject
+        iterator.next().then(resolve, reject)
+      })
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    // A silent source answers only once it speaks again.
+    void iterator.return?.().catch(() => undefined)
   }
 }
 

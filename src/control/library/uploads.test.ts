@@ -113,6 +113,55 @@ test('upload: one that nothing is heard of for a day fails, one that moves does 
   assert.equal((await library.show(owner, moving.id)).status, 'creating')
 })
 
+test('upload: destroying its image ends the part under way, silent or not, and leaves no file', async () => {
+  for (const silent of [true, false]) {
+    await using fixture = await openLibrary()
+    const { library, owner, clock, step, options } = fixture
+    const { id } = await registerUpload(fixture)
+    const begun = Promise.withResolvers<void>()
+    const destroyed = Promise.withResolvers<void>()
+    let sent = 0
+    async function* endless() {
+      yield Buffer.from('x')
+      begun.resolve()
+      if (silent) await new Promise(() => {})
+      await destroyed.promise
+      for (; sent < 100; sent++) yield Buffer.from('x')
+    }
+    const part = library.uploads.receive(owner, id, 0, endless(), never)
+    await begun.promise
+    const refused = assert.rejects(part, { code: 'conflict', message: /waits for no upload/ })
+    await library.destroy(owner, id)
+    destroyed.resolve()
+    await refused
+    assert.ok(sent < 3, `${sent} more were taken`)
+    assert.equal(existsSync(join(options.uploadFolder, id)), false)
+    clock.at += 2000
+    await step()
+    await options.jobs.settled()
+    await assert.rejects(library.show(owner, id), { code: 'not_found' })
+  }
+})
+
+test('upload: one given up while a part comes in ends that, too', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, clock, step, options } = fixture
+  const { id } = await registerUpload(fixture)
+  const begun = Promise.withResolvers<void>()
+  async function* silent() {
+    yield Buffer.from('x')
+    begun.resolve()
+    await new Promise(() => {})
+  }
+  const refused = assert.rejects(library.uploads.receive(owner, id, 0, silent(), never), { code: 'conflict' })
+  await begun.promise
+  clock.at += 24 * HOURS
+  await step()
+  await options.jobs.settled()
+  await refused
+  assert.equal(existsSync(join(options.uploadFolder, id)), false)
+})
+
 test('upload: destroying its image removes the file', async () => {
   await using fixture = await openLibrary()
   const { library, owner, clock, step, options } = fixture

@@ -24,7 +24,6 @@ export interface UploadsDeps {
  */
 export function createUploads({ options, board, feed, files }: UploadsDeps): Library['uploads'] {
   const { catalog, jobs, limits, now } = options
-  const receiving = new Set<string>()
 
   async function findOpen(tables: Pick<Catalog, 'images' | 'jobs'>, session: Session, id: string) {
     const image = demand(session, 'change', id, await tables.images.findShown(id))
@@ -59,25 +58,25 @@ export function createUploads({ options, board, feed, files }: UploadsDeps): Lib
     },
     async receive(session, id, offset, bytes, { signal, total }) {
       await findOpen(catalog, session, id)
-      if (receiving.has(id))
-        throw new LibraryError('conflict', `image ${id} is receiving another part of its upload`)
-      receiving.add(id)
+      // Before the look that counts, so that whoever removes the upload after it ends this.
+      using taken = files.take(id)
       try {
         const size = await files.sizeOf(id)
         if (offset !== size) throw wrongOffset(id, size)
         const said = total === undefined ? {} : { total }
         await postpone(session, id, size, said)
         const onProgress = (received: number) => board.uploading(id, received, total)
-        const options = { limit: limits.sourceSize, signal, onProgress }
+        const { removed } = taken
+        const options = { limit: limits.sourceSize, signal, removed, onProgress }
         const received = await files.append(id, offset, bytes, options)
         return await postpone(session, id, received, { ...said, safe: received })
       } finally {
-        receiving.delete(id)
         board.end(id)
       }
     },
     async finish(session, id) {
-      if (receiving.has(id)) throw new LibraryError('conflict', `image ${id} is still receiving its upload`)
+      if (files.isReceiving(id))
+        throw new LibraryError('conflict', `image ${id} is still receiving its upload`)
       const received = await files.sizeOf(id)
       if (received === 0) throw new LibraryError('conflict', `the upload of image ${id} holds no bytes yet`)
       const finished = await catalog.transaction(async (tables) => {
