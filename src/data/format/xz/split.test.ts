@@ -60,6 +60,17 @@ test('xz split: blocks without sizes, or over the bound, come decoded', xz, asyn
   }
 })
 
+test('xz split: blocks with a large dictionary come decoded, one after the other', xz, async () => {
+  const packed = runTool('xz -c -T2 --block-size=1MiB --lzma2=preset=0,dict=64MiB', plain)
+  const parts: Buffer[] = []
+  for await (const item of splitXz(inChunks(packed, 65_536), OPTIONS)) {
+    assert.ok(item.kind === 'stream')
+    parts.push(await decodeAll(item.chunks))
+  }
+  assert.equal(parts.length, 3)
+  assert.ok(Buffer.concat(parts).equals(plain))
+})
+
 test('xz split: what is wrong behind the last block is thrown after it', async () => {
   const blocks = [{ data: lzma2(plain), plain }]
   const sized = { blocks, compressedSize: true, uncompressedSize: true } as const

@@ -13,6 +13,8 @@ const refuse = streamRefusals('xz')
 
 /** The largest compressed block that is kept whole, by default: `xz -T` makes them of 24 MiB, before compression. */
 const MAX_BUFFERED_BLOCK = 48 * MiB
+/** The largest dictionary of such a block, that of `xz -8`: each decoder at work has one and a half of them. */
+const MAX_BUFFERED_DICTIONARY = 32 * MiB
 
 /** A part of the decoded content, in the order of the file. */
 export type XzItem =
@@ -87,7 +89,9 @@ class Splitter {
   async *#block(check: number, options: BlockOptions): AsyncGenerator<XzItem, BlockSizes, void> {
     const { header, checkSize } = options
     const size = bufferedSize(header, checkSize)
-    if (size <= (this.#options.maxBufferedBlock ?? MAX_BUFFERED_BLOCK)) {
+    const most =
+      header.dictionary > MAX_BUFFERED_DICTIONARY ? 0 : (this.#options.maxBufferedBlock ?? MAX_BUFFERED_BLOCK)
+    if (size <= most) {
       const { bytes, sizes } = await collectBlock(this.#feed, size, options)
       yield { kind: 'block', bytes, check, uncompressedSize: sizes.uncompressedSize }
       return sizes
