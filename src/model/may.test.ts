@@ -75,6 +75,17 @@ test('may: other accounts, and users that share none, do not exist', () => {
   )
 })
 
+test('may: what does not exist for a session is not denied to it, whatever its permissions', () => {
+  const storage: Session = { ...owner, permissions: 'storage', scopes: ['orbit'] }
+  const near = { id: 'usr-00001', accountIds: [owner.accountId] }
+  const far = { id: 'usr-00009', accountIds: [other.accountId] }
+  for (const action of ['see', 'change'] as const) {
+    assert.equal(may(storage, { action, account: other.accountId }), 'not_found')
+    assert.equal(may(storage, { action, user: far }), 'not_found')
+    assert.equal(may(storage, { action, user: near }), 'denied')
+  }
+})
+
 test('may: a user is seen by those who share his account and changed by himself alone', () => {
   const user = { id: 'usr-00001', accountIds: [owner.accountId] }
   assert.equal(may(owner, { action: 'see', user }), 'allowed')

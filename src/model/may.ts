@@ -10,6 +10,11 @@ export type Verdict = 'allowed' | 'denied' | 'not_found'
 
 export type ImageFacts = Pick<Image, 'accountId' | 'public' | 'status'>
 
+interface UserFacts {
+  readonly id: string
+  readonly accountIds: readonly string[]
+}
+
 /** What a session may want to do, and with what. */
 export type Wish =
   /** see: by id; list: among others; use: read its bytes and build servers from it; change: everything else. */
@@ -17,10 +22,7 @@ export type Wish =
   | { readonly action: 'create'; readonly what: 'image' }
   /** An account and what hangs on it: its API clients, users and events. */
   | { readonly action: 'see' | 'change'; readonly account: string }
-  | {
-      readonly action: 'see' | 'change'
-      readonly user: { readonly id: string; readonly accountIds: readonly string[] }
-    }
+  | { readonly action: 'see' | 'change'; readonly user: UserFacts }
   /** Zones and server types. */
   | { readonly action: 'see'; readonly what: 'offer' }
 
@@ -28,9 +30,12 @@ export type Wish =
 export function may(session: Session, wish: Wish): Verdict {
   const infrastructure = session.permissions === 'full' && session.scopes.includes('infrastructure')
   if ('image' in wish) return mayImage(session, infrastructure, wish.action, wish.image)
+  // What does not exist for somebody is not denied to him: the difference would tell that it exists.
+  if ('account' in wish && wish.account !== session.accountId) return 'not_found'
+  if ('user' in wish && !isKnown(session, wish.user)) return 'not_found'
   if (!infrastructure) return 'denied'
-  if ('account' in wish) return wish.account === session.accountId ? 'allowed' : 'not_found'
-  if ('user' in wish) return mayUser(session, wish.action, wish.user)
+  if ('user' in wish && wish.action === 'change')
+    return wish.user.id === session.userId ? 'allowed' : 'denied'
   return 'allowed'
 }
 
@@ -59,12 +64,6 @@ function isVisible(session: Session, image: ImageFacts): boolean {
   return image.accountId === session.accountId || (image.public && hasBytes(image))
 }
 
-function mayUser(
-  session: Session,
-  action: 'see' | 'change',
-  user: { readonly id: string; readonly accountIds: readonly string[] },
-): Verdict {
-  if (user.id === session.userId) return 'allowed'
-  if (!user.accountIds.includes(session.accountId)) return 'not_found'
-  return action === 'see' ? 'allowed' : 'denied'
+function isKnown(session: Session, user: UserFacts): boolean {
+  return user.id === session.userId || user.accountIds.includes(session.accountId)
 }
