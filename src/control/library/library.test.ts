@@ -170,6 +170,8 @@ test('list: pages add up, and a wrong limit or place is named', async () => {
   }
   await assert.rejects(library.list(owner, { after: 'img-zzzzz' }), /after must be the id/)
   await assert.rejects(library.list(other, { after: images[0]?.id ?? '' }), /after must be the id/)
+  const hidden = await library.register(owner, { ...REGISTER, public: true })
+  await assert.rejects(library.list(other, { after: hidden.id }), /after must be the id/)
 })
 
 test('watch: gives what was, then what comes, neither lost nor doubled, and ends with its signal', async () => {

@@ -30,8 +30,9 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
 
   async function findCursor(session: Session, id: string): Promise<ImageCursor> {
     const image = await catalog.images.find(id)
-    // It may have been deleted or deprecated since the page before: its place in the order is still the same.
-    if (image && (image.accountId === session.accountId || image.public)) return image
+    // One's own may have been deleted since the page before: its place in the order is still the same.
+    const own = image?.accountId === session.accountId
+    if (image && (own || may(session, { action: 'see', image }) === 'allowed')) return image
     throw invalid('after', 'must be the id of the last image of the page before')
   }
 
