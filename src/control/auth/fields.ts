@@ -15,6 +15,9 @@ export function readText(field: string, value: string, { required }: { required:
   if (required && value.trim() === '') throw invalid(field, 'must not be empty')
   if (value.length > TEXT_MAX) throw invalid(field, `must be at most ${TEXT_MAX} characters`)
   if (/[\p{Cc}\p{Cs}]/u.test(value)) throw invalid(field, 'must not hold control characters')
+  // Embeddings, overrides and isolates (UAX #9 §2) make a text look like another one.
+  if (/[\u202a-\u202e\u2066-\u2069]/u.test(value))
+    throw invalid(field, 'must not hold characters that turn the direction of text')
   return value
 }
 

@@ -27,8 +27,13 @@ function readText(field: string, value: string | null | undefined, lengthMax: nu
   const allowed =
     field === 'description' ? /^[^\p{Cc}\p{Cs}]*$/u.test(value.replace(/[\r\n\t]/g, '')) : isOneLine(value)
   if (!allowed) throw invalid(field, 'must not hold control characters')
+  // Letters of right-to-left scripts need none of these; they make a text look like another one.
+  if (DIRECTION.test(value)) throw invalid(field, 'must not hold characters that turn the direction of text')
   return value
 }
+
+/** Embeddings, overrides and isolates (UAX #9 §2). */
+const DIRECTION = /[\u202a-\u202e\u2066-\u2069]/u
 
 const isOneLine = (value: string) => /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*$/u.test(value)
 
@@ -103,7 +108,7 @@ export function readUpdateAttributes(attributes: UpdateAttributes) {
   }
 }
 
-/** The last part of a URL's path, as the name of a file; null where there is none. */
+/** The last part of a URL's path, as the name of a file and without parameters; null where there is none. */
 export function fileNameOf(url: URL): string | null {
   const segment = url.pathname.split('/').findLast(Boolean) ?? ''
   let name = segment
@@ -112,7 +117,11 @@ export function fileNameOf(url: URL): string | null {
   } catch {
     // Not every path is percent-encoded UTF-8; as it stands it is readable enough.
   }
-  const clean = name.replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/gu, '').slice(0, 200)
+  // The values of parameters may be signatures, and names are shown to everybody.
+  const clean = name
+    .replace(/;[^;=]*=[^;]*/g, '')
+    .replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, '')
+    .slice(0, 200)
   return clean === '' ? null : clean
 }
 
