@@ -62,6 +62,9 @@ test('redacted URL: credentials, query values and fragment are gone', () => {
     ['https://example.com/a?dG9rZW4=', 'https://example.com/a?***'],
     ['https://example.com/a?dG9rZW4==', 'https://example.com/a?***'],
     ['https://example.com/a?a=b=c', 'https://example.com/a?a=***'],
+    ['https://example.com/a;sig=abc;v=1/b;c;d==e', 'https://example.com/a;sig=***;v=***/b;c;d=***'],
+    ['https://example.com/a%3Bsig%3Dabc/b', 'https://example.com/a%3Bsig%3D***/b'],
+    ['https://example.com/a=b/c', 'https://example.com/a=b/c'],
     ['https://example.com/a?', 'https://example.com/a'],
   ]
   for (const [url, shown] of cases) assert.equal(redactUrl(url), shown)

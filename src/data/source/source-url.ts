@@ -55,14 +55,15 @@ function invalid(rule: string, hint?: string): LibraryError {
 const MASK = '***'
 
 /**
- * The address as it may be stored and shown: without user and password, and with the values of the query masked,
- * for they may be signatures.
+ * The address as it may be stored and shown: without user and password, and with the values of the query and of the
+ * path's parameters (`;name=value`, RFC 3986 §3.3) masked, for they may be signatures.
  */
 export function redactUrl(url: string | URL): string {
   const shown = new URL(url)
   shown.username = ''
   shown.password = ''
   shown.hash = ''
+  shown.pathname = shown.pathname.replace(/((?:;|%3b)[^;=/]*?(?:=|%3d))[^;/]*/gi, `$1${MASK}`)
   const query = shown.search.slice(1)
   shown.search = query === '' ? '' : query.split('&').map(maskParameter).join('&')
   return shown.href
