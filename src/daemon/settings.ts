@@ -51,7 +51,7 @@ const within = (value: number | undefined, min: number, max: number) =>
 function orElse<T>(word: string, setting: Setting<T>): Setting<T | undefined> {
   return {
     byDefault: word,
-    rule: `${word} or ${setting.rule}`,
+    rule: `${word || 'empty'} or ${setting.rule}`,
     parse: (text) => (text === word || text === '' ? { value: undefined } : setting.parse(text)),
   }
 }
