@@ -10,14 +10,23 @@ const server = createServer(async (request, response) => {
   const path = join(folder, basename(request.url ?? ''))
   const info = await stat(path).catch(() => undefined)
   if (!info?.isFile()) return response.writeHead(404).end()
-  response.writeHead(200, { 'content-length': info.size, etag: `"${info.size}-${info.mtimeMs}"` })
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '')
+  let at = Number(range?.[1] ?? 0)
+  const end = range?.[2] ? Math.min(Number(range[2]) + 1, info.size) : info.size
+  response.writeHead(range ? 206 : 200, {
+    'content-length': end - at,
+    'accept-ranges': 'bytes',
+    etag: `"${info.size}-${info.mtimeMs}"`,
+    ...(range && { 'content-range': `bytes ${at}-${end - 1}/${info.size}` }),
+  })
   if (request.method === 'HEAD') return response.end()
   const file = await open(path)
   const buffer = Buffer.alloc(PIECE)
   try {
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, PIECE)
-      if (bytesRead === 0 || response.destroyed) break
+    while (at < end && !response.destroyed) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(PIECE, end - at), at)
+      if (bytesRead === 0) break
+      at += bytesRead
       // The buffer is free again once the bytes are handed to the socket.
       await new Promise<void>((resolve) => response.write(buffer.subarray(0, bytesRead), () => resolve()))
     }
