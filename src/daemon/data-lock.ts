@@ -3,13 +3,14 @@ import { DatabaseSync } from 'node:sqlite'
 import { LibraryError } from '#base/errors.ts'
 
 const SQLITE_BUSY = 5
+const SQLITE_CANNOT_OPEN = 14
 
 /**
  * Takes a data folder for this process alone.
  * @throws conflict where another process serves it
  */
 export const lockDataFolder = (folder: string): Disposable =>
-  takeLock(join(folder, 'lock.sqlite'), {
+  takeLock(folder, 'lock.sqlite', {
     message: `another process serves the data folder ${folder}`,
     hint: 'stop that one first, or name another folder with --data',
   })
@@ -20,7 +21,7 @@ export const lockDataFolder = (folder: string): Disposable =>
  * @throws conflict where another one is under way
  */
 export const lockCollection = (folder: string): Disposable =>
-  takeLock(join(folder, 'collect.sqlite'), {
+  takeLock(folder, 'collect.sqlite', {
     message: `another collection of the data folder ${folder} is under way`,
     hint: 'wait for that one to end',
   })
@@ -29,14 +30,24 @@ export const lockCollection = (folder: string): Disposable =>
  * Holds a lock until it is disposed of or the process ends, in whatever way. Node has no flock, but SQLite locks its
  * files, and the kernel takes those locks away with the process: none is ever stale.
  */
-function takeLock(path: string, refused: { readonly message: string; readonly hint: string }): Disposable {
-  const database = new DatabaseSync(path, { timeout: 0 })
+function takeLock(
+  folder: string,
+  name: string,
+  refused: { readonly message: string; readonly hint: string },
+): Disposable {
+  const database = new DatabaseSync(join(folder, name), { timeout: 0, open: false })
   try {
+    database.open()
     database.exec('pragma journal_mode = off; begin exclusive')
   } catch (cause) {
-    database.close()
-    if (!(cause instanceof Error && 'errcode' in cause && cause.errcode === SQLITE_BUSY)) throw cause
-    throw new LibraryError('conflict', refused.message, { cause, hint: refused.hint })
+    if (database.isOpen) database.close()
+    const code = cause instanceof Error && 'errcode' in cause ? cause.errcode : undefined
+    if (code === SQLITE_BUSY)
+      throw new LibraryError('conflict', refused.message, { cause, hint: refused.hint })
+    if (code !== SQLITE_CANNOT_OPEN) throw cause
+    throw new LibraryError('unavailable', `lock the data folder ${folder}: no file can be made in it`, {
+      cause,
+    })
   }
   return { [Symbol.dispose]: () => database.close() }
 }

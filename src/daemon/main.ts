@@ -106,4 +106,8 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2))
+if (import.meta.main) {
+  // Whatever we make is for us alone, in a folder that somebody else made, too.
+  process.umask(0o077)
+  process.exitCode = await main(process.argv.slice(2))
+}

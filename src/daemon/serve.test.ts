@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -74,6 +83,18 @@ test('serve: a new folder gets an account, a client, a user and a configuration 
   assert.equal((await again.stop('SIGINT')).code, 0)
 })
 
+test('serve: in a folder that somebody else made, what it makes is closed to others, and it says so', async () => {
+  const data = join(folder, 'open')
+  mkdirSync(data)
+  chmodSync(data, 0o755)
+  const { output, stop } = await serve(data)
+  assert.match(output.text, /others may look into the data folder/)
+  for (const name of readdirSync(data)) {
+    assert.equal(statSync(join(data, name)).mode & 0o077, 0, name)
+  }
+  await stop()
+})
+
 test('serve: a second process on the same folder is refused, and one after a SIGKILL is not', async () => {
   const data = join(folder, 'locked')
   const first = await serve(data)
@@ -137,6 +158,12 @@ test('operator: commands work on the folder of a running library', async () => {
 test('operator: mistakes are one line and a hint, never a stack trace', async () => {
   const cases = [
     [['check', '--data', join(folder, 'nothing')], /there is no library in it/],
+    [
+      ['serve', '--data', '/proc/x'],
+      /^error: use the data folder \/proc\/x: the system makes no folder there\n$/,
+    ],
+    [['serve', '--data', import.meta.filename], /serve\.test\.ts: it is not a folder/],
+    [['check', '--data', import.meta.filename], /serve\.test\.ts: it is not a folder/],
     [['serve', '--http', 'nonsense'], /http\.listen must be/],
     [['serve', '--config', join(folder, 'none.ini')], /read the settings file/],
     [['image', 'official', 'img-12345', 'maybe'], /true or false/],

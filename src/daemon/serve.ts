@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
@@ -9,6 +8,7 @@ import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
 import type { Config } from './config.ts'
+import { closeToOthers, makeDataFolder } from './data-folder.ts'
 import { lockDataFolder } from './data-lock.ts'
 import { readVersion } from './version.ts'
 import { wire } from './wire.ts'
@@ -33,11 +33,14 @@ export interface ServeOptions {
 
 /** Runs a library until it is told to stop; resolves once everything is closed. */
 export async function serve({ config, log, onStarted, stopping }: ServeOptions): Promise<void> {
-  await mkdir(config.data, { recursive: true, mode: 0o700 })
+  await makeDataFolder(config.data)
   using _lock = lockDataFolder(config.data)
+  if (await closeToOthers(config.data)) {
+    log.warn({ folder: config.data }, 'others may look into the data folder; chmod 700 would end that')
+  }
   await using parts = await wire({ config, log, exclusive: true })
   const state = { ready: false }
-  const app = await createApp({ logger: log })
+  const app = await createApp({ logger: log, silenceMs: config.http.silenceMs })
   await addApi(app, {
     version: readVersion(),
     auth: parts.auth,

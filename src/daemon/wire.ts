@@ -15,6 +15,7 @@ import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
+import { catalogPath } from './data-folder.ts'
 
 /** The parts of a running library; disposing of it stops work under way and closes everything. */
 export interface Parts extends AsyncDisposable {
@@ -32,16 +33,15 @@ export interface WireOptions {
   readonly exclusive: boolean
 }
 
-/** The one place where everything is put together. Nothing runs before `library.start`. */
+/** The one place where everything is put together; the data folder is there. Nothing runs before `library.start`. */
 export async function wire({ config, log, exclusive }: WireOptions): Promise<Parts> {
   const folder = (name: string) => join(config.data, name)
-  await mkdir(config.data, { recursive: true, mode: 0o700 })
   // Whatever lies here belonged to a process that is dead.
   if (exclusive) await rm(folder('spool'), { recursive: true, force: true })
   await mkdir(folder('spool'), { recursive: true })
   await using opened = new AsyncDisposableStack()
   const store = opened.use(await openFilesystemStore(folder('store'), { exclusive }))
-  const catalog = opened.use(await openCatalog({ path: folder('catalog.sqlite') }))
+  const catalog = opened.use(await openCatalog({ path: catalogPath(config.data) }))
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
   const now = Date.now
   const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))

@@ -1,8 +1,6 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { LibraryError } from '#base/errors.ts'
 import type { Session } from '#model/session.ts'
 import { type Config, type Flags, readConfig } from './config.ts'
+import { demandLibrary } from './data-folder.ts'
 import { createLog } from './log.ts'
 import { type Parts, wire } from './wire.ts'
 
@@ -12,12 +10,7 @@ export async function withParts<T>(
   work: (parts: Parts, config: Config) => Promise<T>,
 ): Promise<T> {
   const config = readConfig(flags)
-  // Else a mistyped path would become an empty library.
-  if (!existsSync(join(config.data, 'catalog.sqlite'))) {
-    throw new LibraryError('not_found', `open the data folder ${config.data}: there is no library in it`, {
-      hint: 'name the folder with --data; image-library serve makes a new one',
-    })
-  }
+  await demandLibrary(config.data)
   await using parts = await wire({ config, log: createLog('warn'), exclusive: false })
   return await work(parts, config)
 }
