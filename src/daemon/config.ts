@@ -78,7 +78,7 @@ export function readConfig(flags: Flags = {}): Config {
     allowSource: read('source.allow'),
     limits: readLimits(read),
     registrations: {
-      concurrency: read('registrations.concurrent'),
+      concurrency: read('registrations.concurrent') ?? Math.max(availableParallelism(), 4),
       perAccount: read('registrations.per_account'),
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },

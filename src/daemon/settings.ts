@@ -124,7 +124,7 @@ export const SETTINGS = {
   'limits.total_time': timeUpTo(30 * DAY_MS, DEFAULT_LIMITS.totalMs),
   'limits.redirects': countFrom(0, 20, DEFAULT_LIMITS.redirects),
   'limits.resumes': countFrom(0, 1000, DEFAULT_LIMITS.resumes),
-  'registrations.concurrent': countFrom(1, 64, 2),
+  'registrations.concurrent': orElse('auto', countFrom(1, 64, 4)),
   'registrations.per_account': countFrom(1, 64, 2),
   'registrations.threads': orElse('auto', countFrom(1, 64, 2)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),

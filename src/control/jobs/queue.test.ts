@@ -326,7 +326,7 @@ test('lease: losing it aborts the attempt at the next heartbeat', async () => {
 test('cancel: a job taken off the catalog is aborted and nobody is told of a failure', async () => {
   await using setup = await setUp()
   const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler)
+  await using queue = setup.queue('one', handler, { concurrency: 3 })
   await setup.add('s1')
   await setup.add('s2')
   await queue.poll()
@@ -400,22 +400,49 @@ test('limits: no more run at once than the process and each account may, account
   await using setup = await setUp()
   const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
   const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler, { concurrency: 3, perAccount: 2 })
+  await using queue = setup.queue('one', handler, { concurrency: 4, perAccount: 2 })
   for (const subject of ['a1', 'a2', 'a3', 'a4']) {
     await setup.add(subject)
     setup.clock.at += 1
   }
   await setup.add('b1', other.id)
   await queue.poll()
-  assert.deepEqual(
-    handler.runs.map(({ job }) => job.subject),
-    ['a1', 'b1', 'a2'],
-  )
+  const subjects = handler.runs.map(({ job }) => job.subject)
+  assert.deepEqual(subjects, ['a1', 'b1', 'a2'])
   await setup.catalog.jobs.remove(KIND, 'b1')
   await queue.heartbeat()
   await queue.poll()
   // Account a has as many as it may have, though there is room.
   assert.equal(handler.runs.length, 3)
+})
+
+test('limits: the last free place is kept for an account that runs none', async () => {
+  await using setup = await setUp()
+  const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
+  const handler = new Script(untilAborted)
+  await using queue = setup.queue('one', handler, { concurrency: 4, perAccount: 9 })
+  const subjects = () => handler.runs.map(({ job }) => job.subject)
+  for (const subject of ['a1', 'a2', 'a3', 'a4']) {
+    await setup.add(subject)
+    setup.clock.at += 1
+  }
+  await queue.poll()
+  assert.deepEqual(subjects(), ['a1', 'a2', 'a3'])
+  for (const subject of ['b1', 'b2']) await setup.add(subject, other.id)
+  await queue.poll()
+  assert.deepEqual(subjects(), ['a1', 'a2', 'a3', 'b1'])
+})
+
+test('limits: a single place serves whoever comes', async () => {
+  await using setup = await setUp()
+  const handler = new Script()
+  await using queue = setup.queue('one', handler, { concurrency: 1, perAccount: 2 })
+  for (const subject of ['a1', 'a2']) await setup.add(subject)
+  await queue.poll()
+  await queue.settled()
+  await queue.poll()
+  await queue.settled()
+  assert.equal(handler.runs.length, 2)
 })
 
 test('a catalog that fails is reported and outlived', async () => {

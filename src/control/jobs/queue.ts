@@ -28,7 +28,10 @@ export interface JobHandler {
 }
 
 export interface JobLimits {
-  /** How many of this kind run at once in this process, and of one account everywhere. */
+  /**
+   * How many of this kind run at once in this process, and of one account everywhere. Of the places in this process
+   * the last free one goes only to an account that runs none.
+   */
   readonly concurrency: number
   readonly perAccount: number
 }
@@ -117,8 +120,12 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   const countRunning = (kind: string) => [...running.values()].filter(({ job }) => job.kind === kind).length
 
   async function fill(kind: string, { limits, handler }: Kind): Promise<void> {
-    while (!stopped && countRunning(kind) < limits.concurrency) {
-      const claim = { kind, owner, now: now(), leaseMs, perAccount: limits.perAccount }
+    for (;;) {
+      const free = limits.concurrency - countRunning(kind)
+      if (stopped || free <= 0) return
+      // The last place is kept for an account that runs none, or one with slow sources could hold up all others.
+      const perAccount = free > 1 ? limits.perAccount : 1
+      const claim = { kind, owner, now: now(), leaseMs, perAccount }
       const job = await catalog.relaxed((tables) => tables.jobs.claim(claim))
       if (!job) return
       const abort = new AbortController()
