@@ -271,6 +271,20 @@ test('wrong passwords: after five, not even the right one is checked for a while
   assert.equal(errorOf(await loginAs('jo@example.com', password)), 'none')
 })
 
+test('wrong passwords: a flood of them is answered at once, whether there is such a user or not', async () => {
+  await using setup = await withUser()
+  const { loginAs, password, user } = setup
+  const flood = Array.from({ length: 60 }, (_, index) => loginAs(`nobody${index}@example.com`, password))
+  const late = await Promise.all([loginAs(user.id, password), loginAs('unknown@example.com', password)])
+  for (const result of late) assert.equal(result.ok || result.retryAfterMs, 2000)
+  assert.deepEqual(late[0], late[1])
+  const results = await Promise.all(flood)
+  const checked = results.filter((result) => !result.ok && result.retryAfterMs === undefined)
+  assert.equal(checked.length, 18)
+  // Being turned away was no failure of the user's.
+  assert.equal(errorOf(await loginAs(user.id, password)), 'none')
+})
+
 test('users: email addresses are one each whatever their case, and fields are checked', async () => {
   await using setup = await withUser()
   const { auth, account } = setup

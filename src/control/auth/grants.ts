@@ -11,11 +11,12 @@ import type {
   TokenRequest,
 } from './auth.ts'
 import type { LoginLimit } from './login-limit.ts'
-import { verifyPassword } from './passwords.ts'
+import { isBusy, verifyPassword } from './passwords.ts'
 import { isSecret, newToken, sha256 } from './secrets.ts'
 
 const ACCESS_SECONDS = 7200
 const REFRESH_SECONDS = 30 * 24 * 3600
+const BUSY_RETRY_MS = 2000
 const SCOPES: readonly Scope[] = ['infrastructure', 'orbit']
 
 export interface GrantsDeps {
@@ -70,6 +71,8 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
       ? await catalog.users.find(username)
       : await catalog.users.findByEmail(username)
     const identity = user?.id ?? username.toLowerCase()
+    const stored = user && (await catalog.users.findPassword(user.id))
+    // Nothing is waited for from here to the check, or more could come in than may.
     const retryAfterMs = limit.delayMs(identity)
     if (retryAfterMs > 0) {
       return {
@@ -77,8 +80,14 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
         retryAfterMs,
       }
     }
+    // Not a try that failed: it says nothing of the password, and is said whether there is such a user or not.
+    if (isBusy()) {
+      return {
+        ...refused('invalid_client', 'Too many people log in at this moment: try again.'),
+        retryAfterMs: BUSY_RETRY_MS,
+      }
+    }
     limit.begin(identity)
-    const stored = user && (await catalog.users.findPassword(user.id))
     if (!(await verifyPassword(password, stored)) || !user) {
       return refused('invalid_client', 'The user name or the password is wrong.')
     }

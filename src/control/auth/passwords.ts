@@ -1,4 +1,5 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { LibraryError } from '#base/errors.ts'
 import { Resources } from '#base/resources.ts'
 
 /** 32 MiB and about 150 ms a guess (RFC 7914; the OWASP password cheat sheet's second choice after argon2id). */
@@ -11,8 +12,17 @@ const SALT_LENGTH = 16
 
 /** They run on Node's four threads, which the file system needs as well. */
 const slots = new Resources([1, 2])
+/** Under way or waiting. So nobody waits longer than for eight others, about two seconds, whatever strangers send. */
+const DERIVING_MAX = 18
+let deriving = 0
 
-/** @returns `scrypt$cost$block size$parallelization$salt$hash`, the last two in base64 */
+/** Says whether another password is refused for now. */
+export const isBusy = (): boolean => deriving >= DERIVING_MAX
+
+/**
+ * @returns `scrypt$cost$block size$parallelization$salt$hash`, the last two in base64
+ * @throws unavailable where too many are being worked on
+ */
 export async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(SALT_LENGTH)
   const hash = await derive(password, salt, COST, BLOCK_SIZE, PARALLELIZATION)
@@ -24,6 +34,7 @@ export async function hashPassword(password: string): Promise<string> {
 /**
  * Takes as long whether the password is right or wrong or there is none.
  * @param stored undefined where there is no such user; the answer is then false
+ * @throws unavailable where too many are being worked on
  */
 export async function verifyPassword(password: string, stored: string | undefined): Promise<boolean> {
   const [kind, cost, blockSize, parallelization, salt, hash] = (stored ?? '').split('$')
@@ -44,6 +55,8 @@ async function derive(
   blockSize: number,
   parallelization: number,
 ): Promise<Buffer> {
+  if (isBusy()) throw new LibraryError('unavailable', 'work on a password: too many are waiting')
+  deriving++
   const slot = await slots.acquire()
   const parameters = { N: cost, r: blockSize, p: parallelization, maxmem: MEMORY_MAX }
   try {
@@ -55,5 +68,6 @@ async function derive(
     })
   } finally {
     slots.release(slot)
+    deriving--
   }
 }
