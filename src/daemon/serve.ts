@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
 import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import { openForm } from '#data/form/form.ts'
 import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
@@ -15,6 +16,7 @@ import { wire } from './wire.ts'
 
 const HEARTBEAT_MS = 15_000
 const SWEEP_MS = 3600_000
+const ERASE_MS = 60_000
 
 export interface Started {
   /** Where it listens: scheme, address and port. */
@@ -51,7 +53,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     heartbeatMs: HEARTBEAT_MS,
     isReady: () => state.ready && !stopping.aborted,
   })
-  let sweeper: NodeJS.Timeout | undefined
+  const timers: NodeJS.Timeout[] = []
   try {
     await listen(app, config)
     const url = localUrl(app)
@@ -60,13 +62,14 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
-    sweeper = setInterval(() => void sweep(parts.auth, log), SWEEP_MS).unref()
+    timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
+    timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
     state.ready = true
     onStarted({ url, bootstrapped })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
   } finally {
-    clearInterval(sweeper)
+    for (const timer of timers) clearInterval(timer)
     await drain(app, config.http.drainMs)
   }
 }
@@ -77,6 +80,15 @@ async function sweep(auth: Auth, log: Logger): Promise<void> {
     await auth.operator.removeExpiredTokens()
   } catch (error) {
     log.warn({ err: error }, 'cannot remove expired tokens')
+  }
+}
+
+/** URLs of registrations that have ended carry secrets. */
+async function erase(catalog: Catalog, log: Logger): Promise<void> {
+  try {
+    await catalog.erase()
+  } catch (error) {
+    log.warn({ err: error }, 'cannot erase what was deleted from the catalog')
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -84,6 +84,38 @@ test('catalog: what was written is there when it is opened again, seeds once', a
   const type = types.find(({ handle }) => handle === '1gb.ssd')
   assert.deepEqual([type?.id, type?.ram], ['typ-w0hf9', 1024])
   for (const { id } of types) assert.match(id, /^typ-[0-9a-z]{5}$/)
+})
+
+test('catalog: the payload of a job that ended is in no file any more', async () => {
+  await using file = await temporaryFile()
+  await using catalog = await openCatalog({ path: file.path })
+  const { id: accountId } = await addAccount(catalog)
+  const payload = { url: `http://example.test/?signature=${'hushhush'.repeat(20)}` }
+  for (const subject of ['img-00001', 'img-00002'])
+    await catalog.jobs.insert({ kind: 'k', subject, accountId, payload, runAt: 1, createdAt: 1 })
+  await catalog.erase()
+  const hits = async () => {
+    const paths = [file.path, `${file.path}-wal`]
+    return (await Promise.all(paths.map((path) => readFile(path, 'latin1')))).map((text) =>
+      text.includes('hushhush'),
+    )
+  }
+  assert.deepEqual(await hits(), [true, false])
+  for (const subject of ['img-00001', 'img-00002']) await catalog.jobs.remove('k', subject)
+  await catalog.erase()
+  assert.deepEqual(await hits(), [false, false])
+})
+
+test('catalog: erasing waits for nobody who reads', async () => {
+  await using file = await temporaryFile()
+  await using catalog = await openCatalog({ path: file.path })
+  using reader = new DatabaseSync(file.path)
+  reader.exec('begin; select * from accounts')
+  await addAccount(catalog)
+  const began = performance.now()
+  await catalog.erase()
+  assert.ok(performance.now() - began < 1000)
+  reader.exec('commit')
 })
 
 test('catalog: a file of a newer version is refused, and one that is no catalog', async () => {

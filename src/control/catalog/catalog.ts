@@ -40,6 +40,8 @@ export interface Catalog extends Tables, AsyncDisposable {
   transaction<T>(change: (tables: Tables) => Promise<T>): Promise<T>
   /** The same for changes that a power failure may undo without harm, such as progress; it waits for no disk. */
   relaxed<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+  /** Sees to it that what was deleted is no longer in the files, as far as nobody else is using them right now. */
+  erase(): Promise<void>
 }
 
 export interface CatalogOptions {
@@ -71,6 +73,10 @@ export async function openCatalog({ path, random = randomBytes }: CatalogOptions
         } finally {
           await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.after))
         }
+      }),
+    erase: () =>
+      db.connection().execute(async (connection) => {
+        for (const statement of dialect.erase) await connection.executeQuery(CompiledQuery.raw(statement))
       }),
     [Symbol.asyncDispose]: () => db.destroy(),
   }

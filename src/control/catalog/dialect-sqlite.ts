@@ -17,6 +17,8 @@ export function openSqlite(path: string): CatalogDialect {
     opened.exec('pragma journal_mode = wal')
     // What was answered must survive a power failure: in WAL mode anything less than FULL may lose the last commits.
     opened.exec('pragma synchronous = full')
+    // A deleted row's bytes would stay in the file: hashes, and URLs that carry a right.
+    opened.exec('pragma secure_delete = on')
     return opened
   })
   const prepare = cachedStatements(database)
@@ -34,6 +36,8 @@ export function openSqlite(path: string): CatalogDialect {
     }),
     // There is one writer at a time, so there is nothing to skip.
     lockForClaim: (query) => query,
+    // Where somebody reads or writes meanwhile, the next time does it: waiting would stop the whole process.
+    erase: ['pragma busy_timeout = 0', 'pragma wal_checkpoint(truncate)', `pragma busy_timeout = ${BUSY_MS}`],
     relaxed: { before: 'pragma synchronous = normal', after: 'pragma synchronous = full' },
   }
 }

@@ -8,6 +8,8 @@ export interface CatalogDialect {
   lockForClaim<DB extends Schema, T extends keyof DB, Row>(
     query: SelectQueryBuilder<DB, T, Row>,
   ): SelectQueryBuilder<DB, T, Row>
+  /** Statements, outside of a transaction, that erase what was deleted from wherever the database keeps copies. */
+  readonly erase: readonly string[]
   /** Statements around a transaction whose loss by a power failure would be harmless. */
   readonly relaxed: { readonly before: string; readonly after: string }
 }
