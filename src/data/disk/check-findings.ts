@@ -97,9 +97,15 @@ export class CheckFindings {
   }
 }
 
-/** Wrong bytes, or bytes that the disk cannot read back; an unavailable store as such says nothing of a file. */
+/** What the system answers where one file cannot be read back: a bad sector, a folder or a loop in its place, no right. */
+const FILE_FAULTS: readonly unknown[] = ['EIO', 'EISDIR', 'ELOOP', 'EACCES']
+
+/** Wrong bytes, or bytes that cannot be read back; an unavailable store as such says nothing of a file. */
 function isDamage(error: Error): boolean {
   if (!(error instanceof LibraryError)) return false
   const { cause } = error
-  return error.code === 'corrupt' || (cause instanceof Error && 'code' in cause && cause.code === 'EIO')
+  return (
+    error.code === 'corrupt' ||
+    (cause instanceof Error && 'code' in cause && FILE_FAULTS.includes(cause.code))
+  )
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -69,6 +69,22 @@ test('check: a damaged block is named with every image that it hurts', async (t)
   assert.equal(report.damaged[0]?.kind, 'block')
   assert.match(report.damaged[0]?.why ?? '', /checksum/)
   assert.equal(report.blocks, 3)
+})
+
+test('check: a folder in the place of a file is damage, the rest is read, and registering again mends it', async (t) => {
+  const { store, first, roots, pathOf } = await openLibrary(t)
+  for (const path of [pathOf('blocks', digestOf(A)), pathOf('manifests', first)]) {
+    await rm(path)
+    await mkdir(path)
+  }
+  const report = await check({ store, roots, signal })
+  assert.deepEqual(shown(report.damaged), [[first, 'img-first'], [digestOf(A)]])
+  assert.equal(report.blocks, 3)
+  assert.equal(await store.blocks.claim(digestOf(A)), undefined)
+  await store.blocks.put(digestOf(A), encode(A))
+  await check({ store, roots, signal, quarantine: true })
+  const mended = await check({ store, roots, signal })
+  assert.deepEqual([mended.damaged, shown(mended.missing)], [[], [[first, 'img-first']]])
 })
 
 test('check: a block that nothing needs is verified too, and hurts nobody', async (t) => {

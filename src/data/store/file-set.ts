@@ -67,7 +67,7 @@ export class FileSet {
       try {
         const found = await handle.stat()
         size = found.size
-        if (!(await this.#options.isWhole(handle, size))) {
+        if (!found.isFile() || !(await this.#options.isWhole(handle, size))) {
           await this.#moveAside(digest, found)
           return undefined
         }
