@@ -22,8 +22,9 @@ export interface Config {
     readonly concurrency: number
     readonly perAccount: number
     readonly threads: number
+    readonly uploadsPerAccount: number
   }
-  /** Bytes of image data; undefined for no bound. */
+  /** Bytes of image data and uploads; undefined for no bound. */
   readonly quota: number | undefined
   /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
   readonly reserve: number | undefined
@@ -86,6 +87,7 @@ export function readConfig(flags: Flags = {}): Config {
     reserve: read('store.reserve'),
     logLevel: read('log.level'),
     effective,
+      uploadsPerAccount: read('registrations.uploads_per_account'),
   })
 }
 

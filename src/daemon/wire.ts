@@ -46,7 +46,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const now = Date.now
   const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))
   const auth = createAuth({ catalog, now, random: randomBytes })
-  const { threads, ...registrations } = config.registrations
+  const { threads, uploadsPerAccount, ...registrations } = config.registrations
   const library = opened.use(
     createLibrary({
       catalog,
@@ -62,6 +62,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       limits: config.limits,
       allowSource: config.allowSource,
       registrations,
+      uploadsPerAccount,
       quota: config.quota,
       uploadFolder: folder('uploads'),
       reserve: createReserve({ directory: config.data, bytes: config.reserve }),

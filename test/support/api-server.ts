@@ -66,6 +66,7 @@ export async function startApi(options: ApiServerOptions = {}) {
       registrations: { concurrency: 4, perAccount: 4 },
       quota: undefined,
       uploadFolder: join(folder, 'uploads'),
+      uploadsPerAccount: 8,
       reserve: { demand: () => {} },
       holder: 'test',
       now,

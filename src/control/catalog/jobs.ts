@@ -39,6 +39,8 @@ export interface Claim {
 export interface Jobs {
   insert(job: NewJob): Promise<void>
   find(kind: string, subject: string): Promise<Job | undefined>
+  /** Those that are not done yet. */
+  listOfAccount(kind: string, accountId: string): Promise<Job[]>
   /** Takes the next job that may run: of the account with the fewest running, the one that waits longest. */
   claim(claim: Claim): Promise<Job | undefined>
   /** @returns those whose lease is still the owner's, now until `leaseUntil` */
@@ -93,6 +95,10 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind).where('subject', '=', subject)
       const row = await query.executeTakeFirst()
       return row && toJob(row)
+    },
+    async listOfAccount(kind, accountId) {
+      const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind)
+      return (await query.where('account_id', '=', accountId).execute()).map(toJob)
     },
     async claim({ kind, owner, now, leaseMs, perAccount }) {
       const next = dialect.lockForClaim(

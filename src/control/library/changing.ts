@@ -16,11 +16,11 @@ import {
   readUrl,
 } from './attributes.ts'
 import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } from './deps.ts'
-import { QuotaExceeded } from './failure.ts'
 import type { Feed } from './feed.ts'
 import type { Library, RegisterAttributes } from './library.ts'
 import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
 import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
+import type { UploadRoom } from './upload-room.ts'
 
 /** The official command line reads an image again right after destroying it: it should then still see its end. */
 const REMOVAL_DELAY_MS = 2000
@@ -30,13 +30,11 @@ type Changing = Pick<Library, 'register' | 'update' | 'destroy' | 'lock' | 'unlo
 }
 
 export interface ChangingDeps {
-  readonly options: Pick<
-    LibraryOptions,
-    'catalog' | 'jobs' | 'parseSourceUrl' | 'redactUrl' | 'quota' | 'now'
-  >
+  readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'parseSourceUrl' | 'redactUrl' | 'now'>
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
+  readonly room: UploadRoom
 }
 
 /** What a change comes to: what becomes of the image, and how that is told; `undefined` where all is so already. */
@@ -44,8 +42,8 @@ type Change =
   | { readonly set: Partial<Image>; readonly action: EventAction; readonly message: string }
   | undefined
 
-export function createChanging({ options, board, feed, files }: ChangingDeps): Changing {
-  const { catalog, jobs, quota, now } = options
+export function createChanging({ options, board, feed, files, room }: ChangingDeps): Changing {
+  const { catalog, jobs, now } = options
 
   /** Reads, checks and changes an image in one transaction. */
   async function change(
@@ -88,8 +86,7 @@ export function createChanging({ options, board, feed, files }: ChangingDeps): C
       const at = now()
       const made = await catalog.transaction(async (tables) => {
         const { accountId } = session
-        if (quota !== undefined && (await tables.images.sumDataSize(accountId)) >= quota)
-          throw new QuotaExceeded(quota)
+        await room.demandImage(tables, accountId, payload.source === 'upload')
         const made = await tables.images.insert({ ...image, accountId, createdAt: at, updatedAt: at })
         const runAt = payload.source === 'upload' ? at + UPLOAD_MS : at
         await tables.jobs.insert({

@@ -10,6 +10,7 @@ import { RegistrationHandler } from './registration.ts'
 import { createRemoval } from './removal.ts'
 import { readRoots } from './roots.ts'
 import { UploadFiles } from './upload-files.ts'
+import { UploadRoom } from './upload-room.ts'
 import { createUploads } from './uploads.ts'
 
 /** Removals are a few rows each. */
@@ -21,14 +22,15 @@ export function createLibrary(options: LibraryOptions): Library {
   const board = new ProgressBoard({ catalog, now })
   const feed = new Feed({ catalog })
   const files = new UploadFiles(options.uploadFolder, options.reserve)
+  const room = new UploadRoom({ options, files })
   const pins = new ReaderPins({ catalog, holder, now })
   jobs.handle(REGISTRATION, new RegistrationHandler({ options, board, feed, files }), options.registrations)
   jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
-  const { setOfficial, ...changing } = createChanging({ options, board, feed, files })
+  const { setOfficial, ...changing } = createChanging({ options, board, feed, files, room })
   return {
     ...createReading({ catalog, board, feed }),
     ...changing,
-    uploads: createUploads({ options, board, feed, files }),
+    uploads: createUploads({ options, board, feed, files, room }),
     operator: { setOfficial, roots: () => readRoots(catalog, now) },
     acquirePin: (manifest) => pins.acquire(manifest),
     async start() {

@@ -16,7 +16,9 @@ export interface LibraryOptions {
   /** Address ranges, CIDR, that sources may lie in although they are private. */
   readonly allowSource: readonly string[]
   readonly registrations: JobLimits
-  /** Bytes of image data that an account may have; undefined for no bound. */
+  /** How many uploads an account may have that are no image yet. */
+  readonly uploadsPerAccount: number
+  /** Bytes of image data and uploads that an account may have; undefined for no bound. */
   readonly quota: number | undefined
   /** A folder of our own for uploads; made where it is missing. */
   readonly uploadFolder: string

@@ -128,6 +128,7 @@ export async function openLibrary(
     limits: DEFAULT_LIMITS,
     allowSource: [],
     registrations: { concurrency: 2, perAccount: 2 },
+    uploadsPerAccount: 8,
     quota: undefined,
     uploadFolder: join(folder, 'uploads'),
     reserve: { demand: () => {} },

@@ -206,6 +206,38 @@ test('upload: how far it is shows in bytes and, where its length is known, in pe
   assert.deepEqual([progress?.bytesDone, progress?.bytesTotal, progress?.percent], [6, 8, 75])
 })
 
+test('upload: an account may have so many that are no image yet, and more once one has ended', async () => {
+  await using fixture = await openLibrary({ uploadsPerAccount: 2 })
+  const { library, owner, other } = fixture
+  const { id } = await registerUpload(fixture)
+  await registerUpload(fixture)
+  await assert.rejects(registerUpload(fixture), { code: 'conflict', hint: /destroy/ })
+  await library.register(owner, REGISTER)
+  await library.register(other, { arch: 'x86_64', upload: true })
+  await library.destroy(owner, id)
+  await registerUpload(fixture)
+})
+
+test('upload: what is announced and what has come counts against the quota, with all else', async () => {
+  await using fixture = await openLibrary({ quota: 2048 })
+  const { library, owner, other } = fixture
+  const exceeded = { code: 'denied', message: /quota of 2048 bytes/ }
+  await registerAvailable(fixture) // of 1024 bytes
+  const [one, two] = [await registerUpload(fixture), await registerUpload(fixture)]
+  const send = (id: string, bytes: number, total?: number) =>
+    library.uploads.receive(owner, id, 0, chunks('x'.repeat(bytes)), { ...never, total })
+  await assert.rejects(send(one.id, 10, 1025), exceeded)
+  // Refused before a byte was kept, so that another may be announced.
+  await send(one.id, 10, 1000)
+  await assert.rejects(send(two.id, 25), exceeded)
+  await assert.rejects(send(two.id, 10, 25), exceeded)
+  await send(two.id, 24)
+  await assert.rejects(library.register(owner, REGISTER), exceeded)
+  await library.register(other, REGISTER)
+  await library.destroy(owner, one.id)
+  await library.register(owner, REGISTER)
+})
+
 test('upload: sent whole after a break, it is refused with what to do', async () => {
   await using fixture = await openLibrary()
   const { library, owner } = fixture

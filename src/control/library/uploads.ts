@@ -10,19 +10,21 @@ import type { Feed } from './feed.ts'
 import type { Library, Upload } from './library.ts'
 import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
 import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
+import type { UploadRoom } from './upload-room.ts'
 
 export interface UploadsDeps {
   readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'limits' | 'now'>
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
+  readonly room: UploadRoom
 }
 
 /**
  * Bytes that come to us instead of being fetched. The registration's job exists from the start: put off until the
  * upload counts as abandoned, and brought forward when it is complete.
  */
-export function createUploads({ options, board, feed, files }: UploadsDeps): Library['uploads'] {
+export function createUploads({ options, board, feed, files, room }: UploadsDeps): Library['uploads'] {
   const { catalog, jobs, limits, now } = options
 
   async function findOpen(tables: Pick<Catalog, 'images' | 'jobs'>, session: Session, id: string) {
@@ -41,8 +43,9 @@ export function createUploads({ options, board, feed, files }: UploadsDeps): Lib
   ): Promise<Upload> {
     const expiresAt = now() + UPLOAD_MS
     await catalog.relaxed(async (tables) => {
-      const { payload } = await findOpen(tables, session, id)
+      const { image, payload } = await findOpen(tables, session, id)
       const known = { ...payload, ...said }
+      await room.demandBytes(tables, image.accountId, id, Math.max(received, known.total ?? 0))
       if (!(await tables.jobs.reschedule(REGISTRATION, id, expiresAt, known))) {
         throw new LibraryError('conflict', `the upload of image ${id} has expired`)
       }
@@ -57,7 +60,7 @@ export function createUploads({ options, board, feed, files }: UploadsDeps): Lib
       return { received: await files.sizeOf(id), limit: limits.sourceSize, expiresAt: job.runAt }
     },
     async receive(session, id, offset, bytes, { signal, total }) {
-      await findOpen(catalog, session, id)
+      const { accountId } = (await findOpen(catalog, session, id)).image
       // Before the look that counts, so that whoever removes the upload after it ends this.
       using taken = files.take(id)
       try {
@@ -68,7 +71,8 @@ export function createUploads({ options, board, feed, files }: UploadsDeps): Lib
         const onProgress = (received: number) => board.uploading(id, received, total)
         const { removed } = taken
         const options = { limit: limits.sourceSize, signal, removed, onProgress }
-        const received = await files.append(id, offset, bytes, options)
+        const demand = (size: number) => room.demandBytes(catalog, accountId, id, size)
+        const received = await files.append(id, offset, room.watch(bytes, offset, demand), options)
         return await postpone(session, id, received, { ...said, safe: received })
       } finally {
         board.end(id)
