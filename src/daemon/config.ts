@@ -15,14 +15,15 @@ export interface Config {
     /** Scheme and host. */
     readonly publicUrl: string | undefined
     readonly drainMs: number
+    readonly silenceMs: number
   }
   readonly allowSource: readonly string[]
   readonly limits: ImportLimits
   readonly registrations: {
     readonly concurrency: number
     readonly perAccount: number
-    readonly threads: number
     readonly uploadsPerAccount: number
+    readonly threads: number
   }
   /** Bytes of image data and uploads; undefined for no bound. */
   readonly quota: number | undefined
@@ -75,19 +76,24 @@ export function readConfig(flags: Flags = {}): Config {
   }
   return Object.freeze({
     data: resolve(read('data')),
-    http: { ...read('http.listen'), publicUrl: read('http.public_url'), drainMs: read('http.drain_time') },
+    http: {
+      ...read('http.listen'),
+      publicUrl: read('http.public_url'),
+      drainMs: read('http.drain_time'),
+      silenceMs: read('http.silence_time'),
+    },
     allowSource: read('source.allow'),
     limits: readLimits(read),
     registrations: {
       concurrency: read('registrations.concurrent') ?? Math.max(availableParallelism(), 4),
       perAccount: read('registrations.per_account'),
+      uploadsPerAccount: read('registrations.uploads_per_account'),
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
     quota: read('accounts.quota'),
     reserve: read('store.reserve'),
     logLevel: read('log.level'),
     effective,
-      uploadsPerAccount: read('registrations.uploads_per_account'),
   })
 }
 

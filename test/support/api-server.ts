@@ -40,6 +40,8 @@ export interface ApiServerOptions {
   readonly ingest?: Ingest
   readonly openForm?: ApiDeps['openForm']
   readonly now?: () => number
+  /** Longest time without a byte of a body. */
+  readonly silenceMs?: number
   /** Told every line of the log. */
   readonly onLog?: (line: string) => void
 }
@@ -64,9 +66,9 @@ export async function startApi(options: ApiServerOptions = {}) {
       limits: DEFAULT_LIMITS,
       allowSource: [],
       registrations: { concurrency: 4, perAccount: 4 },
+      uploadsPerAccount: 8,
       quota: undefined,
       uploadFolder: join(folder, 'uploads'),
-      uploadsPerAccount: 8,
       reserve: { demand: () => {} },
       holder: 'test',
       now,
@@ -74,7 +76,10 @@ export async function startApi(options: ApiServerOptions = {}) {
     }),
   )
   const stopping = new AbortController()
-  const app = await createApp({ logger: log })
+  const app = await createApp({
+    logger: log,
+    ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+  })
   await addApi(app, {
     version: '0.0.0',
     auth,

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Auth, Refused } from '#control/auth/auth.ts'
-import { HttpProblem, OAuthProblem } from '#edge/http/problems.ts'
+import { originOf } from '#edge/http/host.ts'
+import { OAuthProblem } from '#edge/http/problems.ts'
 import type { Session } from '#model/session.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { readQuery } from './query.ts'
@@ -48,10 +49,5 @@ export async function sessionFor(auth: Auth, request: FastifyRequest, accountId:
 
 /** Scheme and host that addresses in the answer begin with. */
 export function baseOf(request: FastifyRequest, { publicUrl }: Pick<ApiDeps, 'publicUrl'>): string {
-  if (publicUrl !== undefined) return publicUrl
-  const { host } = request
-  if (!/^[\w.:[\]-]{1,255}$/.test(host)) {
-    throw new HttpProblem(400, 'bad_request', ['the Host header is not a host'])
-  }
-  return `${request.protocol}://${host}`
+  return publicUrl ?? originOf(request)
 }

@@ -10,7 +10,7 @@ import { ServerTypeSchema, ZoneSchema } from '#schema/place.ts'
 import { OAuthProblemSchema, ProblemSchema } from '#schema/problem.ts'
 import { TokenRequestSchema, TokenSchema } from '#schema/token.ts'
 import { UserSchema, UserUpdateSchema } from '#schema/user.ts'
-import { requireToken } from './access.ts'
+import { baseOf, requireToken } from './access.ts'
 import { accountRoutes } from './accounts.ts'
 import { apiClientRoutes } from './api-clients.ts'
 import type { ApiDeps } from './api-deps.ts'
@@ -67,6 +67,8 @@ export async function addApi(app: App, deps: ApiDeps): Promise<void> {
   const upload: FastifyPluginAsync = async (scope) => uploadRoutes(scope, deps)
   const v1: FastifyPluginAsync = async (scope) => {
     scope.addHook('onRequest', requireToken(deps.auth))
+    // Refused before anything is done: the answer could not be written.
+    scope.addHook('onRequest', async (request) => void baseOf(request, deps))
     for (const addRoutes of RESOURCES) addRoutes(scope, deps)
     await scope.register(upload)
   }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { after, test } from 'node:test'
 import { Refusal } from '#base/refusal.ts'
 import { type Call, INGESTED, startApi } from '../../../test/support/api-server.ts'
@@ -190,6 +192,25 @@ test('images: every broken rule is named with its field', async () => {
     assert.deepEqual([status, name], [422, 'unprocessable_entity'], JSON.stringify(body))
     assert.match(String(errors[0]), sentence)
   }
+})
+
+test('images: a Host header that is none is refused before anything is done', async () => {
+  const { hostname, port } = new URL(server.url)
+  const before = (await call<unknown[]>('GET', '/1.0/images')).body.length
+  for (const host of ['a:b', '[', 'a:99999', 'x:1:2', '[::1']) {
+    for (const [method, path] of [
+      ['GET', '/1.0/images?limit=1'],
+      ['POST', '/1.0/images'],
+    ] as const) {
+      const headers = { host, authorization: `Bearer ${server.token}`, 'content-type': 'application/json' }
+      const request = httpRequest({ hostname, port, method, path, headers })
+      request.end(method === 'POST' ? JSON.stringify({ arch: 'x86_64', http_url: URL_ }) : undefined)
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      const body = JSON.parse((await response.setEncoding('utf8').toArray()).join(''))
+      assert.deepEqual([response.statusCode, body.error_name], [400, 'bad_request'], host)
+    }
+  }
+  assert.equal((await call<unknown[]>('GET', '/1.0/images')).body.length, before)
 })
 
 test('images: what the account may not see answers as if it did not exist', async () => {

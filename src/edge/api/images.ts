@@ -80,9 +80,9 @@ export const printFor = (request: FastifyRequest, image: ShownImage, deps: Pick<
   })
 
 function nextPage(request: FastifyRequest, after: string, deps: ApiDeps): string {
-  const url = new URL(request.url, baseOf(request, deps))
-  url.searchParams.set('after', after)
-  return `<${url.href}>; rel="next"`
+  const query = new URLSearchParams(request.url.slice(request.url.indexOf('?') + 1))
+  query.set('after', after)
+  return `<${baseOf(request, deps)}/1.0/images?${query}>; rel="next"`
 }
 
 const LIST_DOCS = docs({

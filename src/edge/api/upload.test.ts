@@ -6,7 +6,10 @@ import { after, test } from 'node:test'
 import { INGESTED, startApi } from '../../../test/support/api-server.ts'
 
 const seen: Buffer[] = []
+const logged: string[] = []
 const server = await startApi({
+  silenceMs: 500,
+  onLog: (line) => void logged.push(line),
   ingest: async ({ source }) => {
     if (source.kind === 'file') seen.push(await readFile(source.path))
     return INGESTED
@@ -117,4 +120,34 @@ test('upload: a client that goes away after its last byte is not needed any more
     image = (await call('GET', `/1.0/images/${id}`)).body
   assert.equal(image.status, 'available')
   assert.deepEqual(seen.pop(), content)
+})
+
+test('upload: a client that falls silent loses its connection, and the upload goes on at once', async () => {
+  const { path } = await begin()
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => undefined)
+  socket.resume()
+  socket.write(
+    `PUT ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\nContent-Length: 100000\r\n\r\n`,
+  )
+  socket.write(content.subarray(0, 3))
+  await once(socket, 'close')
+  while (!logged.some((line) => line.includes(path) && line.includes('the client went away')))
+    await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(await head(path), 3)
+  assert.equal(
+    (await put(path, content.subarray(3), { 'content-range': 'bytes 3-99999/100000' })).status,
+    202,
+  )
+  await server.jobs.poll()
+  await server.jobs.settled()
+  assert.deepEqual(seen.pop(), content)
+})
+
+test('upload: clients that go away are no errors of ours in the log', () => {
+  assert.deepEqual(
+    logged.filter((line) => JSON.parse(line).level >= 50),
+    [],
+  )
 })

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { App } from '#edge/http/app.ts'
 import { requestSignal } from '#edge/http/close-signal.ts'
-import { HttpProblem } from '#edge/http/problems.ts'
+import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import { parseContentRange, type SentRange } from '#edge/http/ranges.ts'
 import { ImageSchema, UploadSchema } from '#schema/image.ts'
 import { printUpload } from '#schema/print-image.ts'
@@ -65,8 +65,8 @@ function lengthOf({ headers }: FastifyRequest): number | undefined {
 async function* readBody(raw: IncomingMessage): AsyncGenerator<Uint8Array> {
   try {
     yield* raw
-  } catch (error) {
-    if (!raw.complete) throw error
+  } catch {
+    if (!raw.complete) throw new ClientGone()
     for (let rest = raw.read() as Buffer | null; rest !== null; rest = raw.read() as Buffer | null) yield rest
   }
 }

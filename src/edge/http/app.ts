@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import Fastify, {
@@ -9,13 +9,17 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import { HttpProblem, OAuthProblem, problemOf } from './problems.ts'
+import { createBodyWatch, hasBody } from './body-watch.ts'
+import { checkHost } from './host.ts'
+import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
 
 export interface AppOptions {
   readonly logger: FastifyBaseLogger
   /** Bytes of a JSON or form body. */
   readonly bodyLimit?: number
+  /** Longest time without a byte of a request's body, in milliseconds. */
+  readonly silenceMs?: number
 }
 
 const DEFAULT_BODY_LIMIT = 256 * 1024
@@ -24,16 +28,23 @@ const MAX_PARAM_LENGTH = 4096
 /** Request line and headers; beyond it the connection is refused with 431. */
 const MAX_HEADER_SIZE = 64 * 1024
 const HEADERS_TIMEOUT_MS = 60_000
+const DEFAULT_SILENCE_MS = 60_000
 
 /** The HTTP application that all edges add their routes to: every refusal has a JSON body and nothing of the inside. */
-export async function createApp({ logger, bodyLimit = DEFAULT_BODY_LIMIT }: AppOptions): Promise<App> {
+export async function createApp(options: AppOptions): Promise<App> {
+  const { logger, bodyLimit = DEFAULT_BODY_LIMIT, silenceMs = DEFAULT_SILENCE_MS } = options
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    http: { maxHeaderSize: MAX_HEADER_SIZE, headersTimeout: HEADERS_TIMEOUT_MS },
+    http: {
+      maxHeaderSize: MAX_HEADER_SIZE,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      // Node's own refusal has no body; checkHost's has.
+      requireHostHeader: false,
+    },
     // A connection that is kept alive without a request must not hold up a stop.
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -49,9 +60,17 @@ export async function createApp({ logger, bodyLimit = DEFAULT_BODY_LIMIT }: AppO
   app.setNotFoundHandler(({ method, url }) => {
     throw new HttpProblem(404, 'missing_resource', [`there is nothing at ${method} ${url.slice(0, 200)}`])
   })
+  app.server.on('checkExpectation', refuseExpectation)
+  const bodies = createBodyWatch(silenceMs)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    bodies.watch(request.raw)
+    // A type that speaks of no bytes says nothing.
+    if (!hasBody(request.raw)) delete request.raw.headers['content-type']
+    checkHost(request)
   })
+  // A client can send the rest later; a stop does not wait for it.
+  app.addHook('preClose', async () => bodies.breakOff())
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     request.log.info(
@@ -96,10 +115,17 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   }
   const { status, name, errors, hint, headers } = problemOf(error)
   if (status >= 500) request.log.error({ err: error }, 'request failed')
+  // A connection that is gone gets no answer, and so no line of the log for it.
+  if (error instanceof ClientGone) logGone(request)
   reply
     .code(status)
     .headers({ 'cache-control': 'no-cache', ...headers })
     .send({ error_name: name, errors, hint, request_id: request.id })
+}
+
+/** Without a stack: it is nothing that we could mend. */
+export function logGone({ log, method, url }: FastifyRequest): void {
+  log.info({ method, path: pathOf(url) }, 'the client went away')
 }
 
 /** Answers what is not HTTP, or too much of it: there is no request yet, so the bytes are written by hand. */
@@ -119,4 +145,19 @@ function answerBadRequest(error: Error & { code?: string }, socket: Socket): voi
     `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
+}
+
+/** The only expectation there is, `100-continue`, is met by Node. */
+function refuseExpectation(_request: IncomingMessage, response: ServerResponse): void {
+  const body = JSON.stringify({
+    error_name: 'expectation_failed',
+    errors: ['Expect can be 100-continue and nothing else'],
+  })
+  response
+    .writeHead(417, {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(body),
+      connection: 'close',
+    })
+    .end(body)
 }

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ClientGone } from './problems.ts'
 
 /** Aborted when the client goes away before its answer was complete. */
 export function closeSignal(raw: ServerResponse): AbortSignal {
   const controller = new AbortController()
   const abort = () => {
-    if (!raw.writableFinished) controller.abort(new Error('the client went away'))
+    if (!raw.writableFinished) controller.abort(new ClientGone())
   }
   if (raw.destroyed) abort()
   else raw.once('close', abort)
@@ -15,7 +16,7 @@ export function closeSignal(raw: ServerResponse): AbortSignal {
 export function requestSignal(raw: IncomingMessage): AbortSignal {
   const controller = new AbortController()
   const abort = () => {
-    if (!raw.complete) controller.abort(new Error('the client went away'))
+    if (!raw.complete) controller.abort(new ClientGone())
   }
   if (raw.destroyed) abort()
   else raw.once('close', abort)

@@ -30,6 +30,13 @@ export class HttpProblem extends Error implements Problem {
   }
 }
 
+/** Nobody reads this answer any more; as a 499, which is what proxies log, it does not look like a fault of ours. */
+export class ClientGone extends HttpProblem {
+  constructor() {
+    super(499, 'client_gone', ['the client went away'])
+  }
+}
+
 /** A refusal in OAuth's words: of the token endpoint, and wherever a token is missing or no good. */
 export class OAuthProblem extends Error {
   readonly status: number

@@ -23,8 +23,8 @@ async function* reuse(bytes: Uint8Array, chunkSize = 7) {
   }
 }
 
-async function listen(representation: Partial<Representation> = {}) {
-  const app = await createApp({ logger: pino({ level: 'silent' }) })
+async function listen(representation: Partial<Representation> = {}, logged: string[] = []) {
+  const app = await createApp({ logger: pino({}, { write: (line) => void logged.push(line) }) })
   app.get('/file', { exposeHeadRoute: false }, answer)
   app.head('/file', answer)
   function answer(request: Parameters<typeof sendBytes>[0], reply: Parameters<typeof sendBytes>[1]) {
@@ -145,7 +145,8 @@ test('send bytes: fewer or more bytes than announced break the connection', asyn
 
 test('send bytes: a client that goes away ends the reading', async () => {
   const ended = Promise.withResolvers<string>()
-  await using server = await listen({
+  const logged: string[] = []
+  const representation: Partial<Representation> = {
     size: 1e12,
     async *read(_offset, _length, signal) {
       try {
@@ -157,12 +158,19 @@ test('send bytes: a client that goes away ends the reading', async () => {
         ended.resolve('ended')
       }
     },
-  })
+  }
+  await using server = await listen(representation, logged)
   const request = httpRequest(server.url).end()
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   await once(response, 'data')
   request.destroy()
   assert.equal(await ended.promise, 'ended')
+  while (!logged.some((line) => line.includes('the client went away')))
+    await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(
+    logged.filter((line) => JSON.parse(line).level >= 50),
+    [],
+  )
 })
 
 test('bytes: a fault before the first one is answered with a status and nothing of the bytes', async () => {

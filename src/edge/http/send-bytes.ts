@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { assert } from '#base/errors.ts'
+import { logGone } from './app.ts'
 import { closeSignal } from './close-signal.ts'
 import { checkConditions, rangeApplies, type Validators } from './conditions.ts'
-import { HttpProblem } from './problems.ts'
+import { ClientGone, HttpProblem } from './problems.ts'
 import { type ByteRange, contentRange, parseRanges } from './ranges.ts'
 
 /** Bytes of a known length that can be read from any offset. */
@@ -118,7 +119,8 @@ async function sendSegments(
     raw.end()
   } catch (error) {
     raw.destroy()
-    if (!signal.aborted) request.log.error({ err: error }, 'sending stopped half-way')
+    if (signal.aborted || error instanceof ClientGone) logGone(request)
+    else request.log.error({ err: error }, 'sending stopped half-way')
   }
   return reply
 }
@@ -175,8 +177,11 @@ async function writeRange(
   assert(sent === length, `${sent} bytes for a range of ${length}`)
 }
 
-/** Resolves once the bytes were handed to the system: then the buffer may be used again. */
+/**
+ * Resolves once the bytes were handed to the system: then the buffer may be used again.
+ * @throws ClientGone; nothing else can fail here
+ */
 const write = (raw: ServerResponse, bytes: Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => {
-    raw.write(bytes, (error) => (error ? reject(error) : resolve()))
+    raw.write(bytes, (error) => (error ? reject(new ClientGone()) : resolve()))
   })

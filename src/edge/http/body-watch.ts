@@ -1,0 +1,46 @@
+import type { IncomingMessage } from 'node:http'
+
+/** How many times the connection is looked at before a body counts as silent. */
+const LOOKS = 4
+
+/** Watches the bodies of requests while they come in, whoever reads them. */
+export interface BodyWatch {
+  /** Breaks the connection once its client owes bytes of this body and sends none for too long. */
+  watch(raw: IncomingMessage): void
+  /** Breaks the connections of all bodies that are not complete. */
+  breakOff(): void
+}
+
+/** @param silenceMs longest time without a byte; a connection is broken at most a quarter later */
+export function createBodyWatch(silenceMs: number): BodyWatch {
+  const coming = new Set<IncomingMessage>()
+  return {
+    watch(raw) {
+      if (!hasBody(raw)) return
+      coming.add(raw)
+      let seen = raw.socket.bytesRead
+      let quiet = 0
+      const timer = setInterval(() => {
+        if (raw.complete) return end()
+        // Bytes that wait to be read are our delay, not the client's.
+        const isSilent = raw.socket.bytesRead === seen && raw.readableLength === 0
+        seen = raw.socket.bytesRead
+        quiet = isSilent ? quiet + 1 : 0
+        if (quiet >= LOOKS) raw.destroy()
+      }, silenceMs / LOOKS).unref()
+      const end = () => {
+        clearInterval(timer)
+        coming.delete(raw)
+      }
+      raw.once('close', end)
+    },
+    breakOff() {
+      for (const raw of coming) if (!raw.complete) raw.destroy()
+    },
+  }
+}
+
+/** Says whether a request announces a body, which may turn out to be empty where it comes in chunks. */
+export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
