@@ -14,8 +14,8 @@ const FOLDERS = ['store', 'spool', 'uploads']
 export const catalogPath = (folder: string): string => join(folder, CATALOG)
 
 /**
- * Makes the data folder, and those above it, where they are missing. One by one: Node's recursive mkdir never ends where
- * the system has a folder but makes none in it, as in /proc.
+ * Makes the data folder, and those above it, where they are missing. One by one: Node's recursive mkdir never ends
+ * where the system has a folder but makes none in it, as in /proc.
  * @throws invalid, denied or unavailable, naming the folder
  */
 export async function makeDataFolder(folder: string): Promise<void> {

@@ -86,7 +86,8 @@ export interface Library extends AsyncDisposable {
     show(session: Session, id: string): Promise<Upload>
     /**
      * Appends bytes; `offset` must be what was received so far, so that a broken upload can be taken up again.
-     * @throws conflict where the offset is another or the upload is finished, too_large, denied where the account's quota would be exceeded
+     * @throws conflict where the offset is another or the upload is finished, too_large, denied where the quota would
+     * be exceeded
      */
     receive(
       session: Session,

@@ -97,7 +97,7 @@ export class CheckFindings {
   }
 }
 
-/** What the system answers where one file cannot be read back: a bad sector, a folder or a loop in its place, no right. */
+/** What the system answers where one file cannot be read: a bad sector, a folder or a loop in its place, no right. */
 const FILE_FAULTS: readonly unknown[] = ['EIO', 'EISDIR', 'ELOOP', 'EACCES']
 
 /** Wrong bytes, or bytes that cannot be read back; an unavailable store as such says nothing of a file. */

@@ -71,7 +71,7 @@ test('check: a damaged block is named with every image that it hurts', async (t)
   assert.equal(report.blocks, 3)
 })
 
-test('check: a folder in the place of a file is damage, the rest is read, and registering again mends it', async (t) => {
+test('check: a folder in the place of a file is damage, and registering again mends it', async (t) => {
   const { store, first, roots, pathOf } = await openLibrary(t)
   for (const path of [pathOf('blocks', digestOf(A)), pathOf('manifests', first)]) {
     await rm(path)
