@@ -11,10 +11,10 @@ import { type BlockSizes, StreamIndex } from './stream-index.ts'
 
 const refuse = streamRefusals('xz')
 
-/** The largest compressed block that is kept whole, by default: `xz -T` makes them of 24 MiB, before compression. */
-const MAX_BUFFERED_BLOCK = 48 * MiB
-/** The largest dictionary of such a block, that of `xz -8`: each decoder at work has one and a half of them. */
-const MAX_BUFFERED_DICTIONARY = 32 * MiB
+/** The largest compressed block that is kept whole, by default: `xz -T` makes them of 24 MiB before compression. */
+const MAX_BUFFERED_BLOCK = 24 * MiB
+/** The largest dictionary of such a block, that of `xz -7`: each decoder at work has one and a half of them. */
+const MAX_BUFFERED_DICTIONARY = 16 * MiB
 
 /** A part of the decoded content, in the order of the file. */
 export type XzItem =
