@@ -4,6 +4,7 @@ import type { DecodeOptions } from '#data/format/decode-options.ts'
 import { HEAD_SIZE } from '#data/format/probe.ts'
 import { tooLarge } from '#data/format/stream-refusals.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
+import { decodeXzItems } from '#data/format/xz/decode.ts'
 import { splitXz, type XzItem } from '#data/format/xz/split.ts'
 import type { DiskCutter } from './disk-cutter.ts'
 import type { IngestContext, Layer } from './ingest-context.ts'
@@ -16,7 +17,7 @@ import { peek } from './stream-head.ts'
 export async function openXz(input: ByteStream, options: DecodeOptions): Promise<Layer> {
   const items = splitXz(input, options)[Symbol.asyncIterator]()
   const { value: first, done } = await items.next()
-  const stream = flatten(chain(done ? [] : [first], items), options)
+  const stream = decodeXzItems(chain(done ? [] : [first], items), options)
   if (done || first.kind !== 'block' || first.uncompressedSize < HEAD_SIZE) return peek(stream, HEAD_SIZE)
   // Only its beginning is decoded here, to tell what it is.
   const { head, stream: rest } = await peek(decodeXzBlock(first, options), HEAD_SIZE)
@@ -67,11 +68,4 @@ async function* chain<T>(first: readonly T[], rest: AsyncIterator<T>): AsyncGene
   } finally {
     await rest.return?.()
   }
-}
-
-async function* flatten(
-  items: AsyncIterable<XzItem>,
-  options: DecodeOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const item of items) yield* item.kind === 'block' ? decodeXzBlock(item, options) : item.chunks
 }
