@@ -1,23 +1,5 @@
+import type { Qcow2Extent } from '#data/format/qcow2/extents.ts'
 import type { PlainError } from './thread-errors.ts'
-
-/** A run of a disk that lies, plain or as one compressed cluster, in the spool file. */
-export type SpoolExtent =
-  | {
-      readonly kind: 'plain'
-      /** Where on the disk, and how long, in bytes. */
-      readonly offset: number
-      readonly length: number
-      /** Where in the spool. */
-      readonly hostOffset: number
-    }
-  | {
-      readonly kind: 'compressed'
-      readonly offset: number
-      readonly length: number
-      readonly hostOffset: number
-      readonly hostLength: number
-      readonly compression: 'deflate' | 'zstd'
-    }
 
 /** What a block worker is asked to do; `id` comes back with the result. */
 export type BlockTask =
@@ -37,7 +19,7 @@ export type BlockTask =
       readonly offset: number
       readonly length: number
       readonly clusterSize: number
-      readonly extents: readonly SpoolExtent[]
+      readonly extents: readonly Qcow2Extent[]
       /** Whether the region's first bytes are to come back with the result. */
       readonly wantHead: boolean
     }

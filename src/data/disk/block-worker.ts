@@ -11,11 +11,12 @@ import { Resources } from '#base/resources.ts'
 import { BLOCK_SIZE, encodeBlock } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { decodeCluster } from '#data/format/qcow2/cluster.ts'
+import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createReserve } from '#data/store/reserve.ts'
-import type { BlockResult, BlockTask, BlockWorkerData, SpoolExtent, StoredBlock } from './block-task.ts'
+import type { BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
 import { OUTPUT_SIZE, OUTPUTS, REGIONS, scratchLayout } from './scratch.ts'
 import { toPlainError } from './thread-errors.ts'
 
@@ -65,12 +66,7 @@ const copyOf = (address: number, length: number) => codec.bytes.slice(address, a
 let clusterInput = new Uint8Array(0)
 
 /** Reads one compressed cluster into the region; returns how much of the spool its stream took. */
-function readCluster(
-  fd: number,
-  extent: SpoolExtent & { kind: 'compressed' },
-  clusterSize: number,
-  target: number,
-): number {
+function readCluster(fd: number, extent: CompressedExtent, clusterSize: number, target: number): number {
   if (clusterInput.length < extent.hostLength) clusterInput = new Uint8Array(extent.hostLength)
   const got = readSync(fd, clusterInput, 0, extent.hostLength, extent.hostOffset)
   const { bytes, consumed } = decodeCluster(clusterInput.subarray(0, got), {
@@ -82,7 +78,7 @@ function readCluster(
   return consumed
 }
 
-function readPlain(fd: number, extent: SpoolExtent & { kind: 'plain' }, target: number): void {
+function readPlain(fd: number, extent: PlainExtent, target: number): void {
   let done = 0
   while (done < extent.length) {
     const got = readSync(fd, codec.bytes, target + done, extent.length - done, extent.hostOffset + done)

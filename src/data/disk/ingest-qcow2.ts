@@ -1,9 +1,9 @@
 import type { ByteStream, RandomBytes } from '#base/bytes.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { refuseNested } from '#data/format/probe.ts'
+import type { Qcow2Extent } from '#data/format/qcow2/extents.ts'
 import { openQcow2, type Qcow2 } from '#data/format/qcow2/qcow2.ts'
 import { createSpool, type Spool } from '#data/source/spool.ts'
-import type { SpoolExtent } from './block-task.ts'
 import type { IngestContext, IngestedDisk } from './ingest-context.ts'
 
 interface FileSize {
@@ -65,7 +65,7 @@ async function receive(stream: ByteStream, spool: Spool): Promise<void> {
 /** Submits the disk region by region: one block, or one cluster where that is larger. */
 async function storeExtents(qcow2: Qcow2, spool: Spool, { pipeline }: IngestContext): Promise<void> {
   const regionSize = Math.max(BLOCK_SIZE, qcow2.clusterSize)
-  let gathered: SpoolExtent[] = []
+  let gathered: Qcow2Extent[] = []
   let region = 0
 
   const submit = async () => {
@@ -103,6 +103,6 @@ async function storeExtents(qcow2: Qcow2, spool: Spool, { pipeline }: IngestCont
   await submit()
 }
 
-function endInSpool(extent: SpoolExtent): number {
+function endInSpool(extent: Qcow2Extent): number {
   return extent.hostOffset + (extent.kind === 'plain' ? extent.length : extent.hostLength)
 }
