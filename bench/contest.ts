@@ -4,12 +4,9 @@ export interface Contest {
   /** Each does the work once and resolves to seconds. */
   readonly ours: () => Promise<number>
   readonly theirs: () => Promise<number>
-  readonly theirsName: string
 }
 
 export interface Verdict {
-  readonly name: string
-  readonly theirsName: string
   readonly ours: number
   readonly theirs: number
   /** How many times as fast we are: median of the ratios of each pair. */
@@ -39,8 +36,6 @@ export async function hold(contest: Contest, rounds: number): Promise<Verdict> {
   }
   const ratios = theirs.map((seconds, round) => seconds / (ours[round] ?? Number.NaN))
   return {
-    name: contest.name,
-    theirsName: contest.theirsName,
     ours: median(ours),
     theirs: median(theirs),
     ratio: median(ratios),

@@ -7,8 +7,6 @@ const MiB = 1024 * 1024
 
 export interface BenchDisk {
   readonly folder: string
-  /** File name by variant, in `folder`. */
-  readonly files: Readonly<Record<string, string>>
   readonly diskMiB: number
   readonly dataMiB: number
 }
@@ -47,10 +45,7 @@ export async function makeBenchDisk(folder: string, diskMiB: number, dataMiB: nu
     sh(command.replace('TARGET', `${name}.part`), folder)
     renameSync(`${target}.part`, target)
   }
-  const files = Object.fromEntries(
-    ['disk.raw', ...Object.keys(VARIANTS)].map((name) => [name, join(folder, name)]),
-  )
-  return { folder, files, diskMiB, dataMiB: Math.round((statSync(raw).blocks * 512) / MiB) }
+  return { folder, diskMiB, dataMiB: Math.round((statSync(raw).blocks * 512) / MiB) }
 }
 
 /** Copies files from `source`, in name order, until they hold `size` bytes. */

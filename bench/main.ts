@@ -93,7 +93,6 @@ for (const [name, { file, command, name: theirsName, unless }] of Object.entries
   }
   const contest: Contest = {
     name,
-    theirsName,
     ours: async () => {
       const measured = await registerFresh(disk, url)
       seen.push(measured)
