@@ -228,7 +228,7 @@ test('forms: each has an etag of its own that stays, a content type and a suffix
   for (const kind of FORM_KINDS) {
     await using form = await openForm(store, digest, kind)
     assert.equal(form.etag, `"${kind}-1-${digest}"`)
-    shown.push([form.kind, form.fileSuffix, form.contentType])
+    shown.push([kind, form.fileSuffix, form.contentType])
   }
   assert.deepEqual(shown, [
     ['lz4', '.lz4', 'application/x-lz4'],

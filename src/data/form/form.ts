@@ -21,7 +21,6 @@ const SHAPES = {
 
 /** A disk as a file in one of its forms; the same bytes for ever. */
 export interface Form extends AsyncDisposable {
-  readonly kind: FormKind
   /** Bytes, exactly. */
   readonly size: number
   /** Strong, with its quotes. */
@@ -46,7 +45,6 @@ export async function openForm(store: Store, digest: Digest, kind: FormKind): Pr
   const layout = await layOut(manifest, store.blocks, kind)
   const closing = opening.move()
   return {
-    kind,
     size: layout.size,
     etag: `"${kind}-${FORM_VERSION}-${digest}"`,
     ...SHAPES[kind],
