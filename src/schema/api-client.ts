@@ -46,7 +46,6 @@ export const ApiClientUpdateSchema = Type.Object(fields, {
   description: 'Only what is named changes',
   additionalProperties: false,
 })
-export type ApiClientUpdateJson = Static<typeof ApiClientUpdateSchema>
 
 export function printApiClient(
   client: ApiClient,

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox'
+import { Type } from 'typebox'
 
 /** The body of every refusal under `/1.0`. */
 export const ProblemSchema = Type.Object(
@@ -10,11 +10,9 @@ export const ProblemSchema = Type.Object(
   },
   { $id: 'Problem', description: 'Why the request was refused' },
 )
-export type ProblemJson = Static<typeof ProblemSchema>
 
 /** The body of a refusal by the token endpoint, and of every 401 (RFC 6749 §5.2, RFC 6750 §3). */
 export const OAuthProblemSchema = Type.Object(
   { error: Type.String(), error_description: Type.String() },
   { $id: 'OAuthProblem', description: 'The credentials or the token are missing or no good' },
 )
-export type OAuthProblemJson = Static<typeof OAuthProblemSchema>

@@ -19,8 +19,6 @@ export interface Schema {
   counters: CounterRow
 }
 
-export type Flag = 0 | 1
-
 export interface AccountRow {
   id: string
   name: string

@@ -5,8 +5,6 @@ import type { Session } from '#model/session.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import type { Zone } from '#model/zone.ts'
 
-export type { NestedImage, ShownImage } from '#model/shown-image.ts'
-
 /** Attributes as a client sends them: checked here, so that every edge gives the same answers. */
 export interface RegisterAttributes {
   /** Exactly one of `httpUrl` and `upload`. */

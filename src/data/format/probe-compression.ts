@@ -1,4 +1,4 @@
-import { KiB, MiB } from '#base/bytes.ts'
+import { MiB } from '#base/bytes.ts'
 import { Refusal } from '#base/refusal.ts'
 import { type Compression, emptyImage } from './stream-refusals.ts'
 
@@ -7,9 +7,6 @@ const MAX_SKIPPABLE_FRAMES = 16
 const MAX_SKIPPABLE_SIZE = 1 * MiB
 const SKIPPABLE_HEADER = 8
 const MAGIC_SIZE = 6
-
-/** The most bytes that `recogniseCompression` ever asks for. */
-export const MAX_COMPRESSION_HEAD = MAX_SKIPPABLE_SIZE + 1 * KiB
 
 const MAGICS: ReadonlyArray<readonly [Compression, readonly number[]]> = [
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],

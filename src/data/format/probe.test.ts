@@ -4,7 +4,7 @@ import { KiB, MiB } from '#base/bytes.ts'
 import type { RefusalCategory } from '#base/refusal.ts'
 import { diskBytes, le32, skippable } from '../../../test/support/compressed-streams.ts'
 import { HEAD_SIZE, recogniseContainer, refuseNested, TAIL_SIZE } from './probe.ts'
-import { MAX_COMPRESSION_HEAD, recogniseCompression, refuseSecondCompression } from './probe-compression.ts'
+import { recogniseCompression, refuseSecondCompression } from './probe-compression.ts'
 
 /** A head of noise with these bytes at these places. */
 function headWith(...parts: readonly (readonly [offset: number, bytes: string])[]): Buffer {
@@ -170,7 +170,7 @@ function recogniseFile(file: Uint8Array) {
   for (;;) {
     const found = recogniseCompression(file.subarray(0, length), length === file.length)
     if (found.kind !== 'more') return found
-    assert.ok(found.bytes > length && found.bytes <= MAX_COMPRESSION_HEAD, 'asks for more, within bounds')
+    assert.ok(found.bytes > length && found.bytes <= MiB + KiB, 'asks for more, within bounds')
     length = Math.min(file.length, found.bytes)
   }
 }
