@@ -13,7 +13,7 @@ const files = async (...patterns: string[]) =>
 const folderOf = (path: string, folders: Iterable<string>) =>
   [...folders].find((folder) => path.startsWith(`src/${folder}/`))
 
-test('layers: every import goes to a folder that layers.txt allows', async () => {
+test('layers: layers.txt allows every import and nothing more', async () => {
   const allowed = new Map<string, Set<string>>()
   for (const line of read('layers.txt').split('\n')) {
     const [folder, targets] = line.replace(/#.*/, '').split('<-')
@@ -24,6 +24,7 @@ test('layers: every import goes to a folder that layers.txt allows', async () =>
     allowed.set(folder.trim(), new Set(names))
   }
   const wrong: string[] = []
+  const used = new Set<string>()
   for (const file of await files('src/**/*.ts')) {
     if (file.includes('/assembly/')) continue
     const folder = folderOf(file, allowed.keys())
@@ -38,10 +39,15 @@ test('layers: every import goes to a folder that layers.txt allows', async () =>
         const test = file.endsWith('.test.ts') || file.endsWith('contract.ts')
         if (!test && (!target || !allowed.get(folder)?.has(target)))
           wrong.push(`${file}: may not import ${name}`)
+        if (!test) used.add(`${folder} <- ${target}`)
       } else if (name?.startsWith('..') && folderOf(join(file, '..', name), allowed.keys()) !== folder) {
         if (!file.endsWith('.test.ts')) wrong.push(`${file}: crosses a folder by ${name}, use #`)
       }
     }
+  }
+  for (const [folder, names] of allowed) {
+    for (const name of names)
+      if (!used.has(`${folder} <- ${name}`)) wrong.push(`layers.txt: ${folder} does not import ${name}`)
   }
   assert.deepEqual(wrong, [])
 })
