@@ -7,13 +7,16 @@ import { type Corpus, hasCorpus, openCorpus } from '../support/corpus.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { startFileServer } from '../support/file-server.ts'
 import {
+  assertFails,
+  assertNothingLeft,
+  assertReadsBack,
   download,
   downloadTo,
   execute,
+  forEach,
   register,
   settled,
   sha256Of,
-  sha256OfCommand,
 } from '../support/registration.ts'
 import { needs } from '../support/tools.ts'
 
@@ -21,24 +24,6 @@ const MiB = 1024 * 1024
 const LIMIT_MS = 10_000
 const LIMIT_MEMORY = 300 * MiB
 const AT_ONCE = 4
-
-/** Runs `work` over all things, a few at a time, and tells every failure. */
-async function forEach<T>(
-  things: readonly T[],
-  atOnce: number,
-  work: (thing: T) => Promise<void>,
-): Promise<void> {
-  const failures: string[] = []
-  const queue = things.values()
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      for (const thing of queue) {
-        await work(thing).catch((error: Error) => failures.push(`${JSON.stringify(thing)}: ${error.message}`))
-      }
-    }),
-  )
-  assert.deepEqual(failures, [])
-}
 
 const statusOf = async (daemon: Daemon, field: string) =>
   1024 *
@@ -72,15 +57,7 @@ if (hasCorpus) {
         const image = await settled(daemon, id)
         assert.equal(image.status, 'available', JSON.stringify(image.failure))
         assert.equal(image.virtual_size, Math.ceil(size / MiB))
-        assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, 'raw')
-        const path = join(folder, id)
-        await downloadTo(daemon, id, 'lz4', `${path}.lz4`)
-        assert.equal(await sha256OfCommand('lz4 -dc "$1"', `${path}.lz4`), sha256, 'lz4')
-        await downloadTo(daemon, id, 'qcow2', `${path}.qcow2`)
-        await execute('qemu-img', ['check', '-q', '-f', 'qcow2', `${path}.qcow2`])
-        await execute('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', `${path}.qcow2`, `${path}.raw`])
-        assert.equal(await sha256OfCommand('cat "$1"', `${path}.raw`), sha256, 'qcow2')
-        for (const suffix of ['lz4', 'qcow2', 'raw']) await rm(`${path}.${suffix}`)
+        await assertReadsBack(daemon, id, { sha256, folder })
       })
     })
 
@@ -121,36 +98,11 @@ virtual_size = ${limit}
         await forEach(files, 1, async ({ file, categories }) => {
           await writeFile(`/proc/${daemon.process.pid}/clear_refs`, '5')
           const memory = await statusOf(daemon, 'VmRSS')
-          const start = Date.now()
-          const { id } = await register(daemon, server.url(file))
-          const image = await settled(daemon, id, LIMIT_MS)
-          assert.equal(image.status, 'failed')
-          assert.ok(
-            categories.includes(image.failure?.code ?? ''),
-            `${categories} but got ${JSON.stringify(image.failure)}`,
-          )
-          assert.ok(image.failure?.message && image.failure.hint, 'a sentence and a next step')
-          assert.ok(Date.now() - start < LIMIT_MS, `took ${Date.now() - start} ms`)
+          await assertFails(daemon, server.url(file), { codes: categories, limitMs: LIMIT_MS })
           const used = (await statusOf(daemon, 'VmHWM')) - memory
           assert.ok(used < LIMIT_MEMORY, `took ${Math.round(used / MiB)} MiB`)
         })
-        const { stdout } = await execute('bin/image-library', [
-          'collect',
-          '--data',
-          daemon.data,
-          '--config',
-          config,
-        ])
-        assert.match(stdout, /^deleted \d+ blocks/)
-        const { stdout: left } = await execute('find', [
-          join(daemon.data, 'store'),
-          '-type',
-          'f',
-          '-size',
-          '+0',
-        ])
-        assert.equal(left, '', 'nothing is left in the store')
-        assert.equal((await fetch(`${daemon.url}/healthz`)).status, 200)
+        await assertNothingLeft(daemon, config)
       }
     })
   })

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import type { Daemon } from './daemon.ts'
@@ -80,4 +81,64 @@ export async function sha256OfCommand(command: string, ...words: string[]): Prom
     ...words,
   ])
   return stdout.slice(0, 64)
+}
+
+/** Checks that an image that is available is this disk in all three forms; keeps files in `folder` meanwhile. */
+export async function assertReadsBack(
+  daemon: Daemon,
+  id: string,
+  { sha256, folder }: { sha256: string; folder: string },
+): Promise<void> {
+  assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, 'raw')
+  const path = join(folder, id)
+  await downloadTo(daemon, id, 'lz4', `${path}.lz4`)
+  assert.equal(await sha256OfCommand('lz4 -dc "$1"', `${path}.lz4`), sha256, 'lz4')
+  await downloadTo(daemon, id, 'qcow2', `${path}.qcow2`)
+  await execute('qemu-img', ['check', '-q', '-f', 'qcow2', `${path}.qcow2`])
+  await execute('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', `${path}.qcow2`, `${path}.raw`])
+  assert.equal(await sha256OfCommand('cat "$1"', `${path}.raw`), sha256, 'qcow2')
+  for (const suffix of ['lz4', 'qcow2', 'raw']) await rm(`${path}.${suffix}`)
+}
+
+/** Registers an image and checks that it fails within the time, for one of these reasons, with words for its owner. */
+export async function assertFails(
+  daemon: Daemon,
+  url: string,
+  { codes, limitMs }: { codes: readonly string[]; limitMs: number },
+): Promise<void> {
+  const start = Date.now()
+  const { id } = await register(daemon, url)
+  const image = await settled(daemon, id, limitMs)
+  assert.equal(image.status, 'failed')
+  assert.ok(codes.includes(image.failure?.code ?? ''), `${codes} but got ${JSON.stringify(image.failure)}`)
+  assert.ok(image.failure?.message && image.failure.hint, 'a sentence and a next step')
+  assert.ok(Date.now() - start < limitMs, `took ${Date.now() - start} ms`)
+}
+
+/** Checks that `collect` leaves an empty store behind, and the daemon well. */
+export async function assertNothingLeft(daemon: Daemon, config: string): Promise<void> {
+  const words = ['collect', '--data', daemon.data, '--config', config]
+  const { stdout } = await execute('bin/image-library', words)
+  assert.match(stdout, /^deleted \d+ blocks/)
+  const { stdout: left } = await execute('find', [join(daemon.data, 'store'), '-type', 'f', '-size', '+0'])
+  assert.equal(left, '', 'nothing is left in the store')
+  assert.equal((await fetch(`${daemon.url}/healthz`)).status, 200)
+}
+
+/** Runs `work` over all things, a few at a time, and tells every failure. */
+export async function forEach<T>(
+  things: readonly T[],
+  atOnce: number,
+  work: (thing: T) => Promise<void>,
+): Promise<void> {
+  const failures: string[] = []
+  const queue = things.values()
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (const thing of queue) {
+        await work(thing).catch((error: Error) => failures.push(`${JSON.stringify(thing)}: ${error.message}`))
+      }
+    }),
+  )
+  assert.deepEqual(failures, [])
 }
