@@ -5,9 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { Kysely, type LogEvent } from 'kysely'
 import { SYSTEM } from '#model/event.ts'
 import type { Image } from '#model/image.ts'
 import { type Catalog, openCatalog, type Tables } from './catalog.ts'
+import { openSqlite } from './dialect-sqlite.ts'
+import { imagesTable } from './images.ts'
+import type { Schema } from './schema.ts'
 
 const IMAGE: Omit<Image, 'id' | 'accountId'> = {
   name: 'image',
@@ -295,6 +299,29 @@ test('listing: holds exactly the own and the public available images, in order, 
       assert.equal(ancestor?.id ?? null, image.ancestorId)
       if (ancestor) assert.equal(ancestor.accountId, byId.get(ancestor.id)?.accountId)
     }
+  }
+})
+
+test('listing: takes one query, however many images there are', async () => {
+  await using file = await temporaryFile()
+  await using catalog = await openCatalog({ path: file.path })
+  const queries: string[] = []
+  const dialect = openSqlite(file.path)
+  const log = ({ query }: LogEvent) => {
+    queries.push(query.sql)
+  }
+  await using db = new Kysely<Schema>({ dialect: dialect.kysely, log })
+  const images = imagesTable({ db, dialect, random: randomBytes })
+  const { id: accountId } = await addAccount(catalog)
+  let ancestorId: string | null = null
+  for (let count = 0; count <= 200; count++) {
+    if ([0, 1, 2, 200].includes(count)) {
+      queries.length = 0
+      assert.equal((await images.listVisible(accountId, { limit: 1000 })).length, count)
+      assert.equal(queries.length, 1, queries.join('\n'))
+    }
+    // Each has an ancestor, which a listing could be tempted to ask for one by one.
+    ancestorId = (await catalog.images.insert({ ...IMAGE, accountId, ancestorId })).id
   }
 })
 
