@@ -5,11 +5,10 @@ import { ApiError, CommandError } from './failure.ts'
 import { ConnectionError, type HttpResponse } from './http.ts'
 import { imagePath } from './images.ts'
 import { createMeter, createProgressBar, type Step } from './progress-bar.ts'
+import { isPassing, MAX_VAIN_TRIES } from './retry.ts'
 import type { Session } from './session.ts'
 
-/** Dropped connections in a row that brought nothing, before we give up. */
-const MAX_VAIN_TRIES = 6
-/** The same where the library did answer: then it is not the network. */
+/** Tries in vain where the library did answer: then it is not the network. */
 const MAX_VAIN_ANSWERS = 2
 const CHUNK_BYTES = 256 * KiB
 
@@ -86,9 +85,6 @@ const brokenOff = (image: string, offset: number, cause: unknown) =>
       hint: "are the stored bytes damaged? the library's log says more, and its operator has image-library check",
     },
   )
-
-const isPassing = (error: unknown): boolean =>
-  error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
 
 async function ask(wanted: Download, have: Extent | undefined) {
   const { api, image, format } = wanted

@@ -4,16 +4,15 @@ import type { ClientRequest } from 'node:http'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
-import { type Api, ConnectionAttemptError } from './api.ts'
+import type { Api } from './api.ts'
 import { describeErrno } from './config-file.ts'
 import { ApiError, CommandError } from './failure.ts'
 import { imagePath } from './images.ts'
 import { createMeter, createProgressBar } from './progress-bar.ts'
+import { isPassing, MAX_VAIN_TRIES } from './retry.ts'
 import type { Session } from './session.ts'
 
 const CHUNK_BYTES = MiB
-/** Dropped connections in a row that brought nothing, before we give up. */
-const MAX_VAIN_TRIES = 6
 
 export interface Upload {
   /** The file's own name. */
@@ -67,7 +66,8 @@ async function sendFile(sending: Sending): Promise<void> {
         await sendFrom(sending, offset, show)
         return
       } catch (error) {
-        if (!isPassing(error, offset > 0) || vain >= MAX_VAIN_TRIES) throw error
+        const isWorthwhile = isPassing(error) || isStillDraining(error, offset > 0)
+        if (!isWorthwhile || vain >= MAX_VAIN_TRIES) throw error
         await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })
         const received = await receivedBytes(api, id, size).catch(() => undefined)
         vain = received !== undefined && received > offset ? 0 : vain + 1
@@ -80,9 +80,8 @@ async function sendFile(sending: Sending): Promise<void> {
 }
 
 /** While the library still drains a dropped connection, it may answer a resumption with a conflict. */
-const isPassing = (error: unknown, isResumed: boolean): boolean =>
-  error instanceof ConnectionAttemptError ||
-  (error instanceof ApiError && (error.status === 503 || (isResumed && error.status === 409)))
+const isStillDraining = (error: unknown, isResumed: boolean): boolean =>
+  isResumed && error instanceof ApiError && error.status === 409
 
 /** How many bytes the library has already. */
 async function receivedBytes(api: Api, id: string, size: number): Promise<number> {

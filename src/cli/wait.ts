@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Api, ConnectionAttemptError } from './api.ts'
+import type { Api } from './api.ts'
 import { ApiError, CommandError } from './failure.ts'
 import { getImage, type ImageJson, stepOf } from './images.ts'
 import { createProgressBar } from './progress-bar.ts'
+import { isPassing } from './retry.ts'
 import type { Session } from './session.ts'
 
 const FIRST_POLL_MS = 100
@@ -45,9 +46,6 @@ export async function waitForImage(session: Session, api: Api, image: ImageJson)
   }
   return latest
 }
-
-const isPassing = (error: unknown): boolean =>
-  error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
 
 const goneError = (id: string) =>
   new CommandError(`register image ${id}: it was destroyed before it became available`)
