@@ -5,6 +5,7 @@ import { createCodecMemory } from '#data/codec/codec.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
 import { SCRATCH_SIZE } from './scratch.ts'
 import { fromPlainError } from './thread-errors.ts'
+import { YOUNG_MIB } from './thread-heap.ts'
 
 export type FinishedTask = Extract<BlockResult, { blocks: unknown }>
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -14,8 +15,6 @@ export type NewTask = WithoutId<BlockTask>
 const RESERVED = 65_536
 /** Blocks on their way from the network to the workers: enough for each to have one at hand and one to come. */
 const SLOTS_PER_THREAD = 6
-/** Heap of a block worker for young objects: what zlib leaves behind is picked up soon. */
-const YOUNG_MIB = 6
 /** Tasks other than plain blocks that may be under way or waiting, per thread. */
 const SPOOL_TASKS_PER_THREAD = 3
 

@@ -3,6 +3,7 @@ import { LibraryError } from '#base/errors.ts'
 import { Refusal } from '#base/refusal.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
 import { fromPlainError, type PlainError } from './thread-errors.ts'
+import { YOUNG_MIB } from './thread-heap.ts'
 
 /** What an ingest thread is started with. */
 export interface IngestThreadData {
@@ -22,8 +23,6 @@ export type IngestThreadMessage =
 const STOP_MS = 3_000
 /** Heap of one ingest thread, MiB: tables of the largest legal image need a tenth of it. */
 const HEAP_MIB = 256
-/** Of it for young objects: what a network's chunks leave behind is picked up soon, not after 50 MiB of it. */
-const YOUNG_MIB = 6
 
 interface IngestRunnerDeps {
   readonly storeDirectory: string
