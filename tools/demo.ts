@@ -5,7 +5,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -37,7 +37,7 @@ async function makeImage(): Promise<string> {
   await pipeline(
     createReadStream(at('disk.raw')),
     createGzip({ level: 1 }),
-    (await import('node:fs')).createWriteStream(at('disk.raw.gz')),
+    createWriteStream(at('disk.raw.gz')),
   )
   return sha256(disk)
 }
