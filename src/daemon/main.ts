@@ -1,6 +1,8 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { KiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Flags } from './config.ts'
+import { parseSize } from './units.ts'
 import { readVersion } from './version.ts'
 
 /** A command that works on a data folder. Its module is loaded when it runs, so that help is fast. */
@@ -17,6 +19,15 @@ function appendTo(value: string, before: readonly string[] = []): string[] {
 function parseFlag(text: string): boolean {
   if (text === 'true' || text === 'false') return text === 'true'
   throw new InvalidArgumentError('It must be true or false.')
+}
+
+/** Slower than this, the wait for one file could be longer than timers go. */
+const LEAST_RATE = KiB
+
+function parseRate(text: string): number {
+  const rate = parseSize(text)
+  if (rate !== undefined && rate >= LEAST_RATE) return rate
+  throw new InvalidArgumentError('It must be a size of 1 KiB at least, such as 50MiB.')
 }
 
 function createProgram(): Command {
@@ -77,6 +88,7 @@ function addUpkeep(program: Command): void {
   )
   onData(program.command('check').description('read and verify every stored manifest and block'))
     .option('--quarantine', 'move damaged ones out of the way, so that registering again mends them')
+    .option('--rate <size>', 'read at most so much a second on average, such as 50MiB', parseRate)
     .action(async (flags) => (await upkeep()).runCheck(flags))
   onData(program.command('collect').description('delete stored blocks that nothing needs'))
     .option('--dry-run', 'count, and delete nothing')

@@ -147,7 +147,8 @@ test('operator: commands work on the folder of a running library', async () => {
     (await run('user', 'create', 'jo@example.com', '--data', data)).text,
     /usr-\w{5} {2}jo@example\.com/,
   )
-  assert.match((await run('check', '--data', data)).text, /nothing is damaged or missing/)
+  const checked = await run('check', '--rate', '50 MiB', '--data', data)
+  assert.match(checked.text, /^0 manifests .* nothing is damaged or missing\n$/, 'and no progress in a pipe')
   assert.match((await run('collect', '--dry-run', '--data', data)).text, /^would delete 0 blocks/)
   await run('account', 'create', 'Second', '--data', data)
   const several = await run('client', 'create', '--data', data)
@@ -167,6 +168,8 @@ test('operator: mistakes are one line and a hint, never a stack trace', async ()
     [['serve', '--http', 'nonsense'], /http\.listen must be/],
     [['serve', '--config', join(folder, 'none.ini')], /read the settings file/],
     [['image', 'official', 'img-12345', 'maybe'], /true or false/],
+    [['check', '--rate', '0'], /1 KiB at least/],
+    [['check', '--rate', 'fast'], /1 KiB at least/],
     [['nonsense'], /unknown command/],
     [['serve', '--nonsense'], /unknown option/],
   ] as const

@@ -1,9 +1,11 @@
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
-import { check } from '#data/disk/check.ts'
+import { type CheckProgress, check } from '#data/disk/check.ts'
 import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
+import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
 import type { Parts } from '../wire.ts'
 import { operatorSession, withParts } from '../with-parts.ts'
@@ -17,19 +19,35 @@ export function setOfficial(id: string, official: boolean, flags: Flags): Promis
   })
 }
 
+export interface CheckFlags extends Flags {
+  readonly quarantine?: boolean
+  /** Bytes per second. */
+  readonly rate?: number
+}
+
 /** Verifies everything that is stored; also while the library runs. */
-export function runCheck(flags: Flags & { readonly quarantine?: boolean }): Promise<void> {
+export function runCheck(flags: CheckFlags): Promise<void> {
   return withParts(flags, async (parts) => {
-    const report = await check({
-      store: parts.store,
-      roots: () => nameRoots(parts),
-      quarantine: flags.quarantine ?? false,
-      signal: untilSignal(),
-    })
+    const report = await runCheckWithProgress(parts, flags)
     console.log(printReport(report, flags.quarantine ?? false))
     if (report.damaged.length + report.missing.length > 0) process.exitCode = EXIT_DAMAGED
   })
 }
+
+async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<CheckReport> {
+  using line = createProgressLine(process.stderr)
+  return await check({
+    store: parts.store,
+    roots: () => nameRoots(parts),
+    quarantine: flags.quarantine ?? false,
+    ...(flags.rate === undefined ? {} : { bytesPerSecond: flags.rate }),
+    onProgress: (progress) => line.show(printProgress(progress)),
+    signal: untilSignal(),
+  })
+}
+
+const printProgress = ({ manifests, blocks, bytes }: CheckProgress): string =>
+  `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${Math.floor(bytes / MiB)} MiB`
 
 /** The manifests that must be readable, by the images that need them. */
 async function* nameRoots({ auth, library }: Parts): AsyncGenerator<CheckRoot> {
