@@ -10,6 +10,7 @@ import { Refusal } from '#base/refusal.ts'
 import { Resources } from '#base/resources.ts'
 import { BLOCK_SIZE, encodeBlock } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
+import { HEAD_SIZE, TAIL_SIZE } from '#data/format/probe.ts'
 import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
@@ -17,12 +18,8 @@ import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
-import { OUTPUT_SIZE, OUTPUTS, REGIONS, scratchLayout } from './scratch.ts'
+import { scratchLayout } from './scratch.ts'
 import { toPlainError } from './thread-errors.ts'
-
-/** The head and tail that are looked at for signatures; docs/design.md "Recognising". */
-const HEAD_SIZE = 64 * 1024
-const TAIL_SIZE = 512
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
@@ -35,7 +32,6 @@ const store = await openFilesystemStore(storeDirectory, {
 const layout = scratchLayout(scratch)
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)
-assert(REGIONS >= 2 && OUTPUTS >= 2 && OUTPUT_SIZE > BLOCK_SIZE, 'decoding and writing overlap')
 
 /** Stores one block; undefined where it is all zeros. The bytes at `address` are needed until this resolves. */
 async function storeBlock(index: number, address: number, length: number): Promise<StoredBlock | undefined> {
@@ -53,11 +49,16 @@ async function storeBlock(index: number, address: number, length: number): Promi
   }
 }
 
+/**
+ * Stores the blocks of a region. It is settled, well or not, only when none of them needs the region any more: a block
+ * that was hashed there and compressed after somebody else had filled it would be stored under a wrong name.
+ */
 async function storeRegion(offset: number, address: number, length: number): Promise<StoredBlock[]> {
   const pieces: Promise<StoredBlock | undefined>[] = []
   for (let at = 0; at < length; at += BLOCK_SIZE) {
     pieces.push(storeBlock((offset + at) / BLOCK_SIZE, address + at, Math.min(BLOCK_SIZE, length - at)))
   }
+  await Promise.allSettled(pieces)
   return (await Promise.all(pieces)).filter((block) => block !== undefined)
 }
 
@@ -124,7 +125,10 @@ async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockResult>
     const address = region
     const length = filled
     if (last) tail = copyOf(address + Math.max(0, length - TAIL_SIZE), Math.min(TAIL_SIZE, length))
-    stored.push(storeRegion(offset, address, length).finally(() => regions.release(address)))
+    const storing = storeRegion(offset, address, length).finally(() => regions.release(address))
+    // Its failure is met when all are awaited; until then it must not count as unhandled.
+    storing.catch(() => {})
+    stored.push(storing)
     offset += length
     filled = 0
     if (!last) region = await regions.acquire()

@@ -1,10 +1,10 @@
 import { BLOCK_SIZE } from '#data/block/block.ts'
+import { TAIL_SIZE } from '#data/format/probe.ts'
 import type { BlockPipeline } from './block-pipeline.ts'
 
 type Pipeline = Pick<BlockPipeline, 'bytes' | 'acquireSlot' | 'submitBlock'>
 
 const SECTOR = 512
-const TAIL_SIZE = 512
 
 /** Cuts a stream of a disk's plain bytes into blocks and submits them, copying each byte once. */
 export class DiskCutter {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash, randomInt } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,6 +12,7 @@ import { openDisk } from '#data/form/disk-reader.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { Qcow2Writer } from '../../../test/support/qcow2-writer.ts'
 import { createRandom, fillLikeDisk } from '../../../test/support/random-disk.ts'
+import { needs } from '../../../test/support/tools.ts'
 import { file, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
 import { createIngest } from './ingest-runner.ts'
 import type { IngestProgress, IngestRequest } from './ingest-types.ts'
@@ -179,6 +181,25 @@ describe(`ingest (seed ${seed})`, () => {
     server.on('/disk', file(gzipSync(makeDisk(3 * MiB))))
     await assert.rejects(bench.run({ limits }), refused('too-large'))
   })
+
+  test(
+    'a block that cannot be stored fails a registration from xz blocks with the reason',
+    needs('xz'),
+    async () => {
+      const bench = await openBench()
+      for (let fan = 0; fan < 256; fan++) {
+        const name = fan.toString(16).padStart(2, '0')
+        await mkdir(join(bench.storeDirectory, 'blocks'), { recursive: true })
+        await writeFile(join(bench.storeDirectory, 'blocks', name), 'in the way')
+      }
+      const packed = spawnSync('xz', ['-c', '-0', '-T2', '--block-size=4MiB'], {
+        input: makeDisk(16 * MiB),
+        maxBuffer: 32 * MiB,
+      })
+      server.on('/disk', file(packed.stdout))
+      await assert.rejects(bench.run({}), { name: 'LibraryError', code: 'unavailable' })
+    },
+  )
 
   test('a store that cannot be written to fails the registration, not the process', async () => {
     const bench = await openBench()
