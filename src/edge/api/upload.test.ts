@@ -104,6 +104,19 @@ test('upload: more bytes than announced, a malformed range and images that wait 
   assert.equal((await put('/1.0/images/img-zzzzz/upload', content)).status, 404)
 })
 
+test('upload: a refusal ends the connection of a client that would go on sending', async () => {
+  const { path } = await begin()
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.write(
+    `PUT ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\nContent-Range: bytes 7-99/100\r\n` +
+      'Content-Length: 93\r\n\r\nfirst bytes',
+  )
+  let answer = ''
+  for await (const chunk of socket) answer += chunk
+  assert.match(answer, /^HTTP\/1\.1 409 .*^connection: close/ims)
+})
+
 test('upload: a client that goes away after its last byte is not needed any more', async () => {
   const { id, path } = await begin()
   const { hostname, port } = new URL(url)

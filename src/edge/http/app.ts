@@ -117,6 +117,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (status >= 500) request.log.error({ err: error }, 'request failed')
   // A connection that is gone gets no answer, and so no line of the log for it.
   if (error instanceof ClientGone) logGone(request)
+  // What is left of a body that nobody wants would keep the connection waiting for it.
+  if (hasBody(request.raw) && !request.raw.complete) reply.header('connection', 'close')
   reply
     .code(status)
     .headers({ 'cache-control': 'no-cache', ...headers })
