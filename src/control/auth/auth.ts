@@ -72,6 +72,32 @@ export interface UserAttributes {
   readonly password?: string
 }
 
+/** Who somebody is for Orbit. */
+export interface OrbitIdentity {
+  readonly session: Session
+  /** What access lists may name him by: `acc-xxxxx`, `acc-xxxxx:usr-yyyyy`, `acc-xxxxx:cli-yyyyy`. */
+  readonly groups: readonly string[]
+}
+
+/** Who wants into Orbit, and on which account. */
+export interface OrbitName {
+  /**
+   * Email or id of a user, or id of an API client; alone, behind an account (`acc-xxxxx:cli-yyyyy`) or before one
+   * (`jo@example.com:acc-xxxxx`).
+   */
+  readonly user: string
+  /** The account that the address names, where it names one. */
+  readonly accountId?: string | undefined
+}
+
+export interface OrbitLogin {
+  /** 40 hex digits; an access token for Orbit only. */
+  readonly token: string
+  /** Seconds. */
+  readonly expiresIn: number
+  readonly accountId: string
+}
+
 /** Who may ask, and the records of accounts, users and API clients that decide it. */
 export interface Auth {
   /** Answers a token request. `credentials` are undefined where the request had none. */
@@ -82,6 +108,22 @@ export interface Auth {
    * @throws not_found where the token is good but the account is not one that it may act on
    */
   authenticate(accessToken: string, accountId?: string): Promise<AuthResult<Session>>
+
+  /** Orbit's own ways in, over HTTP and SSH. Suspended accounts count as none. */
+  readonly orbit: {
+    /** @param name.key password of the user or secret of the API client */
+    login(name: OrbitName & { readonly key: string }): Promise<AuthResult<OrbitLogin>>
+    /**
+     * Whether somebody may come in with this public key, once he has proved to have the private one.
+     * @param name.key as SSH sends it (RFC 4253 section 6.6)
+     */
+    loginByKey(name: OrbitName & { readonly key: Uint8Array }): Promise<AuthResult<OrbitIdentity>>
+    /**
+     * What any access token for Orbit stands for; one query.
+     * @param accountId acted on where the bearer is a member of it, else his first account is
+     */
+    identify(token: string, accountId?: string): Promise<AuthResult<OrbitIdentity>>
+  }
 
   readonly accounts: {
     /** Those that the session could act on: all of a user's, the one of a client. */

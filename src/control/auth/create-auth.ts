@@ -6,8 +6,11 @@ import type { Session } from '#model/session.ts'
 import { createAccounts } from './accounts.ts'
 import { createApiClients } from './api-clients.ts'
 import type { Auth, AuthResult, Scope } from './auth.ts'
-import { createGrants, refused } from './grants.ts'
+import { createGrants } from './grants.ts'
+import { createIssueTokens } from './issue-tokens.ts'
 import { LoginLimit } from './login-limit.ts'
+import { createLogins, refused } from './logins.ts'
+import { createOrbitLogins } from './orbit-logins.ts'
 import { sha256 } from './secrets.ts'
 import { createUsers } from './users.ts'
 
@@ -21,24 +24,21 @@ export interface AuthOptions {
 }
 
 export function createAuth({ catalog, now, random = randomBytes }: AuthOptions): Auth {
-  const limit = new LoginLimit({ now })
+  const logins = createLogins({ catalog, limit: new LoginLimit({ now }) })
+  const issueTokens = createIssueTokens({ now, random })
   const accounts = createAccounts({ catalog, now })
   const clients = createApiClients({ catalog, now, random })
   const users = createUsers({ catalog, now })
 
   async function authenticate(accessToken: string, accountId?: string): Promise<AuthResult<Session>> {
-    const token = /^[0-9a-f]{40}$/.test(accessToken)
-      ? await catalog.tokens.find(sha256(accessToken))
+    const found = /^[0-9a-f]{40}$/.test(accessToken)
+      ? await catalog.tokens.findBearer(sha256(accessToken))
       : undefined
-    if (token?.kind !== 'access') return refused('invalid_token', 'The access token is unknown.')
+    if (found?.token.kind !== 'access') return refused('invalid_token', 'The access token is unknown.')
+    const { token, accounts: own } = found
     if (token.expiresAt <= now()) return refused('expired_token', 'The access token has expired.')
     const { clientId, userId, permissions } = token
-    const own =
-      token.accountId === null
-        ? ((await catalog.users.find(userId ?? ''))?.accountIds ?? [])
-        : [token.accountId]
-    const chosen = accountId === undefined ? own[0] : own.find((id) => id === accountId)
-    const account = chosen === undefined ? undefined : await catalog.accounts.find(chosen)
+    const account = accountId === undefined ? own[0] : own.find(({ id }) => id === accountId)
     if (!account) throw new LibraryError('not_found', `account ${accountId ?? ''} does not exist`)
     if (account.status !== 'active')
       throw new LibraryError('denied', `use account ${account.id}, which is ${account.status}`)
@@ -47,8 +47,9 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
   }
 
   return {
-    issue: createGrants({ catalog, limit, now, random }),
+    issue: createGrants({ catalog, logins, issueTokens, now }),
     authenticate,
+    orbit: createOrbitLogins({ catalog, logins, issueTokens, now }),
     accounts: { list: accounts.list, show: accounts.show, update: accounts.update },
     clients: clients.ofSession,
     users: { list: users.list, show: users.show, self: users.self, update: users.update },

@@ -1,53 +1,22 @@
-import type { Catalog, Tables } from '#control/catalog/catalog.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Token } from '#control/catalog/tokens.ts'
-import { isId, type Random } from '#model/ids.ts'
-import type {
-  AuthError,
-  AuthResult,
-  Credentials,
-  IssuedTokens,
-  Refused,
-  Scope,
-  TokenRequest,
-} from './auth.ts'
-import type { LoginLimit } from './login-limit.ts'
-import { isBusy, verifyPassword } from './passwords.ts'
-import { isSecret, newToken, sha256 } from './secrets.ts'
+import { isId } from '#model/ids.ts'
+import type { AuthResult, Credentials, IssuedTokens, Scope, TokenRequest } from './auth.ts'
+import type { Bearer, IssueTokens } from './issue-tokens.ts'
+import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
+import { isSecret, sha256 } from './secrets.ts'
 
-const ACCESS_SECONDS = 7200
-const REFRESH_SECONDS = 30 * 24 * 3600
-const BUSY_RETRY_MS = 2000
 const SCOPES: readonly Scope[] = ['infrastructure', 'orbit']
 
 export interface GrantsDeps {
   readonly catalog: Catalog
-  readonly limit: LoginLimit
+  readonly logins: Logins
+  readonly issueTokens: IssueTokens
   readonly now: () => number
-  readonly random: Random
 }
 
-/** Who the tokens are for. */
-type Bearer = Pick<Token, 'clientId' | 'applicationId' | 'userId' | 'permissions' | 'accountId'>
-
 /** The token endpoint's grants (RFC 6749 sections 4.3, 4.4 and 6). */
-export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
-  async function issueTokens(
-    tables: Pick<Tables, 'tokens'>,
-    bearer: Bearer,
-    scopes: readonly Scope[],
-    withRefresh: boolean,
-  ): Promise<AuthResult<IssuedTokens>> {
-    const insert = async (kind: Token['kind'], seconds: number) => {
-      const token = newToken(random)
-      const expiresAt = now() + seconds * 1000
-      await tables.tokens.insert({ ...bearer, sha256: sha256(token), kind, scopes, expiresAt })
-      return token
-    }
-    const accessToken = await insert('access', ACCESS_SECONDS)
-    const refreshToken = withRefresh ? await insert('refresh', REFRESH_SECONDS) : undefined
-    return { ok: true, value: { accessToken, refreshToken, scopes, expiresIn: ACCESS_SECONDS } }
-  }
-
+export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) {
   async function byClientCredentials(id: string, request: TokenRequest): Promise<AuthResult<IssuedTokens>> {
     const client = await catalog.apiClients.find(id)
     const account = client && (await catalog.accounts.find(client.accountId))
@@ -59,7 +28,7 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
     if (!scopes || scopes.length === 0) return UNKNOWN_SCOPE
     const { permissions, accountId } = client
     const bearer = { clientId: id, applicationId: null, userId: null, permissions, accountId }
-    return catalog.transaction((tables) => issueTokens(tables, bearer, scopes, false))
+    return { ok: true, value: await issueTokens(catalog, bearer, scopes, { refresh: false }) }
   }
 
   async function byPassword(applicationId: string, request: TokenRequest): Promise<AuthResult<IssuedTokens>> {
@@ -67,39 +36,19 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
     if (!username || !password) return refused('invalid_request', 'username and password must be given.')
     const scopes = readScopes(request.scope, SCOPES)
     if (!scopes) return UNKNOWN_SCOPE
-    const user = isId('usr', username)
-      ? await catalog.users.find(username)
-      : await catalog.users.findByEmail(username)
-    const identity = user?.id ?? username.toLowerCase()
-    const stored = user && (await catalog.users.findPassword(user.id))
-    // Nothing is waited for from here to the check, or more could come in than may.
-    const retryAfterMs = limit.delayMs(identity)
-    if (retryAfterMs > 0) {
-      return {
-        ...refused('invalid_client', 'Too many wrong passwords: wait before trying again.'),
-        retryAfterMs,
-      }
-    }
-    // Not a try that failed: it says nothing of the password, and is said whether there is such a user or not.
-    if (isBusy()) {
-      return {
-        ...refused('invalid_client', 'Too many people log in at this moment: try again.'),
-        retryAfterMs: BUSY_RETRY_MS,
-      }
-    }
-    limit.begin(identity)
-    if (!(await verifyPassword(password, stored)) || !user) {
-      return refused('invalid_client', 'The user name or the password is wrong.')
-    }
-    limit.succeeded(identity)
+    const checked = await logins.checkUser(username, password)
+    if (!checked.ok) return checked
     const bearer = {
       clientId: null,
       applicationId,
-      userId: user.id,
+      userId: checked.value.id,
       permissions: 'full',
       accountId: null,
     } as const
-    return catalog.transaction((tables) => issueTokens(tables, bearer, scopes, true))
+    const value = await catalog.transaction((tables) =>
+      issueTokens(tables, bearer, scopes, { refresh: true }),
+    )
+    return { ok: true, value }
   }
 
   async function byRefreshToken(
@@ -117,16 +66,15 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
       const scopes = readScopes(request.scope, token.scopes as readonly Scope[])
       if (!scopes) return UNKNOWN_SCOPE
       if (!(await tables.tokens.remove(digest))) return UNKNOWN_REFRESH
-      return issueTokens(tables, bearerOf(token), scopes, true)
+      const value = await issueTokens(tables, bearerOf(token), scopes, { refresh: true })
+      return { ok: true, value }
     })
   }
 
   /** Says whether id and secret belong together; a revoked client's do no longer. */
   async function isKnown({ id, secret }: Credentials): Promise<boolean> {
     if (isId('app', id)) return isSecret(secret, await catalog.apiClients.findApplicationSecret(id))
-    const client = isId('cli', id) ? await catalog.apiClients.find(id) : undefined
-    const matches = isSecret(secret, await catalog.apiClients.findSecret(id))
-    return matches && client?.revokedAt === null
+    return (await logins.checkClient({ id, secret })) !== undefined
   }
 
   return async (
@@ -159,11 +107,6 @@ export function createGrants({ catalog, limit, now, random }: GrantsDeps) {
   }
 }
 
-export function refused(error: AuthError, description: string): Refused {
-  return { ok: false, error, description }
-}
-
-const UNKNOWN_CLIENT = refused('invalid_client', 'The client id or its secret is wrong.')
 const UNKNOWN_SCOPE = refused(
   'invalid_scope',
   'scope may hold infrastructure and orbit, as far as they were granted.',

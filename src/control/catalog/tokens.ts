@@ -1,3 +1,4 @@
+import type { AccountStatus } from '#model/account.ts'
 import type { PermissionsGroup } from '#model/api-client.ts'
 import type { TableContext } from './context.ts'
 import type { TokenRow } from './schema.ts'
@@ -18,9 +19,16 @@ export interface Token {
   readonly expiresAt: number
 }
 
+export interface BearerAccount {
+  readonly id: string
+  readonly status: AccountStatus
+}
+
 export interface Tokens {
   insert(token: Token): Promise<void>
   find(sha256: string): Promise<Token | undefined>
+  /** The token with the accounts that its bearer may act on, the one where none is named first. */
+  findBearer(sha256: string): Promise<{ token: Token; accounts: BearerAccount[] } | undefined>
   /** @returns whether it was there: of two who remove it at once, one did */
   remove(sha256: string): Promise<boolean>
   removeOfUser(userId: string): Promise<void>
@@ -49,6 +57,28 @@ export function tokensTable({ db }: TableContext): Tokens {
     async find(sha256) {
       const row = await db.selectFrom('tokens').selectAll().where('sha256', '=', sha256).executeTakeFirst()
       return row && toToken(row)
+    },
+    async findBearer(sha256) {
+      // One query, since every request to Orbit begins with it.
+      const rows = await db
+        .selectFrom('tokens')
+        .leftJoin('memberships', 'memberships.user_id', 'tokens.user_id')
+        .leftJoin('accounts', (join) =>
+          join.on((on) =>
+            on('accounts.id', '=', on.fn.coalesce('tokens.account_id', 'memberships.account_id')),
+          ),
+        )
+        .selectAll('tokens')
+        .select(['accounts.id as own_id', 'accounts.status as own_status'])
+        .where('tokens.sha256', '=', sha256)
+        .orderBy('memberships.position')
+        .execute()
+      const [first] = rows
+      if (!first) return undefined
+      const accounts = rows.flatMap(({ own_id: id, own_status: status }) =>
+        id === null || status === null ? [] : [{ id, status: status as AccountStatus }],
+      )
+      return { token: toToken(first), accounts }
     },
     async remove(sha256) {
       const query = db.deleteFrom('tokens').where('sha256', '=', sha256).returning('sha256')

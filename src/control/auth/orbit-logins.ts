@@ -1,0 +1,122 @@
+import type { Catalog } from '#control/catalog/catalog.ts'
+import type { ApiClient } from '#model/api-client.ts'
+import { isId } from '#model/ids.ts'
+import type { Session } from '#model/session.ts'
+import type { User } from '#model/user.ts'
+import type { Auth, AuthResult, OrbitIdentity, OrbitName, Scope } from './auth.ts'
+import type { Bearer, IssueTokens } from './issue-tokens.ts'
+import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
+import { sha256 } from './secrets.ts'
+
+export interface OrbitLoginsDeps {
+  readonly catalog: Catalog
+  readonly logins: Logins
+  readonly issueTokens: IssueTokens
+  readonly now: () => number
+}
+
+const ORBIT: readonly Scope[] = ['orbit']
+
+/** Somebody who proved who he is, and the account that he acts on. */
+interface Arrival {
+  readonly bearer: Bearer
+  readonly accountId: string
+  /** All that he could act on. */
+  readonly accountIds: readonly string[]
+}
+
+/** Swift's v1 auth with the account in the address or in the user's name, and SSH's. */
+export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLoginsDeps): Auth['orbit'] {
+  /** Which account it is is only said to who proved who he is. */
+  async function arrive(principal: Principal, wanted: string | undefined): Promise<AuthResult<Arrival>> {
+    const accounts = await Promise.all(principal.accountIds.map((id) => catalog.accounts.find(id)))
+    const accountIds = accounts.flatMap((own) => (own?.status === 'active' ? [own.id] : []))
+    const accountId = wanted === undefined ? accountIds[0] : accountIds.find((id) => id === wanted)
+    if (accountId === undefined) return NO_ACCOUNT
+    return { ok: true, value: { bearer: principal.bearer, accountId, accountIds } }
+  }
+
+  async function checkPassword(name: string, key: string): Promise<AuthResult<Principal>> {
+    if (isId('cli', name)) {
+      const client = await logins.checkClient({ id: name, secret: key })
+      return client ? { ok: true, value: clientPrincipal(client) } : UNKNOWN_CLIENT
+    }
+    const user = await logins.checkUser(name, key)
+    return user.ok ? { ok: true, value: userPrincipal(user.value) } : user
+  }
+
+  return {
+    async login({ key, ...name }) {
+      const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
+      if (principal === '' || key === '') return UNKNOWN_CLIENT
+      const checked = await checkPassword(principal, key)
+      const arrival = checked.ok ? await arrive(checked.value, wanted) : checked
+      if (!arrival.ok) return arrival
+      const { bearer, accountId } = arrival.value
+      const { accessToken, expiresIn } = await issueTokens(catalog, bearer, ORBIT, { refresh: false })
+      return { ok: true, value: { token: accessToken, expiresIn, accountId } }
+    },
+
+    async loginByKey() {
+      return UNKNOWN_KEY
+    },
+
+    async identify(token, accountId) {
+      const found = /^[0-9a-f]{40}$/.test(token) ? await catalog.tokens.findBearer(sha256(token)) : undefined
+      if (found?.token.kind !== 'access') return refused('invalid_token', 'The access token is unknown.')
+      if (found.token.expiresAt <= now()) return refused('expired_token', 'The access token has expired.')
+      const scopes = found.token.scopes as readonly Scope[]
+      if (!scopes.includes('orbit')) return refused('invalid_scope', 'The access token is not for Orbit.')
+      const accountIds = found.accounts.flatMap(({ id, status }) => (status === 'active' ? [id] : []))
+      const chosen = accountIds.find((id) => id === accountId) ?? accountIds[0]
+      if (chosen === undefined) return NO_ACCOUNT
+      return identity({ bearer: found.token, accountId: chosen, accountIds }, scopes)
+    },
+  }
+}
+
+const NO_ACCOUNT = refused('invalid_grant', 'There is no such active account for this login.')
+const UNKNOWN_KEY = refused('invalid_client', 'The key is none of this user.')
+const UNREADABLE = { principal: '', accountId: undefined }
+
+/** @returns undefined where the name and the address are about different accounts */
+function readName({ user, accountId }: OrbitName) {
+  const [first = '', ...rest] = user.split(':')
+  const last = rest.at(-1) ?? ''
+  const named = isId('acc', first) && rest.length > 0 ? first : isId('acc', last) ? last : undefined
+  if (named === undefined) return { principal: user, accountId }
+  if (accountId !== undefined && accountId !== named) return undefined
+  const principal =
+    named === first ? user.slice(first.length + 1) : user.slice(0, user.length - last.length - 1)
+  return { principal, accountId: named }
+}
+
+interface Principal {
+  readonly bearer: Bearer
+  readonly accountIds: readonly string[]
+}
+
+function clientPrincipal({ id, accountId, permissions }: ApiClient): Principal {
+  const bearer: Bearer = { clientId: id, applicationId: null, userId: null, permissions, accountId }
+  return { bearer, accountIds: [accountId] }
+}
+
+function userPrincipal({ id, accountIds }: User): Principal {
+  const bearer: Bearer = {
+    clientId: null,
+    applicationId: null,
+    userId: id,
+    permissions: 'full',
+    accountId: null,
+  }
+  return { bearer, accountIds }
+}
+
+function identity(
+  { bearer, accountId, accountIds }: Arrival,
+  scopes: Session['scopes'],
+): AuthResult<OrbitIdentity> {
+  const { clientId, userId, permissions } = bearer
+  const groups = accountIds.flatMap((id) => [id, `${id}:${clientId ?? userId}`])
+  return { ok: true, value: { session: { accountId, clientId, userId, permissions, scopes }, groups } }
+}
