@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import Fastify, {
@@ -9,8 +9,10 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
+import { assert } from '#base/errors.ts'
 import { createBodyWatch, hasBody } from './body-watch.ts'
 import { checkHost } from './host.ts'
+import { createInterceptedServer, type Interceptor, type Surroundings } from './intercept.ts'
 import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
 
@@ -27,31 +29,37 @@ const DEFAULT_BODY_LIMIT = 256 * 1024
 const MAX_PARAM_LENGTH = 4096
 /** Request line and headers; beyond it the connection is refused with 431. */
 const MAX_HEADER_SIZE = 64 * 1024
-const HEADERS_TIMEOUT_MS = 60_000
+const SERVER_OPTIONS: ServerOptions = {
+  maxHeaderSize: MAX_HEADER_SIZE,
+  headersTimeout: 60_000,
+  // A long body takes its time; body-watch.ts sees to silent ones.
+  requestTimeout: 0,
+  keepAliveTimeout: 72_000,
+  // Node's own refusal has no body; checkHost's has.
+  requireHostHeader: false,
+}
 const DEFAULT_SILENCE_MS = 60_000
 
 /** The HTTP application that all edges add their routes to: every refusal has a JSON body and nothing of the inside. */
 export async function createApp(options: AppOptions): Promise<App> {
   const { logger, bodyLimit = DEFAULT_BODY_LIMIT, silenceMs = DEFAULT_SILENCE_MS } = options
+  const interceptors: Interceptor[] = []
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    http: {
-      maxHeaderSize: MAX_HEADER_SIZE,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      // Node's own refusal has no body; checkHost's has.
-      requireHostHeader: false,
-    },
+    serverFactory: (route) => createInterceptedServer(SERVER_OPTIONS, route, interceptors),
     // A connection that is kept alive without a request must not hold up a stop.
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     ajv: VALIDATOR_OPTIONS,
     schemaErrorFormatter: (findings, part) => validationProblem(findings, part),
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
-    clientErrorHandler: answerBadRequest,
+    clientErrorHandler(error, socket) {
+      if (!interceptors.some(({ cutShort }) => cutShort(socket))) answerBadRequest(error, socket)
+    },
   })
   // Ten thousand images: JSON.stringify needs 9 ms for each 4 MB, a compiled serialiser 5 to 60.
   app.setSerializerCompiler(() => JSON.stringify)
@@ -69,8 +77,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     if (!hasBody(request.raw)) delete request.raw.headers['content-type']
     checkHost(request)
   })
-  // A client can send the rest later; a stop does not wait for it.
-  app.addHook('preClose', async () => bodies.breakOff())
+  let closing = false
+  app.addHook('preClose', async () => {
+    closing = true
+    // A client can send the rest later; a stop does not wait for it.
+    bodies.breakOff()
+  })
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     request.log.info(
@@ -86,10 +98,23 @@ export async function createApp(options: AppOptions): Promise<App> {
     // Whoever puts TLS in front decides for how long it is binding.
     strictTransportSecurity: false,
   })
+  const surroundings: Surroundings = { log: logger, bodies, isClosing: () => closing }
+  additions.set(app.server, (make) => interceptors.push(make(surroundings)))
   return app
 }
 
 export type App = FastifyInstance<Server>
+
+const additions = new WeakMap<Server, (make: MakeInterceptor) => void>()
+
+/** Adds an edge whose requests the router never sees. */
+export function intercept(app: App, make: MakeInterceptor): void {
+  const add = additions.get(app.server)
+  assert(add, 'an application that createApp made')
+  add(make)
+}
+
+type MakeInterceptor = (surroundings: Surroundings) => Interceptor
 
 /** Query strings may hold signatures: they stay out of the log. */
 const pathOf = (url: string): string => url.split('?', 1)[0] ?? ''

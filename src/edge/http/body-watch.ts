@@ -5,17 +5,20 @@ const LOOKS = 4
 
 /** Watches the bodies of requests while they come in, whoever reads them. */
 export interface BodyWatch {
-  /** Breaks the connection once its client owes bytes of this body and sends none for too long. */
-  watch(raw: IncomingMessage): void
+  /**
+   * Watches one body.
+   * @param onSilent called once its client owes bytes and sends none for too long; breaks the connection by default
+   */
+  watch(raw: IncomingMessage, onSilent?: () => void): void
   /** Breaks the connections of all bodies that are not complete. */
   breakOff(): void
 }
 
-/** @param silenceMs longest time without a byte; a connection is broken at most a quarter later */
+/** @param silenceMs longest time without a byte; it is noticed at most a quarter later */
 export function createBodyWatch(silenceMs: number): BodyWatch {
   const coming = new Set<IncomingMessage>()
   return {
-    watch(raw) {
+    watch(raw, onSilent = () => raw.destroy()) {
       if (!hasBody(raw)) return
       coming.add(raw)
       let seen = raw.socket.bytesRead
@@ -26,7 +29,9 @@ export function createBodyWatch(silenceMs: number): BodyWatch {
         const isSilent = raw.socket.bytesRead === seen && raw.readableLength === 0
         seen = raw.socket.bytesRead
         quiet = isSilent ? quiet + 1 : 0
-        if (quiet >= LOOKS) raw.destroy()
+        if (quiet < LOOKS) return
+        end()
+        onSilent()
       }, silenceMs / LOOKS).unref()
       const end = () => {
         clearInterval(timer)
