@@ -13,6 +13,7 @@ import { type Pins, pinsTable } from './pins.ts'
 import type { Schema } from './schema.ts'
 import { type ServerTypes, serverTypesTable } from './server-types.ts'
 import { type Settings, settingsTable } from './settings.ts'
+import { type SshKeys, sshKeysTable } from './ssh-keys.ts'
 import { type Tokens, tokensTable } from './tokens.ts'
 import { type Users, usersTable } from './users.ts'
 import { type Zones, zonesTable } from './zones.ts'
@@ -29,6 +30,7 @@ export interface Tables {
   readonly pins: Pins
   readonly serverTypes: ServerTypes
   readonly zones: Zones
+  readonly sshKeys: SshKeys
   readonly settings: Settings
 }
 
@@ -94,6 +96,7 @@ function createTables(context: TableContext): Tables {
     pins: pinsTable(context),
     serverTypes: serverTypesTable(context),
     zones: zonesTable(context),
+    sshKeys: sshKeysTable(context),
     settings: settingsTable(context),
   }
 }

@@ -13,6 +13,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
       await seed(db)
     },
   },
+  '0003-ssh-keys': { up: createSshKeyTable },
 }
 
 /** Brings the tables up to date. @throws unavailable where that fails, or the catalog is newer than this program */
@@ -192,4 +193,18 @@ async function createSmallTables(db: Kysely<unknown>): Promise<void> {
       .addColumn('value', table === 'settings' ? 'text' : 'bigint', (column) => column.notNull())
       .execute()
   }
+}
+
+async function createSshKeyTable(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('ssh_keys')
+    .addColumn('id', 'text', (column) => column.primaryKey())
+    .addColumn('owner_id', 'text', (column) => column.notNull())
+    .addColumn('type', 'text', (column) => column.notNull())
+    .addColumn('blob', 'text', (column) => column.notNull())
+    .addColumn('fingerprint', 'text', (column) => column.notNull())
+    .addColumn('name', 'text')
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addUniqueConstraint('ssh_keys_owner', ['owner_id', 'fingerprint'])
+    .execute()
 }

@@ -15,6 +15,7 @@ export interface Schema {
   reader_pins: PinRow
   server_types: ServerTypeRow
   zones: ZoneRow
+  ssh_keys: SshKeyRow
   settings: SettingRow
   counters: CounterRow
 }
@@ -155,6 +156,18 @@ export interface ServerTypeRow {
 export interface ZoneRow {
   id: string
   handle: string
+}
+
+export interface SshKeyRow {
+  id: string
+  /** A user's or an API client's id. */
+  owner_id: string
+  type: string
+  /** Base64. */
+  blob: string
+  fingerprint: string
+  name: string | null
+  created_at: number
 }
 
 export interface SettingRow {
