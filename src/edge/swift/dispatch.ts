@@ -1,0 +1,71 @@
+import type { Caller } from '#model/orbit.ts'
+import { showAccount, updateAccount } from './account.ts'
+import { callerOf, tokenOf } from './caller.ts'
+import { deleteContainer, putContainer, showContainer, updateContainer } from './container.ts'
+import { type Exchange, headerOf } from './exchange.ts'
+import { extras } from './extras.ts'
+import { copyObject, deleteObject, showObject, updateObject } from './object.ts'
+import { putObject } from './put-object.ts'
+import { SwiftProblem, sendEmpty } from './reply.ts'
+
+type Handler = (exchange: Exchange, caller: Caller) => Promise<void>
+type Handlers = Readonly<Record<string, Handler>>
+
+const ACCOUNT: Handlers = { GET: showAccount, HEAD: showAccount, POST: updateAccount }
+const CONTAINER: Handlers = {
+  GET: showContainer,
+  HEAD: showContainer,
+  PUT: putContainer,
+  POST: updateContainer,
+  DELETE: deleteContainer,
+}
+const OBJECT: Handlers = {
+  GET: showObject,
+  HEAD: showObject,
+  PUT: putObject,
+  POST: updateObject,
+  DELETE: deleteObject,
+  COPY: copyObject,
+}
+const ALLOW: ReadonlyMap<Handlers, string> = new Map([
+  [ACCOUNT, 'OPTIONS, GET, HEAD, POST'],
+  [CONTAINER, 'POST, HEAD, PUT, OPTIONS, DELETE, GET'],
+  [OBJECT, 'OPTIONS, GET, DELETE, HEAD, PUT, POST, COPY'],
+])
+
+/** Finds who asks for what and has it answered. @throws OrbitRefusal, SwiftProblem */
+export async function dispatch(exchange: Exchange): Promise<void> {
+  const { method, path, query } = exchange
+  for (const [name, value] of query) {
+    if (value === undefined) throw new SwiftProblem(400, `"${name}" parameter not valid UTF-8`)
+  }
+  const { handlers, handle } = resourceOf(exchange)
+  if (method === 'OPTIONS') {
+    if (headerOf(exchange, 'origin') !== undefined && extras.preflight) return extras.preflight(exchange)
+    return sendEmpty(exchange, 200, { Allow: ALLOW.get(handlers) ?? '' })
+  }
+  if (!handle) throw new SwiftProblem(405, undefined, { Allow: ALLOW.get(handlers) ?? '' })
+  if (path.container !== undefined && headerOf(exchange, 'origin') !== undefined) {
+    await extras.prepareCors?.(exchange)
+  }
+  const caller = await callerOf(exchange)
+  if (isForWeb(exchange, caller) && (await extras.answerStaticWeb?.(exchange, caller))) return
+  await handle(exchange, caller)
+}
+
+function resourceOf({ method, path, query }: Exchange): { handlers: Handlers; handle: Handler | undefined } {
+  const handlers = path.object !== undefined ? OBJECT : path.container !== undefined ? CONTAINER : ACCOUNT
+  if (handlers === ACCOUNT && query.has('bulk-delete') && (method === 'POST' || method === 'DELETE')) {
+    return { handlers, handle: extras.bulkDelete }
+  }
+  if (method === 'PUT' && query.has('extract-archive')) return { handlers, handle: extras.uploadArchive }
+  return { handlers, handle: Object.hasOwn(handlers, method) ? handlers[method] : undefined }
+}
+
+/** Pages are for people; a token or a signature says that a program wants what is there as it is. */
+function isForWeb(exchange: Exchange, caller: Caller): boolean {
+  const { method, path } = exchange
+  if (path.container === undefined || (method !== 'GET' && method !== 'HEAD')) return false
+  if (caller.grant) return false
+  return tokenOf(exchange) === undefined || /^(?:true|1|yes|on|t|y)$/i.test(headerOf(exchange, 'x-web-mode') ?? '')
+}
