@@ -1,6 +1,7 @@
 import type { Account } from '#model/account.ts'
 import type { ApiClient, PermissionsGroup } from '#model/api-client.ts'
 import type { Session } from '#model/session.ts'
+import type { SshKey } from '#model/ssh-key.ts'
 import type { User } from '#model/user.ts'
 
 export type Scope = 'infrastructure' | 'orbit'
@@ -63,6 +64,15 @@ export interface ApiClientAttributes {
 export interface ApiClientWithSecret {
   readonly client: ApiClient
   readonly secret: string
+}
+
+export interface SshKeyAttributes {
+  /** Its line: type, base64, and perhaps a comment. */
+  readonly line: string
+  /** By default its comment. */
+  readonly name?: string | null | undefined
+  /** An API client of the account; by default whoever asks. */
+  readonly clientId?: string | undefined
 }
 
 export interface UserAttributes {
@@ -141,6 +151,15 @@ export interface Auth {
     /** Idempotent. Tokens already issued live until they expire. */
     revoke(session: Session, id: string): Promise<ApiClient>
     resetSecret(session: Session, id: string): Promise<ApiClientWithSecret>
+  }
+  /** Public keys for SFTP: a user's own, and those of his account's API clients. */
+  readonly keys: {
+    /** Oldest first. */
+    list(session: Session): Promise<SshKey[]>
+    show(session: Session, id: string): Promise<SshKey>
+    /** @throws invalid for what is no good public key, conflict where the owner has it or has too many */
+    add(session: Session, attributes: SshKeyAttributes): Promise<SshKey>
+    remove(session: Session, id: string): Promise<SshKey>
   }
   readonly users: {
     list(session: Session): Promise<User[]>

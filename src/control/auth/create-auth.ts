@@ -12,6 +12,7 @@ import { LoginLimit } from './login-limit.ts'
 import { createLogins, refused } from './logins.ts'
 import { createOrbitLogins } from './orbit-logins.ts'
 import { sha256 } from './secrets.ts'
+import { createSshKeys } from './ssh-keys.ts'
 import { createUsers } from './users.ts'
 
 /** Expired tokens are told from unknown ones for so long. */
@@ -52,6 +53,7 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
     orbit: createOrbitLogins({ catalog, logins, issueTokens, now }),
     accounts: { list: accounts.list, show: accounts.show, update: accounts.update },
     clients: clients.ofSession,
+    keys: createSshKeys({ catalog, now }),
     users: { list: users.list, show: users.show, self: users.self, update: users.update },
     operator: {
       createAccount: accounts.create,

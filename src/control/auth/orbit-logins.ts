@@ -7,6 +7,7 @@ import type { Auth, AuthResult, OrbitIdentity, OrbitName, Scope } from './auth.t
 import type { Bearer, IssueTokens } from './issue-tokens.ts'
 import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
 import { sha256 } from './secrets.ts'
+import { fingerprintOf, tryPublicKey } from './ssh-public-key.ts'
 
 export interface OrbitLoginsDeps {
   readonly catalog: Catalog
@@ -45,6 +46,21 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
     return user.ok ? { ok: true, value: userPrincipal(user.value) } : user
   }
 
+  async function findByKey(name: string, blob: Uint8Array): Promise<Principal | undefined> {
+    const fingerprint = fingerprintOf(blob)
+    if (isId('cli', name)) {
+      const client = await catalog.apiClients.find(name)
+      const isOpen = client?.revokedAt === null && (await catalog.sshKeys.findOfOwner(name, fingerprint))
+      return isOpen ? clientPrincipal(client) : undefined
+    }
+    const user = await logins.findUser(name)
+    if (!user) return undefined
+    const isOwn =
+      (user.sshKey ?? '').split('\n').some((line) => tryPublicKey(line)?.fingerprint === fingerprint) ||
+      (await catalog.sshKeys.findOfOwner(user.id, fingerprint))
+    return isOwn ? userPrincipal(user) : undefined
+  }
+
   return {
     async login({ key, ...name }) {
       const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
@@ -57,8 +73,11 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
       return { ok: true, value: { token: accessToken, expiresIn, accountId } }
     },
 
-    async loginByKey() {
-      return UNKNOWN_KEY
+    async loginByKey({ key, ...name }) {
+      const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
+      const found = await findByKey(principal, key)
+      const arrival = found ? await arrive(found, wanted) : UNKNOWN_KEY
+      return arrival.ok ? identity(arrival.value, ORBIT) : arrival
     },
 
     async identify(token, accountId) {
