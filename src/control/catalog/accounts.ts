@@ -1,3 +1,4 @@
+import type { Selectable } from 'kysely'
 import type { Account, AccountStatus } from '#model/account.ts'
 import { insertWithNewId, type TableContext } from './context.ts'
 import type { AccountRow } from './schema.ts'
@@ -38,6 +39,6 @@ export function accountsTable({ db, random }: TableContext): Accounts {
   }
 }
 
-function toAccount(row: AccountRow): Account {
+function toAccount(row: Selectable<AccountRow>): Account {
   return { id: row.id, name: row.name, status: row.status as AccountStatus, createdAt: row.created_at }
 }

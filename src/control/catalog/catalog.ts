@@ -3,18 +3,22 @@ import { CompiledQuery, Kysely } from 'kysely'
 import type { Random } from '#model/ids.ts'
 import { type Accounts, accountsTable } from './accounts.ts'
 import { type ApiClients, apiClientsTable } from './api-clients.ts'
+import { type Containers, containersTable } from './containers.ts'
 import type { TableContext } from './context.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
 import { type Jobs, jobsTable } from './jobs.ts'
 import { migrate } from './migrations.ts'
+import { type Objects, objectsTable } from './objects.ts'
+import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
 import { type Pins, pinsTable } from './pins.ts'
 import type { Schema } from './schema.ts'
 import { type ServerTypes, serverTypesTable } from './server-types.ts'
 import { type Settings, settingsTable } from './settings.ts'
 import { type SshKeys, sshKeysTable } from './ssh-keys.ts'
 import { type Tokens, tokensTable } from './tokens.ts'
+import { type UploadGuards, uploadGuardsTable } from './upload-guards.ts'
 import { type Users, usersTable } from './users.ts'
 import { type Zones, zonesTable } from './zones.ts'
 
@@ -32,6 +36,10 @@ export interface Tables {
   readonly zones: Zones
   readonly sshKeys: SshKeys
   readonly settings: Settings
+  readonly orbitAccounts: OrbitAccounts
+  readonly containers: Containers
+  readonly objects: Objects
+  readonly uploadGuards: UploadGuards
 }
 
 export interface Catalog extends Tables, AsyncDisposable {
@@ -42,6 +50,8 @@ export interface Catalog extends Tables, AsyncDisposable {
   transaction<T>(change: (tables: Tables) => Promise<T>): Promise<T>
   /** The same for changes that a power failure may undo without harm, such as progress; it waits for no disk. */
   relaxed<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+  /** Several reads of one moment, whatever others write meanwhile; nothing may be changed in it. */
+  snapshot<T>(read: (tables: Tables) => Promise<T>): Promise<T>
   /** Sees to it that what was deleted is no longer in the files, as far as nobody else is using them right now. */
   erase(): Promise<void>
 }
@@ -57,7 +67,7 @@ export async function openCatalog({ path, random = randomBytes }: CatalogOptions
   const dialect = openSqlite(path)
   const db = new Kysely<Schema>({ dialect: dialect.kysely })
   try {
-    await migrate(db)
+    await migrate(db, dialect)
   } catch (error) {
     await db.destroy()
     throw error
@@ -74,6 +84,15 @@ export async function openCatalog({ path, random = randomBytes }: CatalogOptions
           return await connection.transaction().execute((transaction) => change(on(transaction)))
         } finally {
           await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.after))
+        }
+      }),
+    snapshot: (read) =>
+      db.connection().execute(async (connection) => {
+        await connection.executeQuery(CompiledQuery.raw(dialect.snapshot))
+        try {
+          return await read(on(connection))
+        } finally {
+          await connection.executeQuery(CompiledQuery.raw('rollback'))
         }
       }),
     erase: () =>
@@ -98,5 +117,9 @@ function createTables(context: TableContext): Tables {
     zones: zonesTable(context),
     sshKeys: sshKeysTable(context),
     settings: settingsTable(context),
+    orbitAccounts: orbitAccountsTable(context),
+    containers: containersTable(context),
+    objects: objectsTable(context),
+    uploadGuards: uploadGuardsTable(context),
   }
 }

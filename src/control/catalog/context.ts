@@ -6,7 +6,7 @@ import type { Schema } from './schema.ts'
 /** What the functions of a table work on: the catalog, or one transaction in it. */
 export interface TableContext {
   readonly db: Kysely<Schema>
-  readonly dialect: Pick<CatalogDialect, 'lockForClaim'>
+  readonly dialect: Pick<CatalogDialect, 'lockForClaim' | 'lockForChange' | 'position'>
   readonly random: Random
 }
 

@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { SqliteAdapter, SqliteDialect } from 'kysely'
+import { SqliteAdapter, SqliteDialect, sql } from 'kysely'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 
@@ -36,6 +36,12 @@ export function openSqlite(path: string): CatalogDialect {
     }),
     // There is one writer at a time, so there is nothing to skip.
     lockForClaim: (query) => query,
+    lockForChange: (query) => query,
+    // Text is compared by its bytes, and kept as UTF-8.
+    types: { name: 'text', bytes: 'blob', serial: 'integer' },
+    clustered: sql`without rowid`,
+    position: (haystack, needle) => sql<number>`instr(${haystack}, ${needle})`,
+    snapshot: 'begin deferred',
     // Where somebody reads or writes meanwhile, the next time does it: waiting would stop the whole process.
     erase: ['pragma busy_timeout = 0', 'pragma wal_checkpoint(truncate)', `pragma busy_timeout = ${BUSY_MS}`],
     relaxed: { before: 'pragma synchronous = normal', after: 'pragma synchronous = full' },

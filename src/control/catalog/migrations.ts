@@ -1,10 +1,12 @@
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { LibraryError } from '#base/errors.ts'
+import type { CatalogDialect } from './dialect.ts'
+import { createOrbitTables } from './migration-orbit.ts'
 import { seed } from './seeds.ts'
 
 /** In order of their names; what was once released is never edited, only followed by another. */
-const MIGRATIONS: Readonly<Record<string, Migration>> = {
+const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string, Migration>> => ({
   '0001-foundation': {
     async up(db) {
       await createAccountTables(db)
@@ -13,12 +15,15 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
       await seed(db)
     },
   },
+  '0002-orbit': { up: (db) => createOrbitTables(db, { types, clustered }) },
   '0003-ssh-keys': { up: createSshKeyTable },
-}
+})
+
+export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
 
 /** Brings the tables up to date. @throws unavailable where that fails, or the catalog is newer than this program */
-export async function migrate<T>(db: Kysely<T>): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+export async function migrate<T>(db: Kysely<T>, types: TableTypes): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrationsOf(types) } })
   const { error } = await migrator.migrateToLatest()
   if (error) {
     throw new LibraryError('unavailable', 'bring the catalog up to date', {

@@ -1,3 +1,6 @@
+import type { Generated } from 'kysely'
+import type { ContainerRow, ObjectBytesRow, ObjectRow, UploadGuardRow } from './schema-orbit.ts'
+
 /**
  * The tables, as queries see them. Times are milliseconds since 1970, sizes bytes, flags 0 or 1, and what has no
  * columns of its own is JSON in text: types that SQLite and PostgreSQL both have (docs/design.md "Catalog").
@@ -18,6 +21,10 @@ export interface Schema {
   ssh_keys: SshKeyRow
   settings: SettingRow
   counters: CounterRow
+  containers: ContainerRow
+  objects: ObjectRow
+  object_bytes: ObjectBytesRow
+  upload_guards: UploadGuardRow
 }
 
 export interface AccountRow {
@@ -25,6 +32,14 @@ export interface AccountRow {
   name: string
   status: string
   created_at: number
+  /** What its Orbit holds: right at the end of every transaction. */
+  container_count: Generated<number>
+  object_count: Generated<number>
+  bytes_used: Generated<number>
+  /** JSON, as in schema-orbit.ts. */
+  metadata: Generated<string>
+  /** Whether its images are shown as a container. */
+  images_container: Generated<number>
 }
 
 export interface UserRow {

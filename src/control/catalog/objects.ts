@@ -1,0 +1,307 @@
+import { type Kysely, sql } from 'kysely'
+import type { Content } from '#base/content.ts'
+import type { Metadata, Timestamp } from '#model/orbit.ts'
+import { type ContainerRecord, toContainer } from './containers.ts'
+import type { TableContext } from './context.ts'
+import { type NameWalk, type Walked, walkNames } from './name-walk.ts'
+import {
+  type ListedObjectRow,
+  toChangedRow,
+  toListedObject,
+  toObject,
+  toObjectRow,
+  type WholeObjectRow,
+} from './object-rows.ts'
+import type { Schema } from './schema.ts'
+
+/** An object as it is kept. A dynamic large object is one with `dynamicManifest`, a static one has `large`. */
+export interface ObjectRecord {
+  readonly name: string
+  /** Of what is stored under the name, which is what counts: of a static large object, its manifest of segments. */
+  readonly size: number
+  /** 32 hex digits, of the same. */
+  readonly md5: string
+  /** What the segments of a static large object come to, and its ETag. */
+  readonly large: { readonly size: number; readonly etag: string } | null
+  readonly contentType: string
+  readonly headers: Metadata
+  readonly metadata: Metadata
+  /** As in the X-Object-Manifest header. */
+  readonly dynamicManifest: string | null
+  /** Seconds since 1970. */
+  readonly deleteAt: number | null
+  readonly modifiedAt: Timestamp
+  readonly content: Content
+}
+
+/** One that stands in the catalog. */
+export interface StoredObject extends ObjectRecord {
+  /** Where inline bytes stand. */
+  readonly bytesId: number | null
+}
+
+export type ObjectChange = Partial<
+  Pick<ObjectRecord, 'contentType' | 'headers' | 'metadata' | 'dynamicManifest' | 'deleteAt' | 'modifiedAt'>
+>
+
+export type ListedObject = Pick<
+  ObjectRecord,
+  'name' | 'size' | 'md5' | 'large' | 'contentType' | 'modifiedAt'
+>
+
+/** A manifest that an object needs, and the object. */
+export interface ObjectRoot {
+  readonly manifest: string
+  readonly accountId: string
+  readonly containerId: number
+  readonly container: string
+  readonly object: string
+}
+
+/** The time in seconds since 1970 that decides what has expired is handed in as `at`. */
+export interface Objects {
+  /**
+   * A container and an object in it, in one query.
+   * @returns undefined where there is no such container; `object` undefined where there is none, or it has expired
+   */
+  find(
+    path: { readonly accountId: string; readonly container: string; readonly object: string },
+    at: number,
+  ): Promise<{ container: ContainerRecord; object: StoredObject | undefined } | undefined>
+  /** One object in a container that is known already, also an expired one. */
+  findIn(containerId: number, name: string): Promise<StoredObject | undefined>
+  /**
+   * Writes an object and counts it for the container and the account, in a transaction.
+   * @param replaced what stands there, as read in the same transaction after `containers.findToChange`
+   */
+  put(
+    container: Pick<ContainerRecord, 'id' | 'accountId'>,
+    object: ObjectRecord,
+    replaced: StoredObject | undefined,
+  ): Promise<void>
+  update(containerId: number, name: string, change: ObjectChange): Promise<void>
+  /** Removes what was read in the same transaction, and counts that. */
+  remove(
+    container: Pick<ContainerRecord, 'id' | 'accountId'>,
+    object: Pick<StoredObject, 'name' | 'size' | 'bytesId'>,
+  ): Promise<void>
+  /** Objects in the order of their names' bytes. Expired ones too: who lists removes them before. */
+  walk(containerId: number, walk: NameWalk): Promise<Walked<ListedObject>[]>
+  /** The same with everything, their bytes too. */
+  walkWhole(containerId: number, walk: Omit<NameWalk, 'groups'>): Promise<StoredObject[]>
+  /** Whether an object of the container, of the account, or any at all has expired. */
+  isDue(
+    at: number,
+    where?: { readonly containerId: number } | { readonly accountId: string },
+  ): Promise<boolean>
+  /** Expired objects, at most `limit`. */
+  listDue(
+    at: number,
+    limit: number,
+    where?: { readonly containerId: number } | { readonly accountId: string },
+  ): Promise<DueObject[]>
+  /** Manifests that objects need, each once, in order, after one. */
+  listManifests(after: string, limit: number): Promise<string[]>
+  /** The objects that need manifests, in the order of these, then of containers and names. */
+  listRoots(after: ObjectRoot | undefined, limit: number): Promise<ObjectRoot[]>
+}
+
+export interface DueObject {
+  readonly container: Pick<ContainerRecord, 'id' | 'accountId'>
+  readonly object: Pick<StoredObject, 'name' | 'size' | 'bytesId'>
+}
+
+const OBJECT_COLUMNS = [
+  'size',
+  'md5',
+  'static_size',
+  'static_etag',
+  'content_type',
+  'headers',
+  'metadata',
+  'dynamic_manifest',
+  'delete_at',
+  'modified_at',
+  'bytes_id',
+  'manifest',
+  'form',
+] as const
+const LISTED_COLUMNS = ['size', 'md5', 'static_size', 'static_etag', 'content_type', 'modified_at'] as const
+
+type Where = { readonly containerId: number } | { readonly accountId: string }
+
+export function objectsTable(context: TableContext): Objects {
+  const { db } = context
+  return {
+    ...objectReads(context),
+    async put(container, object, replaced) {
+      const { content } = object
+      let bytesId: number | null = null
+      if (content.kind === 'inline' && content.bytes.length > 0) {
+        const insert = db.insertInto('object_bytes').values({ bytes: content.bytes }).returning('id')
+        bytesId = (await insert.executeTakeFirstOrThrow()).id
+      }
+      const { container_id, name, ...row } = toObjectRow(container.id, object, bytesId)
+      await db
+        .insertInto('objects')
+        .values({ container_id, name, ...row })
+        .onConflict((conflict) => conflict.columns(['container_id', 'name']).doUpdateSet(row))
+        .execute()
+      if (replaced) await removeBytes(db, [replaced])
+      await count(db, container, replaced ? 0 : 1, object.size - (replaced?.size ?? 0))
+    },
+    async update(containerId, name, change) {
+      const query = db.updateTable('objects').set(toChangedRow(change))
+      await query.where('container_id', '=', containerId).where('name', '=', name).execute()
+    },
+    async remove(container, object) {
+      const query = db.deleteFrom('objects').where('container_id', '=', container.id)
+      await query.where('name', '=', object.name).execute()
+      await removeBytes(db, [object])
+      await count(db, container, -1, -object.size)
+    },
+  }
+}
+
+function objectReads(context: TableContext): Omit<Objects, 'put' | 'update' | 'remove'> {
+  const { db } = context
+  return {
+    async find({ accountId, container, object }, at) {
+      const row = await db
+        .selectFrom('containers as c')
+        .leftJoin('objects as o', (join) =>
+          join.onRef('o.container_id', '=', 'c.id').on('o.name', '=', object),
+        )
+        .leftJoin('object_bytes as b', 'b.id', 'o.bytes_id')
+        .selectAll('c')
+        .select(['o.name as object', 'b.bytes'])
+        .select(OBJECT_COLUMNS.map((column) => `o.${column} as o_${column}` as const))
+        .where('c.account_id', '=', accountId)
+        .where('c.name', '=', container)
+        .executeTakeFirst()
+      if (!row) return undefined
+      const columns = OBJECT_COLUMNS.map((column) => [column, row[`o_${column}`]])
+      const whole = { ...Object.fromEntries(columns), name: row.object, bytes: row.bytes }
+      const found = row.object === null ? undefined : toObject(whole as WholeObjectRow)
+      const isDue = found !== undefined && isExpired(found, at)
+      return { container: toContainer(row), object: isDue ? undefined : found }
+    },
+    async findIn(containerId, name) {
+      const row = await selectWhole(db, containerId).where('o.name', '=', name).executeTakeFirst()
+      return row && toObject(row)
+    },
+    walk: (containerId, walk) =>
+      walkNames(context, {
+        table: 'objects',
+        key: 'container_id',
+        value: containerId,
+        columns: LISTED_COLUMNS,
+        walk,
+        read: (row: ListedObjectRow) => toListedObject(row),
+      }),
+    async walkWhole(containerId, { lower, upper, reverse, limit }) {
+      let query = selectWhole(db, containerId)
+        .orderBy('o.name', reverse ? 'desc' : 'asc')
+        .limit(limit)
+      if (lower) query = query.where('o.name', lower.inclusive ? '>=' : '>', lower.name)
+      if (upper !== undefined) query = query.where('o.name', '<', upper)
+      return (await query.execute()).map(toObject)
+    },
+    async isDue(at, where) {
+      const row = await selectDue(db, at, where).select(sql<number>`1`.as('due')).limit(1).executeTakeFirst()
+      return row !== undefined
+    },
+    async listDue(at, limit, where) {
+      const rows = await selectDue(db, at, where)
+        .innerJoin('containers as c', 'c.id', 'o.container_id')
+        .select(['c.id', 'c.account_id', 'o.name', 'o.size', 'o.bytes_id'])
+        .limit(limit)
+        .execute()
+      return rows.map((row) => ({
+        container: { id: row.id, accountId: row.account_id },
+        object: { name: row.name, size: row.size, bytesId: row.bytes_id },
+      }))
+    },
+    async listManifests(after, limit) {
+      const query = db.selectFrom('objects').select('manifest').distinct().where('manifest', '>', after)
+      const rows = await query.orderBy('manifest').limit(limit).$narrowType<{ manifest: string }>().execute()
+      return rows.map((row) => row.manifest)
+    },
+    listRoots: (after, limit) => listRoots(db, after, limit),
+  }
+}
+
+/** @param at seconds since 1970 */
+export const isExpired = ({ deleteAt }: Pick<ObjectRecord, 'deleteAt'>, at: number): boolean =>
+  deleteAt !== null && deleteAt <= at
+
+const selectWhole = (db: Kysely<Schema>, containerId: number) =>
+  db
+    .selectFrom('objects as o')
+    .leftJoin('object_bytes as b', 'b.id', 'o.bytes_id')
+    .selectAll('o')
+    .select('b.bytes')
+    .where('o.container_id', '=', containerId)
+
+function selectDue(db: Kysely<Schema>, at: number, where: Where | undefined) {
+  const query = db.selectFrom('objects as o').where('o.delete_at', '<=', at)
+  if (!where) return query
+  if ('containerId' in where) return query.where('o.container_id', '=', where.containerId)
+  return query.where('o.container_id', 'in', (eb) =>
+    eb.selectFrom('containers').select('containers.id').where('account_id', '=', where.accountId),
+  )
+}
+
+async function listRoots(db: Kysely<Schema>, after: ObjectRoot | undefined, limit: number) {
+  let query = db
+    .selectFrom('objects as o')
+    .innerJoin('containers as c', 'c.id', 'o.container_id')
+    .select(['o.manifest', 'o.container_id', 'c.account_id', 'c.name as container', 'o.name'])
+    .where('o.manifest', 'is not', null)
+    .$narrowType<{ manifest: string }>()
+  if (after) {
+    const { manifest, containerId, object } = after
+    query = query.where((eb) =>
+      eb(eb.refTuple('o.manifest', 'o.container_id', 'o.name'), '>', eb.tuple(manifest, containerId, object)),
+    )
+  }
+  const ordered = query.orderBy('o.manifest').orderBy('o.container_id').orderBy('o.name')
+  const rows = await ordered.limit(limit).execute()
+  return rows.map((row) => ({
+    manifest: row.manifest,
+    accountId: row.account_id,
+    containerId: row.container_id,
+    container: row.container,
+    object: row.name,
+  }))
+}
+
+async function removeBytes(db: Kysely<Schema>, objects: readonly Pick<StoredObject, 'bytesId'>[]) {
+  const ids = objects.map(({ bytesId }) => bytesId).filter((id) => id !== null)
+  if (ids.length > 0) await db.deleteFrom('object_bytes').where('id', 'in', ids).execute()
+}
+
+async function count(
+  db: Kysely<Schema>,
+  { id, accountId }: Pick<ContainerRecord, 'id' | 'accountId'>,
+  objects: number,
+  bytes: number,
+): Promise<void> {
+  if (objects === 0 && bytes === 0) return
+  await db
+    .updateTable('containers')
+    .set((eb) => ({
+      object_count: eb('object_count', '+', objects),
+      bytes_used: eb('bytes_used', '+', bytes),
+    }))
+    .where('id', '=', id)
+    .execute()
+  await db
+    .updateTable('accounts')
+    .set((eb) => ({
+      object_count: eb('object_count', '+', objects),
+      bytes_used: eb('bytes_used', '+', bytes),
+    }))
+    .where('id', '=', accountId)
+    .execute()
+}

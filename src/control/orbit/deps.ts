@@ -1,0 +1,25 @@
+import type { Catalog, Tables } from '#control/catalog/catalog.ts'
+import type { ContentStore } from '#data/content/content.ts'
+import type { Timestamp } from '#model/orbit.ts'
+
+/** What Orbit stands on. */
+export interface OrbitDeps {
+  readonly catalog: Catalog
+  readonly contents: ContentStore
+  /** Keeps a manifest from collection while it is read. */
+  readonly acquirePin: (manifest: string) => Promise<AsyncDisposable>
+  /**
+   * Makes collection leave alone what is written from now on, until disposed of. Writers and editors do so by
+   * themselves; who else makes a manifest (`contents.join`) holds one until the manifest's row is committed.
+   */
+  readonly keep: () => Promise<AsyncDisposable>
+  /** Strictly rising. */
+  readonly now: () => Timestamp
+  /** Bytes that an account may have in all; undefined for no bound. */
+  readonly quota: number | undefined
+  /** What an account has besides its objects: bytes of images and of uploads that become images. */
+  readonly bytesOfImages: (tables: Tables, accountId: string) => Promise<number>
+}
+
+/** Seconds since 1970, by which objects expire. */
+export const secondsOf = (at: Timestamp): number => Math.floor(at / 1e6)
