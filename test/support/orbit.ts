@@ -17,7 +17,7 @@ export interface Answer {
 }
 
 export interface Request {
-  readonly headers?: Readonly<Record<string, string | readonly string[]>>
+  readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array | Readable
   readonly agent?: Agent
 }
@@ -64,7 +64,10 @@ export async function logIn(daemon: Daemon, user: string, key: string): Promise<
     auth,
     storage,
     send: (method, path, options = {}) =>
-      send(method, `${storage}${path}`, { ...options, headers: { 'x-auth-token': token, ...options.headers } }),
+      send(method, `${storage}${path}`, {
+        ...options,
+        headers: { 'x-auth-token': token, ...options.headers },
+      }),
   }
 }
 
@@ -92,4 +95,11 @@ export async function addUser(
   const { stdout } = await execute('bin/image-library', [...words, '--data', daemon.data])
   const [user, , , key] = stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? []
   return logIn(daemon, user ?? '', key ?? '')
+}
+
+/** Where the daemon says that SFTP listens. */
+export function sftpPort(daemon: Daemon): number {
+  const port = /sftp:\/\/127\.0\.0\.1:([1-9]\d*)/i.exec(daemon.output())?.[1]
+  if (!port) throw new Error(`no SFTP service:\n${daemon.output()}`)
+  return Number(port)
 }
