@@ -8,6 +8,7 @@ import { EventSchema } from '#schema/event.ts'
 import { ImageCreateSchema, ImageSchema, ImageUpdateSchema, UploadSchema } from '#schema/image.ts'
 import { ServerTypeSchema, ZoneSchema } from '#schema/place.ts'
 import { OAuthProblemSchema, ProblemSchema } from '#schema/problem.ts'
+import { SshKeyCreateSchema, SshKeySchema } from '#schema/ssh-key.ts'
 import { TokenRequestSchema, TokenSchema } from '#schema/token.ts'
 import { UserSchema, UserUpdateSchema } from '#schema/user.ts'
 import { baseOf, requireToken } from './access.ts'
@@ -18,6 +19,7 @@ import { downloadRoutes } from './download.ts'
 import { eventRoutes } from './events.ts'
 import { imageRoutes } from './images.ts'
 import { placeRoutes } from './places.ts'
+import { sshKeyRoutes } from './ssh-keys.ts'
 import { tokenRoutes } from './token.ts'
 import { uploadRoutes } from './upload.ts'
 import { userRoutes } from './users.ts'
@@ -35,6 +37,8 @@ const SCHEMAS = [
   OAuthProblemSchema,
   ProblemSchema,
   ServerTypeSchema,
+  SshKeyCreateSchema,
+  SshKeySchema,
   TokenRequestSchema,
   TokenSchema,
   UploadSchema,
@@ -50,6 +54,7 @@ const RESOURCES = [
   eventRoutes,
   imageRoutes,
   placeRoutes,
+  sshKeyRoutes,
   userRoutes,
 ]
 
