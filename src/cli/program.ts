@@ -35,6 +35,7 @@ const FALLBACKS: Readonly<Record<string, string>> = {
   types: 'list',
   zones: 'list',
   users: 'list',
+  'ssh-keys': 'list',
   token: 'show',
   config: 'client_list',
 }
@@ -71,6 +72,7 @@ export function createProgram({ run, version }: ProgramDeps): Command {
 
   addImages(program, leaf)
   addListables(program, leaf)
+  addSshKeys(program, leaf)
   addConfig(program, leaf)
   addToken(program, leaf)
   addCompletion(program, leaf)
@@ -166,6 +168,19 @@ function addListables(program: Command, leaf: Leaf): void {
   const users = program.command('users').description('people with a login')
   leaf(users.command('list [ids...]').description('list users'), async () => (await loadPlaces()).listUsers)
   leaf(users.command('show [ids...]').description('show users'), async () => (await loadPlaces()).showUsers)
+}
+
+function addSshKeys(program: Command, leaf: Leaf): void {
+  const load = () => import('./commands/ssh-keys.ts')
+  const keys = program.command('ssh-keys').description('public keys that log in to the SFTP service')
+  leaf(keys.command('list').description('list keys'), async () => (await load()).list)
+  const add = keys
+    .command('add [file]')
+    .description('add the public key in a file')
+    .option('-n, --name <name>', "name (default the key's comment)")
+    .option('--api-client <id>', "let it in as an API client (default whoever's client this is)")
+  leaf(add, async () => (await load()).add)
+  leaf(keys.command('remove [ids...]').description('remove keys'), async () => (await load()).remove)
 }
 
 function addConfig(program: Command, leaf: Leaf): void {
