@@ -1,6 +1,6 @@
 import type { ClientConfig } from './client-config.ts'
 import { type AccountJson, readAccounts } from './commands/accounts.ts'
-import { CommandError } from './failure.ts'
+import { ApiError, CommandError } from './failure.ts'
 import { ConnectionError } from './http.ts'
 import type { Session } from './session.ts'
 import { CredentialsRefused } from './tokens.ts'
@@ -70,7 +70,12 @@ async function authenticate(
     return
   }
   if (client.defaultAccount !== undefined) return
-  const account = (await readAccounts(api)).find(isUsable)
+  const accounts = await readAccounts(api).catch((error: unknown) => {
+    if (error instanceof ApiError && error.status === 403) return undefined
+    throw error
+  })
+  if (accounts === undefined) return session.terminal.info('This client may use object storage (Orbit) only')
+  const account = accounts.find(isUsable)
   if (account === undefined) return
   config.file.set(section, 'default_account', account.id)
   session.terminal.info(`The default account of ${account.id} has been selected`)
