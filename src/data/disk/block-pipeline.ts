@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads'
 import { Resources } from '#base/resources.ts'
+import { fromPlainError } from '#base/thread-errors.ts'
+import { YOUNG_MIB } from '#base/thread-heap.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
 import { SCRATCH_SIZE } from './scratch.ts'
-import { fromPlainError } from './thread-errors.ts'
-import { YOUNG_MIB } from './thread-heap.ts'
 
 export type FinishedTask = Extract<BlockResult, { blocks: unknown }>
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never

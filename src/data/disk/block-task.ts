@@ -1,5 +1,6 @@
+import type { PlainError } from '#base/thread-errors.ts'
 import type { Qcow2Extent } from '#data/format/qcow2/extents.ts'
-import type { PlainError } from './thread-errors.ts'
+import type { KeptBlock } from '#data/store/keep-block.ts'
 
 /** What a block worker is asked to do; `id` comes back with the result. */
 export type BlockTask =
@@ -33,15 +34,8 @@ export type BlockTask =
       readonly uncompressedSize: number
     }
 
-export interface StoredBlock {
+export interface StoredBlock extends KeptBlock {
   readonly index: number
-  /** 64 hex digits. */
-  readonly digest: string
-  readonly storedLength: number
-  /** Plain bytes. */
-  readonly length: number
-  /** Whether the store held it before. */
-  readonly known: boolean
 }
 
 export type BlockResult =

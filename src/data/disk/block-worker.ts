@@ -2,13 +2,13 @@
  * A worker thread that turns plain bytes into stored blocks: zero test, digest, compression, write.
  * It is also where clusters and xz blocks of strangers are decompressed, so that a fault there costs one registration.
  */
-import { hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '#base/errors.ts'
 import { Refusal } from '#base/refusal.ts'
 import { Resources } from '#base/resources.ts'
-import { BLOCK_SIZE, encodeBlock } from '#data/block/block.ts'
+import { toPlainError } from '#base/thread-errors.ts'
+import { BLOCK_SIZE } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { HEAD_SIZE, TAIL_SIZE } from '#data/format/probe.ts'
 import { decodeCluster } from '#data/format/qcow2/cluster.ts'
@@ -16,10 +16,10 @@ import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.t
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { keepBlock } from '#data/store/keep-block.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
 import { scratchLayout } from './scratch.ts'
-import { toPlainError } from './thread-errors.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
@@ -35,18 +35,8 @@ const outputs = new Resources(layout.outputs)
 
 /** Stores one block; undefined where it is all zeros. The bytes at `address` are needed until this resolves. */
 async function storeBlock(index: number, address: number, length: number): Promise<StoredBlock | undefined> {
-  if (codec.isZero(address, length)) return undefined
-  const digest = hash('sha256', codec.bytes.subarray(address, address + length), 'hex')
-  const claimed = await store.blocks.claim(digest)
-  if (claimed !== undefined) return { index, digest, storedLength: claimed, length, known: true }
-  const target = await outputs.acquire()
-  try {
-    const storedLength = encodeBlock(codec, { source: address, length, target, table: layout.table })
-    await store.blocks.put(digest, codec.bytes.subarray(target, target + storedLength))
-    return { index, digest, storedLength, length, known: false }
-  } finally {
-    outputs.release(target)
-  }
+  const kept = await keepBlock({ blocks: store.blocks, codec, outputs, table: layout.table }, address, length)
+  return kept && { index, ...kept }
 }
 
 /**

@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { LibraryError } from '#base/errors.ts'
 import { Refusal } from '#base/refusal.ts'
+import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
+import { YOUNG_MIB } from '#base/thread-heap.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
-import { fromPlainError, type PlainError } from './thread-errors.ts'
-import { YOUNG_MIB } from './thread-heap.ts'
 
 /** What an ingest thread is started with. */
 export interface IngestThreadData {

@@ -1,11 +1,11 @@
 /** The thread of one registration: runs the inward path and reports. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
+import { toPlainError } from '#base/thread-errors.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import { ingest } from './ingest.ts'
 import type { IngestThreadData, IngestThreadMessage } from './ingest-runner.ts'
-import { toPlainError } from './thread-errors.ts'
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')

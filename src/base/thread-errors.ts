@@ -1,5 +1,5 @@
-import { type ErrorCode, LibraryError } from '#base/errors.ts'
-import { Refusal, type RefusalCategory, SourceFailure } from '#base/refusal.ts'
+import { type ErrorCode, LibraryError } from './errors.ts'
+import { Refusal, type RefusalCategory, SourceFailure } from './refusal.ts'
 
 /** An error as it crosses from one thread to another: structured cloning would lose its class and fields. */
 export interface PlainError {
