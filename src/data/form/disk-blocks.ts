@@ -10,6 +10,7 @@ import {
 import { PAGE_BLOCKS } from '#data/manifest/layout.ts'
 import type { Manifest } from '#data/manifest/manifest.ts'
 import type { BlockStore, Digest } from '#data/store/store.ts'
+import type { Loaded } from './pieces.ts'
 
 /** One block of a disk, as its manifest names it. */
 export interface DiskBlock {
@@ -36,32 +37,69 @@ export async function* blocksFrom(manifest: Manifest, first: number): AsyncGener
   }
 }
 
+/** A block that is not all zeros. */
+export interface NamedBlock {
+  readonly digest: Digest
+  /** Plain bytes. */
+  readonly length: number
+  /** Bytes at rest. */
+  readonly storedLength: number
+}
+
+/** Where blocks are fetched, decoded and verified. */
+export interface BlockLoader {
+  /**
+   * The plain bytes, which are exactly those that the digest names.
+   * @throws not_found, corrupt, unavailable, or the signal's reason
+   */
+  plain(block: NamedBlock, signal: AbortSignal): Promise<Loaded>
+  /** The block at rest, its lengths and XXH32 verified. */
+  stored(block: NamedBlock, signal: AbortSignal): Promise<Loaded>
+}
+
+/** Loads blocks in the thread that asks. */
+export function directLoader(blocks: BlockStore): BlockLoader {
+  const fetch = async ({ digest, storedLength }: NamedBlock) => {
+    const stored = await blocks.get(digest)
+    if (stored.length === storedLength) return stored
+    throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
+  }
+  return {
+    async plain(block) {
+      const plain = decodeStored(await fetch(block), block.length)
+      if (digestOf(plain) === block.digest) return plain
+      throw new LibraryError('corrupt', 'its bytes have another digest')
+    },
+    async stored(block) {
+      const stored = await fetch(block)
+      verifyStored(stored, block.length)
+      return stored
+    },
+  }
+}
+
 /**
  * Loads a block as it stands in an LZ4 frame.
  * @throws corrupt, also where the block is missing: a manifest names it
  */
-export async function loadStored(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
-  if (block.digest === undefined) return storedZeroBlock(block.length)
-  const { digest, length, storedLength } = block
-  return naming(digest, async () => {
-    const stored = await fetchBlock(blocks, digest, storedLength)
-    verifyStored(stored, length)
-    return stored
-  })
+export async function loadStored(
+  loader: BlockLoader,
+  block: DiskBlock,
+  signal: AbortSignal,
+): Promise<Loaded> {
+  const { digest } = block
+  if (digest === undefined) return storedZeroBlock(block.length)
+  return naming(digest, () => loader.stored({ ...block, digest }, signal))
 }
 
 /**
  * Loads a block's plain bytes, which are exactly those that its digest names.
  * @throws corrupt, also where the block is missing: a manifest names it
  */
-export async function loadPlain(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
-  const { digest, length, storedLength } = block
+export async function loadPlain(loader: BlockLoader, block: DiskBlock, signal: AbortSignal): Promise<Loaded> {
+  const { digest, length } = block
   if (digest === undefined) return ZEROS.subarray(0, length)
-  return naming(digest, async () => {
-    const plain = decodeStored(await fetchBlock(blocks, digest, storedLength), length)
-    if (digestOf(plain) === digest) return plain
-    throw new LibraryError('corrupt', 'its bytes have another digest')
-  })
+  return naming(digest, () => loader.plain({ ...block, digest }, signal))
 }
 
 /** Says which block a fault was met at, and what to do about it; the store's own sentences do not always. */
@@ -76,10 +114,4 @@ async function naming<T>(digest: Digest, read: () => Promise<T>): Promise<T> {
       hint: 'The stored bytes are damaged: image-library check says which images are hurt, and how to mend them.',
     })
   }
-}
-
-async function fetchBlock(blocks: BlockStore, digest: Digest, storedLength: number): Promise<Uint8Array> {
-  const stored = await blocks.get(digest)
-  if (stored.length === storedLength) return stored
-  throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
 }

@@ -1,8 +1,8 @@
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { type Manifest, openManifest } from '#data/manifest/manifest.ts'
 import type { Digest, Store } from '#data/store/store.ts'
-import { blocksFrom, type DiskBlock, loadPlain } from './disk-blocks.ts'
-import { type Layout, readPieces } from './pieces.ts'
+import { type BlockLoader, blocksFrom, type DiskBlock, directLoader, loadPlain } from './disk-blocks.ts'
+import { type Layout, type Loaded, readPieces } from './pieces.ts'
 
 /** Decoded blocks that `read` keeps, 1 MiB each: small reads in order, or of a file system's tables, decode once. */
 const CACHED_BLOCKS = 4
@@ -28,9 +28,14 @@ export interface DiskReader extends AsyncDisposable {
  */
 export async function openDisk(store: Store, digest: Digest): Promise<DiskReader> {
   const manifest = await openManifest(store.manifests, digest)
-  const load = (block: DiskBlock) => loadPlain(store.blocks, block)
-  const direct = rawLayout(manifest, load)
-  const cached = rawLayout(manifest, keepLoaded(load))
+  const loader = directLoader(store.blocks)
+  const direct = rawLayout(manifest, loader)
+  // Others may wait for the same block, so no one signal ends its loading.
+  const { signal: never } = new AbortController()
+  const cached = layBlocks(
+    manifest,
+    keepLoaded((block) => loadPlain(loader, block, never)),
+  )
   return {
     size: manifest.diskSize,
     async read(offset, length, signal) {
@@ -43,19 +48,28 @@ export async function openDisk(store: Store, digest: Digest): Promise<DiskReader
 }
 
 /** The disk as it is, in pieces of one block. */
-export function rawLayout(manifest: Manifest, load: (block: DiskBlock) => Promise<Uint8Array>): Layout {
+export function rawLayout(manifest: Manifest, loader: BlockLoader): Layout {
+  return layBlocks(manifest, (block, signal) => loadPlain(loader, block, signal))
+}
+
+function layBlocks(
+  manifest: Manifest,
+  load: (block: DiskBlock, signal: AbortSignal) => Promise<Loaded>,
+): Layout {
   return {
     size: manifest.diskSize,
     async *pieces(from) {
-      for await (const block of blocksFrom(manifest, Math.floor(from / BLOCK_SIZE)))
-        yield { offset: block.index * BLOCK_SIZE, length: block.length, load: () => load(block) }
+      for await (const block of blocksFrom(manifest, Math.floor(from / BLOCK_SIZE))) {
+        const { index, length } = block
+        yield { offset: index * BLOCK_SIZE, length, load: (signal) => load(block, signal) }
+      }
     },
   }
 }
 
 /** Remembers the blocks that were used last; two readers of one block wait for the same load. */
-function keepLoaded(load: (block: DiskBlock) => Promise<Uint8Array>): typeof load {
-  const kept = new Map<number, Promise<Uint8Array>>()
+function keepLoaded(load: (block: DiskBlock) => Promise<Loaded>): typeof load {
+  const kept = new Map<number, Promise<Loaded>>()
   return (block) => {
     const { index } = block
     const known = kept.get(index)

@@ -1,6 +1,6 @@
 import { type Manifest, openManifest } from '#data/manifest/manifest.ts'
-import type { BlockStore, Digest, Store } from '#data/store/store.ts'
-import { loadPlain } from './disk-blocks.ts'
+import type { Digest, Store } from '#data/store/store.ts'
+import { type BlockLoader, directLoader } from './disk-blocks.ts'
 import { rawLayout } from './disk-reader.ts'
 import { lz4Layout } from './lz4-form.ts'
 import { type Layout, readPieces } from './pieces.ts'
@@ -29,7 +29,8 @@ export interface Form extends AsyncDisposable {
   /** With its dot. */
   readonly fileSuffix: string
   /**
-   * Reads any range in parts of at most 1 MiB and a little, to be read only, while the next one is loading.
+   * Reads any range in parts of at most 1 MiB and a little, to be read only, while the next one is loading. A part is
+   * valid until the next one is asked for.
    * @throws corrupt, not_found, unavailable, or the signal's reason
    */
   read(offset: number, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array>
@@ -37,12 +38,18 @@ export interface Form extends AsyncDisposable {
 
 /**
  * Opens a disk in one of its forms. Whoever does sees to it that collection knows of the manifest while it is open.
+ * @param loader where blocks are fetched and decoded, by default in this thread
  * @throws not_found, corrupt; invalid where qcow2 cannot hold a disk of that size
  */
-export async function openForm(store: Store, digest: Digest, kind: FormKind): Promise<Form> {
+export async function openForm(
+  store: Store,
+  digest: Digest,
+  kind: FormKind,
+  loader: BlockLoader = directLoader(store.blocks),
+): Promise<Form> {
   await using opening = new AsyncDisposableStack()
   const manifest = opening.use(await openManifest(store.manifests, digest))
-  const layout = await layOut(manifest, store.blocks, kind)
+  const layout = await layOut(manifest, loader, kind)
   const closing = opening.move()
   return {
     size: layout.size,
@@ -53,13 +60,13 @@ export async function openForm(store: Store, digest: Digest, kind: FormKind): Pr
   }
 }
 
-async function layOut(manifest: Manifest, blocks: BlockStore, kind: FormKind): Promise<Layout> {
+async function layOut(manifest: Manifest, loader: BlockLoader, kind: FormKind): Promise<Layout> {
   switch (kind) {
     case 'lz4':
-      return lz4Layout(manifest, blocks)
+      return lz4Layout(manifest, loader)
     case 'raw':
-      return rawLayout(manifest, (block) => loadPlain(blocks, block))
+      return rawLayout(manifest, loader)
     case 'qcow2':
-      return qcow2Layout(manifest, blocks)
+      return qcow2Layout(manifest, loader)
   }
 }

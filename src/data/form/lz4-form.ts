@@ -1,11 +1,10 @@
 import type { Manifest } from '#data/manifest/manifest.ts'
-import type { BlockStore } from '#data/store/store.ts'
-import { blocksFrom, loadStored } from './disk-blocks.ts'
+import { type BlockLoader, blocksFrom, loadStored } from './disk-blocks.ts'
 import { frameEnd, frameHeader } from './lz4-frame.ts'
 import type { Layout } from './pieces.ts'
 
 /** The disk as an LZ4 frame: its blocks as they are stored, one behind the other. */
-export function lz4Layout(manifest: Manifest, blocks: BlockStore): Layout {
+export function lz4Layout(manifest: Manifest, loader: BlockLoader): Layout {
   const header = frameHeader(manifest.diskSize)
   const end = frameEnd()
   const endOffset = header.length + manifest.storedSize
@@ -17,7 +16,7 @@ export function lz4Layout(manifest: Manifest, blocks: BlockStore): Layout {
         const first = await manifest.findStored(Math.max(0, from - header.length))
         let offset = header.length + first.storedOffset
         for await (const block of blocksFrom(manifest, first.index)) {
-          yield { offset, length: block.storedLength, load: () => loadStored(blocks, block) }
+          yield { offset, length: block.storedLength, load: (signal) => loadStored(loader, block, signal) }
           offset += block.storedLength
         }
       }

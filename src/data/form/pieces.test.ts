@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
-import { type Layout, orAbort, type Piece, readPieces } from './pieces.ts'
+import { type Layout, type Piece, readPieces } from './pieces.ts'
 
 const open = new AbortController().signal
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
@@ -64,14 +63,6 @@ test('pieces: an abort ends a wait for a piece that never comes', async () => {
   await assert.rejects(reading, /gone/)
 })
 
-test('orAbort: an aborted signal wins over work that is done, and nothing stays listening', async () => {
-  const controller = new AbortController()
-  assert.equal(await orAbort(Promise.resolve(7), controller.signal), 7)
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
-  controller.abort(new Error('gone'))
-  await assert.rejects(orAbort(Promise.resolve(7), controller.signal), /gone/)
-})
-
 test('pieces: a range outside of the file is a bug', async () => {
   for (const [offset, length] of [
     [-1, 1],
@@ -92,4 +83,44 @@ test('pieces: an abort ends a wait for the next piece to become known', async ()
   const reading = Array.fromAsync(readPieces({ size: 1, pieces }, 0, 1, controller.signal))
   controller.abort(new Error('gone'))
   await assert.rejects(reading, /gone/)
+})
+
+test('pieces: what is lent is given back when the next piece is asked for, and when the reader leaves', async () => {
+  const held = new Set<number>()
+  async function* pieces(): AsyncGenerator<Piece> {
+    for (let offset = 0; offset < 5; offset++) {
+      const load = async () => {
+        held.add(offset)
+        return { bytes: Uint8Array.of(offset), [Symbol.dispose]: () => held.delete(offset) }
+      }
+      yield { offset, length: 1, load }
+    }
+  }
+  const seen: number[][] = []
+  for await (const _ of readPieces({ size: 5, pieces }, 0, 5, open)) seen.push([...held])
+  assert.deepEqual(seen, [[0, 1], [1, 2], [2, 3], [3, 4], [4]])
+  assert.equal(held.size, 0)
+  for await (const _ of readPieces({ size: 5, pieces }, 0, 5, open)) break
+  assert.equal(held.size, 0)
+})
+
+test('pieces: what is lent only after an abort is given back too', async () => {
+  const lent = Promise.withResolvers<void>()
+  const returned = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<void>()
+  const load = async () => {
+    started.resolve()
+    await lent.promise
+    return { bytes: new Uint8Array(1), [Symbol.dispose]: returned.resolve }
+  }
+  async function* pieces(): AsyncGenerator<Piece> {
+    yield { offset: 0, length: 1, load }
+  }
+  const controller = new AbortController()
+  const reading = Array.fromAsync(readPieces({ size: 1, pieces }, 0, 1, controller.signal))
+  await started.promise
+  controller.abort(new Error('gone'))
+  await assert.rejects(reading, /gone/)
+  lent.resolve()
+  await returned.promise
 })

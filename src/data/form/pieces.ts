@@ -1,10 +1,18 @@
 import { assert } from '#base/errors.ts'
+import { orAbort } from '#base/or-abort.ts'
+
+/** Bytes on loan: once disposed of, which may happen twice, their memory holds something else. */
+export interface LentBytes extends Disposable {
+  readonly bytes: Uint8Array
+}
+
+export type Loaded = Uint8Array | LentBytes
 
 /** A run of a form's bytes that is made, or fetched and checked, in one go. */
 export interface Piece {
   readonly offset: number
   readonly length: number
-  load(): Uint8Array | Promise<Uint8Array>
+  load(signal: AbortSignal): Loaded | Promise<Loaded>
 }
 
 /** A file whose pieces are known before any is loaded. */
@@ -13,19 +21,6 @@ export interface Layout {
   readonly size: number
   /** From the piece that holds `from` to the end, ascending and without gaps. They hold nothing that must be closed. */
   pieces(from: number): AsyncIterable<Piece>
-}
-
-/** Settles as `work` does, or rejects with the signal's reason as soon as it is aborted. */
-export async function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
 }
 
 /** The same items, but a wait for one ends as soon as the signal is aborted. */
@@ -38,9 +33,41 @@ async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): A
   }
 }
 
+/** A piece that is loading, and is let go of whether or not anybody waits for it. */
+class Loading implements Disposable {
+  readonly #piece: Piece
+  readonly #signal: AbortSignal
+  readonly #loaded: Promise<Loaded>
+
+  constructor(piece: Piece, signal: AbortSignal) {
+    this.#piece = piece
+    this.#signal = signal
+    this.#loaded = (async () => piece.load(signal))()
+    // The reader may leave before it asks for this piece, and then nobody would hear of the failure.
+    this.#loaded.catch(() => {})
+  }
+
+  /** The bytes of the piece that lie in a range of the file. */
+  async within(offset: number, end: number): Promise<Uint8Array> {
+    const loaded = await orAbort(this.#loaded, this.#signal)
+    const bytes = loaded instanceof Uint8Array ? loaded : loaded.bytes
+    const { offset: start, length } = this.#piece
+    return bytes.subarray(Math.max(0, offset - start), Math.min(length, end - start))
+  }
+
+  [Symbol.dispose](): void {
+    this.#loaded.then(
+      (loaded) => {
+        if (!(loaded instanceof Uint8Array)) loaded[Symbol.dispose]()
+      },
+      () => {},
+    )
+  }
+}
+
 /**
- * Yields the bytes of a range, one piece after another. The next piece is loading while one is handed out, so two are
- * in memory at a time.
+ * Yields the bytes of a range, one piece after another, each valid until the next is asked for. The next piece is
+ * loading while one is handed out, so two are in memory at a time.
  */
 export async function* readPieces(
   layout: Layout,
@@ -51,20 +78,18 @@ export async function* readPieces(
   checkRange(offset, length, layout.size)
   if (length === 0) return
   const end = offset + length
-  const finish = async ({ piece, bytes }: { piece: Piece; bytes: Promise<Uint8Array> }) => {
-    const from = Math.max(0, offset - piece.offset)
-    return (await orAbort(bytes, signal)).subarray(from, Math.min(piece.length, end - piece.offset))
+  let ahead: Loading | undefined
+  try {
+    for await (const piece of untilAborted(layout.pieces(offset), signal)) {
+      if (piece.offset >= end) break
+      using current = ahead
+      ahead = new Loading(piece, signal)
+      if (current) yield await current.within(offset, end)
+    }
+    if (ahead) yield await ahead.within(offset, end)
+  } finally {
+    ahead?.[Symbol.dispose]()
   }
-  let ahead: { piece: Piece; bytes: Promise<Uint8Array> } | undefined
-  for await (const piece of untilAborted(layout.pieces(offset), signal)) {
-    if (piece.offset >= end) break
-    const bytes = (async () => piece.load())()
-    // The reader may leave before it asks for this piece, and then nobody would hear of the failure.
-    bytes.catch(() => undefined)
-    if (ahead) yield await finish(ahead)
-    ahead = { piece, bytes }
-  }
-  if (ahead) yield await finish(ahead)
 }
 
 /** A range outside of what is read is a bug: whoever takes ranges from strangers knows the size. */

@@ -1,9 +1,8 @@
 import { LibraryError } from '#base/errors.ts'
 import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
 import type { Manifest } from '#data/manifest/manifest.ts'
-import type { BlockStore } from '#data/store/store.ts'
-import { type DiskBlock, loadPlain } from './disk-blocks.ts'
-import type { Layout, Piece } from './pieces.ts'
+import { type BlockLoader, type DiskBlock, loadPlain } from './disk-blocks.ts'
+import type { Layout, Loaded, Piece } from './pieces.ts'
 import {
   CLUSTER_SIZE,
   type ClusterRun,
@@ -21,7 +20,7 @@ const CLUSTERS_PER_BLOCK = BLOCK_SIZE / CLUSTER_SIZE
 
 interface Disk {
   readonly manifest: Manifest
-  readonly blocks: BlockStore
+  readonly loader: BlockLoader
   readonly plan: Qcow2Plan
 }
 
@@ -29,11 +28,11 @@ interface Disk {
  * The disk as a qcow2 file whose every byte follows from the manifest and the blocks.
  * @throws invalid where the disk does not consist of sectors, as qcow2 disks must
  */
-export async function qcow2Layout(manifest: Manifest, blocks: BlockStore): Promise<Layout> {
+export async function qcow2Layout(manifest: Manifest, loader: BlockLoader): Promise<Layout> {
   if (manifest.diskSize % SECTOR_SIZE > 0)
     throw new LibraryError('invalid', `read ${manifest.diskSize} bytes as qcow2: not a multiple of 512`)
   const plan = await planOf(manifest)
-  const disk = { manifest, blocks, plan }
+  const disk = { manifest, loader, plan }
   return {
     size: plan.clusters * CLUSTER_SIZE,
     async *pieces(from) {
@@ -81,7 +80,7 @@ async function runsOf(manifest: Manifest, number: number): Promise<ClusterRun[]>
   return runs
 }
 
-async function* dataPieces({ manifest, blocks, plan }: Disk, from: number): AsyncGenerator<Piece> {
+async function* dataPieces({ manifest, loader, plan }: Disk, from: number): AsyncGenerator<Piece> {
   const start = plan.data * CLUSTER_SIZE
   let rank = Math.max(0, Math.floor((from - start) / BLOCK_SIZE))
   if (rank >= manifest.dataBlocks) return
@@ -89,17 +88,21 @@ async function* dataPieces({ manifest, blocks, plan }: Disk, from: number): Asyn
   for await (const entry of manifest.entries(first.index)) {
     const block = { ...entry, length: blockLength(manifest.diskSize, entry.index) }
     const length = clustersOf(block.length) * CLUSTER_SIZE
-    yield { offset: start + rank * BLOCK_SIZE, length, load: () => loadClusters(blocks, block) }
+    yield { offset: start + rank * BLOCK_SIZE, length, load: (signal) => loadClusters(loader, block, signal) }
     rank++
   }
 }
 
-async function loadClusters(blocks: BlockStore, block: DiskBlock): Promise<Uint8Array> {
-  const plain = await loadPlain(blocks, block)
-  const length = clustersOf(plain.length) * CLUSTER_SIZE
-  if (plain.length === length) return plain
+async function loadClusters(loader: BlockLoader, block: DiskBlock, signal: AbortSignal): Promise<Loaded> {
+  const loaded = await loadPlain(loader, block, signal)
+  const length = clustersOf(block.length) * CLUSTER_SIZE
+  if (block.length === length) return loaded
   const padded = new Uint8Array(length)
-  padded.set(plain)
+  if (loaded instanceof Uint8Array) padded.set(loaded)
+  else {
+    padded.set(loaded.bytes)
+    loaded[Symbol.dispose]()
+  }
   return padded
 }
 
