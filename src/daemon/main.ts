@@ -52,12 +52,16 @@ function addServe(program: Command): void {
 function addPeople(program: Command): void {
   const people = () => import('./commands/people.ts')
   const account = program.command('account').description('accounts, which own images')
-  onData(account.command('create').description('make an account').argument('<name>')).action(
-    async (name: string, flags: Flags) => (await people()).createAccount(name, flags),
-  )
+  onData(account.command('create').description('make an account').argument('<name>'))
+    .option('--no-images', 'without the container that shows its images in Orbit')
+    .action(async (name: string, flags) => (await people()).createAccount(name, flags))
   onData(account.command('list').description('list all accounts')).action(async (flags: Flags) =>
     (await people()).listAccounts(flags),
   )
+  onData(account.command('quota').description("limit what an account's objects in Orbit take"))
+    .argument('<account>')
+    .argument('<size>', 'such as 200GiB, or none')
+    .action(async (id: string, size: string, flags: Flags) => (await people()).setQuota(id, size, flags))
 
   const client = program.command('client').description('API clients, which programs authenticate with')
   onData(client.command('create').description('make an API client; its secret is shown this once'))

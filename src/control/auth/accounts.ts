@@ -5,6 +5,9 @@ import { may } from '#model/may.ts'
 import type { Session } from '#model/session.ts'
 import { readText } from './fields.ts'
 
+/** Swift's name of it, in the account's metadata. */
+const QUOTA = 'quota-bytes'
+
 /** Lets pass who may do this with what hangs on an account. @throws not_found, denied */
 export function demandAccount(session: Session, action: 'see' | 'change', id: string): void {
   const verdict = may(session, { action, account: id })
@@ -41,11 +44,24 @@ export function createAccounts({ catalog, now }: { catalog: Catalog; now: () => 
       if (name !== undefined) await catalog.accounts.rename(id, readText('name', name, { required: true }))
       return find(id)
     },
-    async create({ name }: { readonly name: string }): Promise<Account> {
-      const checked = readText('name', name, { required: true })
-      return catalog.transaction((tables) =>
-        tables.accounts.insert({ name: checked, status: 'active', createdAt: now() }),
-      )
+    async create(attributes: {
+      readonly name: string
+      readonly imagesContainer?: boolean
+    }): Promise<Account> {
+      const name = readText('name', attributes.name, { required: true })
+      return catalog.transaction(async ({ accounts, orbitAccounts }) => {
+        const account = await accounts.insert({ name, status: 'active', createdAt: now() })
+        if (attributes.imagesContainer === false) await orbitAccounts.setImagesContainer(account.id, false)
+        return account
+      })
+    },
+    async setOrbitQuota(id: string, bytes: number | null): Promise<void> {
+      await catalog.transaction(async ({ orbitAccounts }) => {
+        const account = await orbitAccounts.findToChange(id)
+        if (!account) throw new LibraryError('not_found', `account ${id} does not exist`)
+        const { [QUOTA]: _, ...others } = account.metadata
+        await orbitAccounts.setMetadata(id, bytes === null ? others : { ...others, [QUOTA]: String(bytes) })
+      })
     },
   }
 }

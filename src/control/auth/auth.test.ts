@@ -334,6 +334,26 @@ test('users: an API client is not one, and may change none', async () => {
   assert.equal((await auth.users.show(session, user.id)).email, 'jo@example.com')
 })
 
+test("accounts: Orbit's quota is set and taken away, the rest of the metadata stays", async () => {
+  await using setup = await setUp()
+  const { auth, account, catalog } = setup
+  await catalog.orbitAccounts.setMetadata(account.id, { colour: 'blue' })
+  const metadata = async () => (await catalog.orbitAccounts.find(account.id))?.metadata
+  await auth.operator.setOrbitQuota(account.id, 1024)
+  assert.deepEqual(await metadata(), { colour: 'blue', 'quota-bytes': '1024' })
+  await auth.operator.setOrbitQuota(account.id, null)
+  assert.deepEqual(await metadata(), { colour: 'blue' })
+  await assert.rejects(auth.operator.setOrbitQuota('acc-zzzzz', 1), { code: 'not_found' })
+})
+
+test('accounts: show their images in Orbit unless they were made without', async () => {
+  await using setup = await setUp()
+  const { auth, account, catalog } = setup
+  const without = await auth.operator.createAccount({ name: 'Tests', imagesContainer: false })
+  assert.equal((await catalog.orbitAccounts.find(account.id))?.imagesContainer, true)
+  assert.equal((await catalog.orbitAccounts.find(without.id))?.imagesContainer, false)
+})
+
 test('a session for storage may not touch accounts, users or API clients', async () => {
   await using setup = await setUp()
   const { auth, account } = setup

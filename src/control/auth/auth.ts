@@ -170,7 +170,10 @@ export interface Auth {
   }
   /** For whoever runs the library; no session stands behind these. */
   readonly operator: {
-    createAccount(attributes: { readonly name: string }): Promise<Account>
+    /** @param attributes.imagesContainer whether Orbit shows its images as a container; by default it does */
+    createAccount(attributes: { readonly name: string; readonly imagesContainer?: boolean }): Promise<Account>
+    /** @param bytes how many its objects in Orbit may have; null for as many as there is room for */
+    setOrbitQuota(accountId: string, bytes: number | null): Promise<void>
     listAccounts(): Promise<Account[]>
     createClient(accountId: string, attributes: ApiClientAttributes): Promise<ApiClientWithSecret>
     /** @throws conflict where the email is taken */

@@ -57,6 +57,7 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
     users: { list: users.list, show: users.show, self: users.self, update: users.update },
     operator: {
       createAccount: accounts.create,
+      setOrbitQuota: accounts.setOrbitQuota,
       listAccounts: () => catalog.accounts.list(),
       createClient: clients.create,
       createUser: users.create,

@@ -5,12 +5,29 @@ import type { PermissionsGroup } from '#model/api-client.ts'
 import { randomText } from '#model/ids.ts'
 import type { Flags } from '../config.ts'
 import { printRows } from '../rows.ts'
+import { parseSize, printSize } from '../units.ts'
 import { operatorSession, withParts } from '../with-parts.ts'
 
-export function createAccount(name: string, flags: Flags): Promise<void> {
+export interface CreateAccountFlags extends Flags {
+  /** False with `--no-images`. */
+  readonly images: boolean
+}
+
+export function createAccount(name: string, flags: CreateAccountFlags): Promise<void> {
   return withParts(flags, async ({ auth }) => {
-    const account = await auth.operator.createAccount({ name })
+    const account = await auth.operator.createAccount({ name, imagesContainer: flags.images })
     console.log(printRows(['id', 'name'], [[account.id, account.name]]))
+  })
+}
+
+export async function setQuota(accountId: string, size: string, flags: Flags): Promise<void> {
+  const bytes = size === 'none' ? null : parseSize(size)
+  if (bytes === undefined) {
+    throw new LibraryError('invalid', `quota ${size} must be none, or a size such as 200GiB`)
+  }
+  await withParts(flags, async ({ auth }) => {
+    await auth.operator.setOrbitQuota(accountId, bytes)
+    console.log(printRows(['id', 'quota'], [[accountId, bytes === null ? 'none' : printSize(bytes)]]))
   })
 }
 
