@@ -54,6 +54,19 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     await store.sync()
   })
 
+  contract('a few blocks and manifests can be synced by name', async (store) => {
+    const [first, second] = [exampleBlock(11), exampleBlock(12)]
+    for (const { digest, stored } of [first, second]) await store.blocks.put(digest, stored)
+    await store.manifests.put(first.digest, [Uint8Array.of(1)])
+    await store.sync({ blocks: [first.digest, second.digest], manifests: [first.digest] })
+    await store.sync({ blocks: [], manifests: [] })
+    await assert.rejects(store.sync({ blocks: [], manifests: [second.digest] }), isError('not_found'))
+    await assert.rejects(
+      store.sync({ blocks: [exampleBlock(13).digest], manifests: [] }),
+      isError('not_found'),
+    )
+  })
+
   contract('the bytes given to put may be reused', async (store) => {
     const { digest, stored } = exampleBlock(1)
     const buffer = Uint8Array.from(stored)

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import type * as fs from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
 import { attempting, systemCode, unlessMissing } from './storage-errors.ts'
 import type { Digest, StoredFile } from './store.ts'
+import { syncFolder } from './sync.ts'
 
 /** The calls that a file system store makes; tests hand in their own to order them and to let them fail. */
 export type FileOperations = Pick<
@@ -186,6 +187,20 @@ export class FileSet {
 
   async quarantine(digest: Digest): Promise<void> {
     await attempting(this.#attempt('quarantine', digest), () => this.#moveTo('quarantine', digest))
+  }
+
+  /** Has these files, and then their names, written to stable storage. */
+  async sync(digests: readonly Digest[]): Promise<void> {
+    if (digests.length === 0) return
+    await Promise.all(
+      digests.map(async (digest) => {
+        await using handle = await this.open(digest)
+        await handle.sync()
+      }),
+    )
+    const folders = new Set(digests.map((digest) => dirname(this.#pathOf(digest))))
+    await Promise.all([...folders].map(syncFolder))
+    await syncFolder(this.folder)
   }
 
   /** Puts back what a crash left in `removing`; `untouchedSince` leaves alone what another process just moved. */

@@ -192,6 +192,17 @@ test('filesystem store: without the sync program each new file and folder is syn
   assert.deepEqual(opened, [pathOf(folder, fresh.digest)])
 })
 
+test('filesystem store: those who ask for a sync while one runs share the next one', async () => {
+  const folder = await makeFolder()
+  const script = join(folder, 'sync')
+  await files.writeFile(script, `#!/bin/sh\necho >> ${join(folder, 'runs')}\n`, { mode: 0o755 })
+  const store = await openFilesystemStore(join(folder, 'store'), { syncCommand: script })
+  await Promise.all(Array.from({ length: 20 }, () => store.sync()))
+  assert.equal((await files.readFile(join(folder, 'runs'), 'utf8')).length, 2)
+  await store.sync()
+  assert.equal((await files.readFile(join(folder, 'runs'), 'utf8')).length, 3)
+})
+
 /** Lets the calls of several tasks pass one at a time, in an order drawn from `random`. */
 function createScheduler(random: Random) {
   const waiting: (() => void)[] = []

@@ -7,7 +7,7 @@ import { type FileOperations, FileSet } from './file-set.ts'
 import type { Reserve } from './reserve.ts'
 import { attempting, unlessMissing } from './storage-errors.ts'
 import type { BlockStore, Digest, ManifestStore, Store } from './store.ts'
-import { syncFileSystem } from './sync.ts'
+import { coalesced, syncFileSystem, syncFolder } from './sync.ts'
 
 const DAY_MS = 24 * 3600_000
 /** How far the clocks of two writers and of the kernel may differ where files are chosen by their time. */
@@ -45,16 +45,23 @@ export async function openFilesystemStore(
     await manifests.recover(untouchedSince)
   })
   let syncedUntil = 0
+  const syncAll = coalesced(async () => {
+    const start = Date.now()
+    if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
+      await attempting('sync the store', () =>
+        syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS),
+      )
+    syncedUntil = start
+  })
   return {
     blocks: blockStore(blocks, options.reserve),
     manifests: manifestStore(manifests, options.reserve),
-    async sync() {
-      const start = Date.now()
-      if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
-        await attempting('sync the store', () =>
-          syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS),
-        )
-      syncedUntil = start
+    async sync(only) {
+      // The first one covers the folders that opening made, up to the root.
+      if (!only || syncedUntil === 0) return syncAll()
+      await attempting('sync the store', async () => {
+        await Promise.all([blocks.sync(only.blocks), manifests.sync(only.manifests)])
+      })
     },
     async [Symbol.asyncDispose]() {},
   }
@@ -160,9 +167,4 @@ async function syncOneByOne(sets: readonly FileSet[], since: number): Promise<vo
     await syncFolder(set.folder)
     await syncFolder(join(set.folder, '..'))
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using handle = await nodeFiles.open(path, 'r')
-  await handle.sync()
 }

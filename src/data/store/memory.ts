@@ -77,10 +77,15 @@ class HeldManifests extends HeldFiles {
 
 /** A store that forgets everything with the process, for tests. */
 export function memoryStore(): Store {
+  const blocks = new HeldBlocks()
+  const manifests = new HeldManifests()
   return {
-    blocks: new HeldBlocks(),
-    manifests: new HeldManifests(),
-    async sync() {},
+    blocks,
+    manifests,
+    async sync(only) {
+      for (const digest of only?.blocks ?? []) blocks.find(digest)
+      for (const digest of only?.manifests ?? []) manifests.find(digest)
+    },
     async [Symbol.asyncDispose]() {},
   }
 }

@@ -54,9 +54,19 @@ export interface ManifestStore {
   quarantine(digest: Digest): Promise<void>
 }
 
+/** Some of what a store holds, by name. */
+export interface StoredNames {
+  readonly blocks: readonly Digest[]
+  readonly manifests: readonly Digest[]
+}
+
 export interface Store extends AsyncDisposable {
   readonly blocks: BlockStore
   readonly manifests: ManifestStore
-  /** Returns once everything put or claimed before the call is on stable storage, folder entries included. */
-  sync(): Promise<void>
+  /**
+   * Returns once everything put or claimed before the call is on stable storage, folder entries included.
+   * @param only these and no others, which is quicker for a few
+   * @throws unavailable; not_found where one of them is gone
+   */
+  sync(only?: StoredNames): Promise<void>
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { open } from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import { systemCode } from './storage-errors.ts'
 
@@ -21,5 +22,36 @@ export async function syncFileSystem(directory: string, command: string): Promis
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false
     throw error
+  }
+}
+
+/** Has the names in a folder written to stable storage. */
+export async function syncFolder(path: string): Promise<void> {
+  await using handle = await open(path, 'r')
+  await handle.sync()
+}
+
+/**
+ * Runs `work` for any number of callers at once: one run goes on and at most one waits for its end, which all share
+ * that asked since the first one began.
+ */
+export function coalesced(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  let waiting: Promise<void> | undefined
+  const start = (): Promise<void> => {
+    const run = work().finally(() => {
+      if (running === run) running = undefined
+    })
+    running = run
+    return run
+  }
+  const startNext = () => {
+    waiting = undefined
+    return start()
+  }
+  return () => {
+    if (!running) return start()
+    waiting ??= running.then(startNext, startNext)
+    return waiting
   }
 }
