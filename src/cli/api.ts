@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Client } from './client-config.ts'
-import { ApiError, CommandError, EXIT } from './failure.ts'
+import { ApiError, CommandError } from './failure.ts'
 import { ConnectionError, type Http, type HttpRequest, type HttpResponse } from './http.ts'
-import type { Tokens } from './tokens.ts'
+import type { WithToken } from './tokens.ts'
 
 export interface Call {
   /** What this is about, as in `register image`; begins every error. */
@@ -35,7 +35,7 @@ export interface Api {
 export interface ApiDeps {
   readonly client: Client
   readonly http: Http
-  readonly tokens: Tokens
+  readonly withToken: WithToken
   readonly account: string | undefined
   readonly userAgent: string
   /** Ends every call that has no signal of its own. */
@@ -45,10 +45,9 @@ export interface ApiDeps {
 const INVALID_ANSWER_HINT = 'is api_url really the address of an image library?'
 
 export function createApi(deps: ApiDeps): Api {
-  const { client, http, tokens, userAgent } = deps
-  let token: string | undefined
+  const { client, http, withToken, userAgent } = deps
 
-  async function send(method: string, path: string, call: RawCall): Promise<HttpResponse> {
+  async function send(method: string, path: string, call: RawCall, token: string): Promise<HttpResponse> {
     const isBodiless = call.send !== undefined || method === 'GET' || method === 'HEAD'
     return http.request({
       method,
@@ -67,17 +66,9 @@ export function createApi(deps: ApiDeps): Api {
     })
   }
 
-  /** Every 401 is answered once with a new token and the same request again. */
   const raw = (method: string, path: string, call: RawCall): Promise<HttpResponse> =>
     naming(call.attempt, async () => {
-      token ??= (await tokens.cached()) ?? (await tokens.renew()).access_token
-      let response = await send(method, path, call)
-      if (response.status === 401) {
-        await http.text(response)
-        token = (await tokens.renew()).access_token
-        response = await send(method, path, call)
-      }
-      if (response.status === 401) throw stillRefused()
+      const response = await withToken((token) => send(method, path, call, token))
       if (response.status >= 400) throw toApiError(call.attempt, response.status, await http.text(response))
       return response
     })
@@ -99,7 +90,7 @@ export function createApi(deps: ApiDeps): Api {
 }
 
 /** Says what was attempted when a connection fails. */
-async function naming<T>(attempt: string, action: () => Promise<T>): Promise<T> {
+export async function naming<T>(attempt: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {
@@ -134,13 +125,6 @@ function parseAnswer<T>({ status, headers }: HttpResponse, text: string, where: 
 
 const isJson = (headers: IncomingHttpHeaders): boolean =>
   /^application\/([\w.-]+\+)?json\b/.test(headers['content-type'] ?? '')
-
-const stillRefused = () =>
-  new CommandError('Your API credentials have been updated, please re-run your command.', {
-    bare: true,
-    exitCode: EXIT.reauthenticated,
-    hint: 'the library refused a token that it had just issued; is its clock right?',
-  })
 
 /** The connection failed while something was attempted; may be tried again. */
 export class ConnectionAttemptError extends CommandError {

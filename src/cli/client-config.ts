@@ -4,6 +4,8 @@ import { type ConfigFile, readConfig, writePrivate } from './config-file.ts'
 import { CommandError } from './failure.ts'
 
 export const DEFAULT_API_URL = 'https://api.gb1.brightbox.com'
+/** Where that service keeps its objects; an image library answers for both at one address. */
+const DEFAULT_ORBIT_URL = 'https://orbit.brightbox.com'
 /** What the official client logs users in with when its configuration names no application. */
 export const BUILT_IN_APPLICATION = { id: 'app-12345', secret: 'mocbuipbiaa6k6c' } as const
 
@@ -20,6 +22,8 @@ export interface Client {
   readonly username: string | undefined
   readonly apiUrl: URL
   readonly authUrl: URL
+  /** Where objects are: scheme and host. */
+  readonly orbitUrl: URL
   readonly defaultAccount: string | undefined
   readonly passwordHelper: string | undefined
   readonly pinHelper: string | undefined
@@ -125,6 +129,9 @@ export function parseServiceUrl(text: string, name: string): URL {
   return url
 }
 
+const orbitUrlOf = (apiUrl: string): string =>
+  apiUrl.startsWith(DEFAULT_API_URL) ? DEFAULT_ORBIT_URL : apiUrl
+
 export function readClient(config: ClientConfig, section: string): Client {
   const get = (key: string) => config.file.get(section, key) || undefined
   const apiUrl = get('api_url')
@@ -143,6 +150,7 @@ export function readClient(config: ClientConfig, section: string): Client {
     username: get('username'),
     apiUrl: parseServiceUrl(apiUrl, `api_url of client ${section}`),
     authUrl: parseServiceUrl(get('auth_url') ?? apiUrl, `auth_url of client ${section}`),
+    orbitUrl: parseServiceUrl(get('orbit_url') ?? orbitUrlOf(apiUrl), `orbit_url of client ${section}`),
     defaultAccount: get('default_account'),
     passwordHelper: get('password_helper_command'),
     pinHelper: get('two_factor_helper_command'),

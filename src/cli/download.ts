@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KiB } from '#base/bytes.ts'
-import { type Api, ConnectionAttemptError } from './api.ts'
+import { ConnectionAttemptError } from './api.ts'
 import { ApiError, CommandError } from './failure.ts'
 import { ConnectionError, type HttpResponse } from './http.ts'
-import { imagePath } from './images.ts'
 import { createMeter, createProgressBar, type Step } from './progress-bar.ts'
 import { isPassing, MAX_VAIN_TRIES } from './retry.ts'
 import type { Session } from './session.ts'
@@ -29,23 +28,25 @@ export interface Sink {
 
 export interface Download {
   readonly session: Session
-  readonly api: Api
-  readonly image: string
-  readonly format: string
+  /** As in `download WHAT`. */
+  readonly what: string
+  /** What the bar is called. */
+  readonly label: string
   /** What an earlier run left. */
   readonly known: Extent | undefined
+  /** Asks for the bytes from `have.offset` on of those of that ETag; other ones may come instead, or a 412. */
+  ask(have: Extent | undefined): Promise<HttpResponse>
   /** Called when it is known what comes, and again when other bytes than before come: then from 0. */
   open(what: Extent): Promise<Sink>
 }
 
 /**
- * Fetches one form of an image's disk. A dropped connection is taken up with Range and If-Range, so that all
- * pieces are of the same bytes.
+ * Fetches something large. A dropped connection is taken up where it broke, with all pieces of the same bytes.
  * @returns what was fetched, its length checked
  */
 export async function download(wanted: Download): Promise<Extent> {
-  const { session, image } = wanted
-  const bar = createProgressBar(session.terminal, `Downloading ${image}`)
+  const { session, what: name } = wanted
+  const bar = createProgressBar(session.terminal, `Downloading ${wanted.label}`)
   let have = wanted.known
   let sink: Sink | undefined
   try {
@@ -63,11 +64,11 @@ export async function download(wanted: Download): Promise<Extent> {
         await receive({ wanted, response, sink, size: what.size, show: (step) => bar.show(step), meter })
         return { ...what, offset: sink.offset }
       } catch (error) {
-        if (error instanceof ApiError && error.status === 416 && have) have = undefined
+        if (have && isOfOthers(error)) have = undefined
         else if (!isPassing(error)) throw error
         if (have && sink) have = { ...have, offset: sink.offset }
         vain = (have?.offset ?? 0) > before ? 0 : vain + 1
-        if (answered && vain >= MAX_VAIN_ANSWERS) throw brokenOff(image, have?.offset ?? 0, error)
+        if (answered && vain >= MAX_VAIN_ANSWERS) throw brokenOff(name, have?.offset ?? 0, error)
         if (vain >= MAX_VAIN_TRIES) throw error
         await sleep(session.retryMs * 2 ** vain, undefined, { signal: session.signal })
       }
@@ -77,28 +78,19 @@ export async function download(wanted: Download): Promise<Extent> {
   }
 }
 
-const brokenOff = (image: string, offset: number, cause: unknown) =>
-  new CommandError(
-    `download image ${image}: the library broke it off after ${offset} bytes, again and again`,
-    {
-      cause,
-      hint: "are the stored bytes damaged? the library's log says more, and its operator has image-library check",
-    },
-  )
+/** The bytes that we have some of are gone. */
+const isOfOthers = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 416 || error.status === 412)
+
+const brokenOff = (name: string, offset: number, cause: unknown) =>
+  new CommandError(`download ${name}: the library broke it off after ${offset} bytes, again and again`, {
+    cause,
+    hint: "are the stored bytes damaged? the library's log says more, and its operator has image-library check",
+  })
 
 async function ask(wanted: Download, have: Extent | undefined) {
-  const { api, image, format } = wanted
-  const attempt = `download image ${image}`
-  const isResumed = have !== undefined && have.offset > 0
-  const response = await api.raw('GET', imagePath(image, '/download'), {
-    attempt,
-    query: { format },
-    headers: {
-      Accept: '*/*',
-      ...(isResumed ? { Range: `bytes=${have.offset}-`, 'If-Range': have.etag } : {}),
-    },
-  })
-  return { response, what: readExtent(response, attempt) }
+  const response = await wanted.ask(have !== undefined && have.offset > 0 ? have : undefined)
+  return { response, what: readExtent(response, `download ${wanted.what}`) }
 }
 
 function readExtent({ status, headers }: HttpResponse, attempt: string): Extent {
@@ -106,8 +98,9 @@ function readExtent({ status, headers }: HttpResponse, attempt: string): Extent 
   const etag = headers.etag ?? ''
   const size = Number(status === 206 ? range?.[2] : headers['content-length'])
   const offset = status === 206 ? Number(range?.[1]) : 0
-  const isSound = (status === 200 || status === 206) && Number.isSafeInteger(size) && offset < size
-  if (isSound && /^"/.test(etag)) return { etag, size, offset }
+  const isSound =
+    (status === 200 || status === 206) && Number.isSafeInteger(size) && (offset < size || size === 0)
+  if (isSound && /^(?!W\/)./.test(etag)) return { etag, size, offset }
   throw new CommandError(`${attempt}: the library did not say what it sends (length, ETag)`, {
     hint: 'a proxy between here and the library may have changed the answer',
   })
@@ -145,11 +138,12 @@ async function receive({ wanted, response, sink, size, show, meter }: Receiving)
   } finally {
     if (filled > 0) await flush()
   }
-  if (sink.offset !== size) throw dropped(wanted, new Error('the answer ended early'))
+  if (sink.offset !== size) throw dropped(wanted, response, new Error('the answer ended early'))
 }
 
 /** The body of an answer; where the connection breaks, first what had arrived before. */
-async function* readBody({ body }: HttpResponse, wanted: Download): AsyncGenerator<Buffer> {
+async function* readBody(response: HttpResponse, wanted: Download): AsyncGenerator<Buffer> {
+  const { body } = response
   const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   try {
     for (;;) {
@@ -162,7 +156,7 @@ async function* readBody({ body }: HttpResponse, wanted: Download): AsyncGenerat
       else {
         for (let rest = body.read() as Buffer | null; rest !== null; rest = body.read() as Buffer | null)
           yield rest
-        throw dropped(wanted, next.cause)
+        throw dropped(wanted, response, next.cause)
       }
     }
   } finally {
@@ -170,5 +164,5 @@ async function* readBody({ body }: HttpResponse, wanted: Download): AsyncGenerat
   }
 }
 
-const dropped = ({ image, api }: Download, cause: unknown) =>
-  new ConnectionAttemptError(`download image ${image}`, new ConnectionError(api.url, cause))
+const dropped = ({ what }: Download, { url }: HttpResponse, cause: unknown) =>
+  new ConnectionAttemptError(`download ${what}`, new ConnectionError(url, cause))

@@ -5,8 +5,8 @@ import { CommandError } from './failure.ts'
 
 /** What a started download is of; kept in FILE.part.json so that a later run can go on with it. */
 export interface PartOf {
-  readonly image: string
-  readonly format: string
+  /** What is downloaded, and from where. */
+  readonly source: string
   /** The strong ETag of these very bytes. */
   readonly etag: string
   /** Bytes in all. */
@@ -21,6 +21,8 @@ export interface PartFile {
   write(chunk: Uint8Array): Promise<void>
   /** Makes the whole file durable and gives it its name. */
   finish(): Promise<void>
+  /** Leaves nothing behind. */
+  discard(): Promise<void>
   /** Keeps what there is for the next run. */
   close(): Promise<void>
 }
@@ -30,8 +32,7 @@ export async function findPart(path: string): Promise<{ of: PartOf; offset: numb
   try {
     const of = JSON.parse(await readFile(`${path}.part.json`, 'utf8')) as Partial<PartOf>
     const { size } = await stat(`${path}.part`)
-    const { image, format, etag } = of
-    if (typeof image !== 'string' || typeof format !== 'string' || typeof etag !== 'string') return undefined
+    if (typeof of.source !== 'string' || typeof of.etag !== 'string') return undefined
     if (!Number.isSafeInteger(of.size) || size > Number(of.size)) return undefined
     return { of: of as PartOf, offset: size }
   } catch {
@@ -83,6 +84,10 @@ export async function openPart(
       // The new name is lost on power failure until its folder is on disk.
       await folder.sync().finally(() => folder.close())
       await rm(`${part}.json`, { force: true })
+    },
+    async discard() {
+      await file.close()
+      for (const name of [part, `${part}.json`]) await rm(name, { force: true })
     },
     async close() {
       // A hole at the end counts as received too.

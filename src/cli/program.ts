@@ -38,6 +38,7 @@ const FALLBACKS: Readonly<Record<string, string>> = {
   'ssh-keys': 'list',
   token: 'show',
   config: 'client_list',
+  orbit: 'containers',
 }
 
 /** Builds the command line. What a command does is loaded when it runs, so that help comes at once. */
@@ -71,6 +72,7 @@ export function createProgram({ run, version }: ProgramDeps): Command {
   }
 
   addImages(program, leaf)
+  addOrbit(program, leaf)
   addListables(program, leaf)
   addSshKeys(program, leaf)
   addConfig(program, leaf)
@@ -139,7 +141,7 @@ function addRegister(images: Command, leaf: Leaf): void {
     .option('-u, --username <name>', 'the login name inside the image')
     .option('-a, --arch <arch>', 'architecture: x86_64 or i686 (required)')
     .option('--url <url>', 'the URL that the library downloads')
-    .option('--file <path>', 'a file of this machine, sent to the library')
+    .option('--file <path>', 'a file of this machine, sent to Orbit and registered from there')
     .option('-s, --server <id>', 'the server to make it from')
     .option('--volume <id>', 'the volume to make it from')
     .option('-m, --mode <mode>', 'virtio or compatibility', 'virtio')
@@ -148,6 +150,43 @@ function addRegister(images: Command, leaf: Leaf): void {
     .option('--checksum <sha256:hex>', 'what the downloaded bytes must have')
     .option('--wait', 'wait until it is available, and show how far it is')
   leaf(register, async () => (await import('./commands/images-register.ts')).run)
+}
+
+function addOrbit(program: Command, leaf: Leaf): void {
+  const orbit = program.command('orbit').description('containers and objects')
+  const load = () => import('./commands/orbit.ts')
+  const loadTransfers = () => import('./commands/orbit-transfers.ts')
+  const containers = orbit
+    .command('containers')
+    .allowExcessArguments()
+    .description('list containers (what "brightbox orbit" does)')
+  leaf(containers, async () => (await load()).containers)
+  const list = orbit
+    .command('ls [container] [prefix]')
+    .description('list the objects of a container')
+    .option('-d, --delimiter <text>', 'list what has this behind the prefix only once; usually /')
+  leaf(list, async () => (await load()).list)
+  const put = orbit
+    .command('put [file] [container/name]')
+    .description('send a file, a large one in segments; an interrupted upload goes on where it was')
+    .option('--segment-size <mib>', 'MiB of a segment (default: chosen by the size)')
+  leaf(put, async () => (await loadTransfers()).put)
+  const get = orbit
+    .command('get [container/name] [file]')
+    .description('fetch an object; an interrupted download goes on where it was; - is stdout')
+    .option('--force', 'replace the file if it is there')
+  leaf(get, async () => (await loadTransfers()).get)
+  const remove = orbit
+    .command('rm [container/name...]')
+    .description('remove objects, a large one with its segments, and empty containers')
+    .option('-r, --recursive', 'all objects of a container, and it; or all that begin with a name')
+  leaf(remove, async () => (await load()).remove)
+  const tempUrl = orbit
+    .command('tempurl [container/name]')
+    .description('print a URL that opens one object to anybody for a while')
+    .option('--method <method>', 'what may be done with it: GET, HEAD, PUT, POST or DELETE', 'GET')
+    .option('--expires <time>', 'how long: 30m, 24h, 7d', '24h')
+  leaf(tempUrl, async () => (await load()).tempUrl)
 }
 
 function addListables(program: Command, leaf: Leaf): void {

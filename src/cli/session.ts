@@ -8,9 +8,10 @@ import {
   readClient,
 } from './client-config.ts'
 import { createHttp, type Http } from './http.ts'
+import { createOrbit, type Orbit } from './orbit.ts'
 import { type Cell, printShow, printSimple, printSimpleShow, printTable, type Row } from './table.ts'
 import type { Terminal } from './terminal.ts'
-import { createTokens, type Tokens } from './tokens.ts'
+import { createTokens, createWithToken, type Tokens } from './tokens.ts'
 
 /** What may stand before or after any command. */
 export interface GlobalOptions {
@@ -27,6 +28,8 @@ export interface Connection {
   readonly client: Client
   readonly api: Api
   readonly tokens: Tokens
+  /** The account's objects. */
+  orbit(): Promise<Orbit>
 }
 
 export type ShownRecord = readonly (readonly [string, Cell])[]
@@ -82,8 +85,11 @@ export function createSession({ options, terminal, env, version, signal }: Sessi
       const client = readClient(config, section)
       const tokens = createTokens({ client, config, http, terminal, password: how.password })
       const account = env.ACCOUNT || options.account
-      const api = createApi({ client, http, tokens, account, userAgent: `brightbox/${version}`, signal })
-      return { client, api, tokens }
+      const shared = { client, http, withToken: createWithToken({ http, tokens }), signal }
+      const agent = { account, userAgent: `brightbox/${version}` }
+      const api = createApi({ ...shared, ...agent })
+      const orbit = () => createOrbit({ ...shared, ...agent, api })
+      return { client, api, tokens, orbit }
     },
     printRows(fields, rows, data) {
       if (options.json) return session.printJson(data)

@@ -1,6 +1,6 @@
 import type { Client, ClientConfig } from './client-config.ts'
 import { CommandError, EXIT } from './failure.ts'
-import type { Http } from './http.ts'
+import type { Http, HttpResponse } from './http.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What `/token` answers; the names are those of OAuth 2. */
@@ -134,3 +134,29 @@ async function firstLineOf(command: string, name: string): Promise<string> {
     })
   })
 }
+
+/** Sends a request with a token; a 401 is answered once with a new token and the same request again. */
+export type WithToken = (send: (token: string) => Promise<HttpResponse>) => Promise<HttpResponse>
+
+/** One token for everything that a command sends. */
+export function createWithToken({ http, tokens }: { http: Http; tokens: Tokens }): WithToken {
+  let token: string | undefined
+  return async (send) => {
+    token ??= (await tokens.cached()) ?? (await tokens.renew()).access_token
+    let response = await send(token)
+    if (response.status === 401) {
+      await http.text(response)
+      token = (await tokens.renew()).access_token
+      response = await send(token)
+    }
+    if (response.status === 401) throw stillRefused()
+    return response
+  }
+}
+
+const stillRefused = () =>
+  new CommandError('Your API credentials have been updated, please re-run your command.', {
+    bare: true,
+    exitCode: EXIT.reauthenticated,
+    hint: 'the library refused a token that it had just issued; is its clock right?',
+  })

@@ -14,6 +14,10 @@ export function printBytes(bytes: number): string {
   return unit ? `${(bytes / unit[1]).toFixed(1)} ${unit[0]}` : `${Math.round(bytes)} B`
 }
 
+/** Bytes per second since a time, in milliseconds since 1970: `34.1 MiB/s`. */
+export const printRate = (bytes: number, startedAt: number): string =>
+  `${printBytes((bytes * 1000) / Math.max(1, Date.now() - startedAt))}/s`
+
 /** Seconds for people: `7s`, `2m 05s`, `3h 12m`. */
 export function printSeconds(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))
@@ -36,4 +40,14 @@ export const printDate = (time: string | null | undefined): string => printTime(
 export function parseWhole(text: string, name: string, unit: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new CommandError(`${name} must be a whole number of ${unit}, 0 or more`)
   return Number(text)
+}
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
+
+/** Seconds of `90`, `30m`, `24h` or `7d`. @throws an error that says the rule */
+export function parseDuration(text: string, name: string): number {
+  const [, count, unit] = /^(\d{1,9})([smhd]?)$/.exec(text) ?? []
+  const seconds = Number(count) * (SECONDS[unit || 's'] ?? 1)
+  if (seconds > 0) return seconds
+  throw new CommandError(`${name} must be a time such as 30m, 24h or 7d`)
 }

@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { createFakeOrbit, type FakeOrbit } from './fake-orbit.ts'
 import type { Certificate } from './web-server.ts'
 
 /** One request as it came in; `path` has its query. */
@@ -23,6 +24,8 @@ export interface FakeApi extends AsyncDisposable {
   readonly lines: string[]
   readonly requests: FakeRequest[]
   readonly images: Map<string, Record<string, unknown>>
+  /** What answers below `/v1/`. */
+  readonly orbit: FakeOrbit
   /** Answers the next requests for `GET /1.0/images` and the like, one answer each; the last one stays. */
   on(route: string, ...answers: FakeAnswer[]): void
   onRaw(route: string, answer: RawAnswer): void
@@ -96,6 +99,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
   const images = new Map<string, Record<string, unknown>>()
   const answers = new Map<string, FakeAnswer[]>()
   const rawAnswers = new Map<string, RawAnswer>()
+  const orbit = createFakeOrbit()
 
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     handle(request, response).catch((error) => response.destroy(error as Error))
@@ -110,6 +114,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
       lines.push(`${request.method} ${path}`)
       return raw(request, response)
     }
+    if (path.startsWith('/v1/')) return void (await orbit.handle(request, response))
     const body = (await buffer(request)).toString()
     const seen = { method: request.method ?? '', path, headers: request.headers, body }
     requests.push(seen)
@@ -126,6 +131,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
     lines,
     requests,
     images,
+    orbit,
     on: (route, ...list) => void answers.set(route, list),
     onRaw: (route, answer) => void rawAnswers.set(route, answer),
     async [Symbol.asyncDispose]() {

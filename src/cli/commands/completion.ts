@@ -58,6 +58,7 @@ export async function complete(session: Session, words: readonly string[], progr
         const formats = group.name() === 'token' ? { format: TOKEN_FORMATS } : {}
         addOptions(command, leaf, { ...formats, file: paths, output: paths })
         if (group.name() === 'images') command.argument('image', offer(images), true)
+        if (leaf.name() === 'put') command.argument('file', paths)
         if (/^client_(default|remove)$/.test(leaf.name())) command.argument('alias', clients)
       }
     }
@@ -86,11 +87,13 @@ function wantsImages(words: readonly string[]): boolean {
   return group.startsWith('image') && verb !== '' && verb !== 'register' && words.length > 2
 }
 
-/** Names of files that begin as the last word does, where the option before it takes one. */
+/** Names of files that begin as the last word does, where a file can stand. */
 async function readPaths(words: readonly string[]): Promise<string[]> {
   const [option = '', last = ''] = words.slice(-2)
   const begun = /^--(?:file|output|config)=(.*)$/.exec(last)?.[1] ?? last
-  if (begun === last && !/^(--file|--output|-o|--config)$/.test(option)) return []
+  const isFile =
+    /^(--file|--output|-o|--config)$/.test(option) || (words.at(0) === 'orbit' && option === 'put')
+  if (begun === last && !isFile) return []
   const folder = begun.slice(0, begun.lastIndexOf('/') + 1)
   const entries = await readdir(folder || '.', { withFileTypes: true }).catch(() => [])
   return entries.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort()

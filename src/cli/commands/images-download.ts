@@ -1,11 +1,8 @@
-import { access } from 'node:fs/promises'
-import { describeErrno } from '../config-file.ts'
-import { type Download, download, type Extent, type Sink } from '../download.ts'
 import { CommandError } from '../failure.ts'
-import { needImage } from '../images.ts'
-import { findPart, openPart, type PartFile } from '../part-file.ts'
+import { imagePath, needImage } from '../images.ts'
+import { checkOutput, saveToFile, saveToStdout, type Wanted } from '../save-download.ts'
 import type { Session } from '../session.ts'
-import { printBytes } from '../units.ts'
+import { printBytes, printRate } from '../units.ts'
 import { assertUsable } from '../wait.ts'
 
 export interface Options {
@@ -23,15 +20,7 @@ export async function run(session: Session, ids: readonly string[], options: Opt
   const { format } = options
   if (!FORMATS.includes(format)) throw new CommandError(`format must be one of ${FORMATS.join(', ')}`)
   const output = options.output ?? `${id}.${format}`
-  if (output === '') throw new CommandError('output must be a path, or - for stdout')
-  if (output === '-' && session.terminal.stdout.isTTY) {
-    throw new CommandError('output to a terminal would garble it', { hint: 'add a pipe, or -o FILE' })
-  }
-  if (output !== '-' && !options.force && (await exists(output))) {
-    throw new CommandError(`${output} is there already`, {
-      hint: '--force replaces it; -o FILE names another',
-    })
-  }
+  await checkOutput(session, output, options)
   const { api } = await session.connect()
   const image = await needImage(api, id, (missing) => `Couldn't find image ${missing}`)
   if (image.status === 'creating') {
@@ -43,69 +32,25 @@ export async function run(session: Session, ids: readonly string[], options: Opt
   if (image.status !== 'available' && image.status !== 'deprecated') {
     throw new CommandError(`download image ${id}: it is ${image.status}`)
   }
-  const wanted = { session, api, image: id, format }
-  if (output === '-') await toStdout(wanted)
-  else await toFile(wanted, output)
-}
-
-type Wanted = Omit<Download, 'known' | 'open'>
-
-async function toFile(wanted: Wanted, output: string) {
-  const { session, image, format } = wanted
+  const wanted: Wanted = {
+    session,
+    what: `image ${id}`,
+    label: id,
+    ask: (have) =>
+      api.raw('GET', imagePath(id, '/download'), {
+        attempt: `download image ${id}`,
+        query: { format },
+        headers: {
+          Accept: '*/*',
+          ...(have === undefined ? {} : { Range: `bytes=${have.offset}-`, 'If-Range': have.etag }),
+        },
+      }),
+  }
+  if (output === '-') return saveToStdout(wanted)
   const startedAt = Date.now()
-  const known = await findExtent(output, image, format)
-  let part: PartFile | undefined
-  try {
-    const open = async ({ etag, size, offset }: Extent) => {
-      await part?.close()
-      const sparse = format === 'raw'
-      part = await openPart(output, { of: { image, format, etag, size }, offset, sparse })
-      return part
-    }
-    const { size, etag } = await download({ ...wanted, known, open })
-    await part?.finish()
-    const seconds = Math.max(0.001, (Date.now() - startedAt) / 1000)
-    const rate = printBytes((size - (known?.offset ?? 0)) / seconds)
-    session.terminal.info(`Downloaded ${image} to ${output}: ${printBytes(size)} as ${format}, ${rate}/s`)
-    if (session.options.json) session.printJson({ image, format, file: output, size, etag })
-  } finally {
-    await part?.close()
-  }
+  const sparse = format === 'raw'
+  const { size, etag, received } = await saveToFile(wanted, { output, source: `${id} as ${format}`, sparse })
+  const rate = printRate(received, startedAt)
+  session.terminal.info(`Downloaded ${id} to ${output}: ${printBytes(size)} as ${format}, ${rate}`)
+  if (session.options.json) session.printJson({ image: id, format, file: output, size, etag })
 }
-
-/** What an earlier run left of the very same download. The last byte is asked for again, to ask about the ETag. */
-async function findExtent(output: string, image: string, format: string): Promise<Extent | undefined> {
-  const part = await findPart(output)
-  if (part?.of.image !== image || part.of.format !== format) return undefined
-  const { etag, size } = part.of
-  return { etag, size, offset: Math.min(part.offset, size - 1) }
-}
-
-async function toStdout(wanted: Wanted) {
-  const { stdout } = wanted.session.terminal
-  let offset = 0
-  const sink: Sink = {
-    get offset() {
-      return offset
-    },
-    async write(chunk) {
-      await new Promise<void>((resolve, reject) => {
-        stdout.write(chunk, (error) => (error ? reject(stdoutError(error)) : resolve()))
-      })
-      offset += chunk.length
-    },
-  }
-  const open = async (what: Extent) => {
-    if (what.offset === offset) return sink
-    throw new CommandError(`download image ${wanted.image}: other bytes than before came after a break`)
-  }
-  await download({ ...wanted, known: undefined, open })
-}
-
-const stdoutError = (cause: Error) => new CommandError(`write to stdout: ${describeErrno(cause)}`, { cause })
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  )

@@ -1,9 +1,8 @@
-import type { Api } from '../api.ts'
 import { CommandError } from '../failure.ts'
+import type { ImageUpload } from '../image-upload.ts'
 import { getImage, type ImageJson, parseFlag, parseMode, printImages } from '../images.ts'
-import type { Session } from '../session.ts'
+import type { Connection, Session } from '../session.ts'
 import { parseWhole } from '../units.ts'
-import type { Upload } from '../upload.ts'
 import { assertUsable, waitForImage } from '../wait.ts'
 
 export interface Options {
@@ -30,36 +29,28 @@ export async function run(session: Session, args: readonly string[], options: Op
     })
   }
   const body = readBody(options)
-  const upload = options.file === undefined ? undefined : await openUpload(options.file)
+  const connection = await session.connect()
+  const { api } = connection
+  const upload = options.file === undefined ? undefined : await send(session, connection, options.file)
+  let image: ImageJson | undefined
   try {
-    if (upload && !options.name) body.name = upload.name
-    const { api } = await session.connect()
-    const { id } = await api.post<ImageJson>('images', { attempt: 'register image', body })
-    if (upload) await sendOrExplain(session, api, upload, id)
-    let image = await getImage(api, id)
+    const source = upload && { http_url: upload.url, name: options.name || upload.name }
+    const made = await api.post<ImageJson>('images', {
+      attempt: 'register image',
+      body: { ...body, ...source },
+    })
+    image = await getImage(api, made.id)
     if (options.wait) image = await waitForImage(session, api, image)
     await printImages(session, [image], true)
     if (options.wait) assertUsable(image)
   } finally {
-    await upload?.close()
+    await upload?.end(image?.status === 'available')
   }
 }
 
-async function openUpload(path: string) {
-  const { openUpload } = await import('../upload.ts')
-  return openUpload(path)
-}
-
-/** An upload that fails for good leaves an image behind that waits for its bytes. */
-async function sendOrExplain(session: Session, api: Api, upload: Upload, id: string) {
-  try {
-    await upload.send(session, api, id)
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error
-    const begun = `brightbox image destroy ${id} removes what was begun`
-    const hint = error.hint === undefined ? begun : `${error.hint}; ${begun}`
-    throw new CommandError(error.message, { cause: error, hint, exitCode: error.exitCode })
-  }
+async function send(session: Session, connection: Connection, path: string): Promise<ImageUpload> {
+  const { uploadImage } = await import('../image-upload.ts')
+  return uploadImage(session, connection, path)
 }
 
 /** Checks the options in the order of the official client, so that the same mistake gets the same message. */
@@ -87,7 +78,7 @@ function readSource({ url, server, volume, file }: Options): Record<string, unkn
     ...(url === undefined ? [] : [{ http_url: url }]),
     ...(server === undefined ? [] : [{ server }]),
     ...(volume === undefined ? [] : [{ volume }]),
-    ...(file === undefined ? [] : [{ upload: true }]),
+    ...(file === undefined ? [] : [{}]),
   ]
   const [source, ...more] = sources
   if (source === undefined) {

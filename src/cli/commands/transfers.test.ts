@@ -101,74 +101,6 @@ test('image wait: Ctrl-C ends the waiting, not the registration', async () => {
   assert.equal(code, 130)
 })
 
-/** Takes bytes until `limit` of all of them, then drops the connection; says how many it has. */
-function receiver(limits: number[]) {
-  const received: Buffer[] = []
-  const seen: string[] = []
-  const size = () => received.reduce((sum, chunk) => sum + chunk.length, 0)
-  return {
-    bytes: () => Buffer.concat(received),
-    seen,
-    put(request: IncomingMessage, response: ServerResponse) {
-      seen.push(`PUT ${request.headers['content-range'] ?? ''} ${request.headers['content-length']}`)
-      const limit = limits.shift() ?? Number.POSITIVE_INFINITY
-      request.on('error', () => undefined)
-      request.on('data', (chunk: Buffer) => {
-        if (size() + chunk.length <= limit) return void received.push(chunk)
-        received.push(chunk.subarray(0, limit - size()))
-        request.destroy()
-      })
-      request.on('end', () => json(response, 202, fakeImage('img-8yeen')))
-    },
-    head(_request: IncomingMessage, response: ServerResponse) {
-      seen.push('HEAD')
-      response.writeHead(200, { 'Upload-Offset': size() }).end()
-    },
-  }
-}
-
-test('image register --file: sends the file and takes up a dropped upload where the library says', async () => {
-  await using at = await open()
-  const bytes = randomBytes(5_000_000)
-  await writeFile(at.file('disk.img'), bytes)
-  const target = receiver([1_000_000, 1_000_000, 3_000_000])
-  at.api.onRaw('PUT /1.0/images/img-8yeen/upload', target.put)
-  at.api.onRaw('HEAD /1.0/images/img-8yeen/upload', target.head)
-  const { out, err, code } = await at.cli.run('image', 'register', '-a', 'x86_64', '--file', 'disk.img')
-  assert.equal(code, 0, err)
-  assert.match(out, /\n img-8yeen /)
-  assert.match(err, /^Uploading img-8yeen: uploading \d+%, .* of 4\.8 MiB/)
-  assert.match(at.api.lines[0] ?? '', /"name":"disk\.img","public":false,"username":null,"upload":true}$/)
-  assert.deepEqual(target.seen, [
-    'PUT  5000000',
-    'HEAD',
-    'PUT bytes 1000000-4999999/5000000 4000000',
-    'HEAD',
-    'PUT bytes 1000000-4999999/5000000 4000000',
-    'HEAD',
-    'PUT bytes 3000000-4999999/5000000 2000000',
-  ])
-  assert.ok(target.bytes().equals(bytes))
-})
-
-test('image register --file: what the library refuses ends the upload with its reason', async () => {
-  await using at = await open()
-  await writeFile(at.file('disk.img'), randomBytes(3_000_000))
-  at.api.onRaw('PUT /1.0/images/img-8yeen/upload', (request, response) => {
-    request.resume()
-    request.on('end', () => json(response, 413, { error_name: 'too_large', errors: ['over the quota'] }))
-  })
-  const { err, code } = await at.cli.run('image', 'register', '-a', 'i686', '--file', 'disk.img')
-  assert.match(
-    err,
-    /\nERROR: upload disk\.img: over the quota\nHINT: brightbox image destroy img-8yeen removes /,
-  )
-  assert.equal(code, 1)
-  await writeFile(at.file('empty.img'), '')
-  const empty = await at.cli.run('image', 'register', '-a', 'i686', '--file', 'empty.img')
-  assert.equal(empty.err, 'ERROR: read empty.img: it is empty\n')
-})
-
 /** Serves bytes with ranges; drops each connection after the next of `limits` bytes. */
 function sender(bytes: Buffer, etag = '"one"', limits: number[] = []) {
   const ranges: string[] = []
@@ -216,7 +148,7 @@ test('image download: a later run goes on where one was cut off, or anew when th
   const bytes = randomBytes(2_000_000)
   const leave = async (etag: string) => {
     await writeFile(at.file('d.part'), bytes.subarray(0, 700_000))
-    const of = { image: 'img-8yeen', format: 'lz4', etag, size: bytes.length }
+    const of = { source: 'img-8yeen as lz4', etag, size: bytes.length }
     await writeFile(at.file('d.part.json'), JSON.stringify(of))
   }
   const source = sender(bytes)
