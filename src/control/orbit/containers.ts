@@ -1,0 +1,107 @@
+import type { Tables } from '#control/catalog/catalog.ts'
+import type { ContainerAttributes, ContainerRecord } from '#control/catalog/containers.ts'
+import type { Walked } from '#control/catalog/name-walk.ts'
+import type { ListedObject } from '#control/catalog/objects.ts'
+import type { Caller, ContainerPath } from '#model/orbit.ts'
+import { cleanList, demand, demandContainer, factsOf, ownChange } from './access.ts'
+import { containerInfoOf } from './container-info.ts'
+import type { OrbitDeps } from './deps.ts'
+import type { Expiry, Settle } from './expiry.ts'
+import { checkNames, mergeMetadata } from './limits.ts'
+import { listNames } from './listing.ts'
+import { type ContainerChange, type ObjectRow, type Orbit, OrbitRefusal } from './orbit.ts'
+import { checkQuotas } from './quotas.ts'
+
+export interface ContainersDeps {
+  readonly deps: OrbitDeps
+  readonly expiry: Expiry
+}
+
+const NOTHING: ContainerAttributes = { metadata: {}, read: null, write: null, versions: null }
+
+export function createContainers({ deps: { catalog, now }, expiry }: ContainersDeps): Orbit['containers'] {
+  async function readSettled(
+    tables: Tables,
+    settle: Settle,
+    caller: Caller,
+    path: ContainerPath,
+  ): Promise<ContainerRecord> {
+    const found = await tables.containers.find(path.account, path.container)
+    const container = demandContainer(caller, 'list', path, found)
+    await settle({ containerId: container.id })
+    return container
+  }
+
+  return {
+    async put(caller, path, change) {
+      demand(caller, { action: 'make', container: factsOf(path, undefined) })
+      checkNames(path)
+      return catalog.transaction(async ({ containers }) => {
+        const { account: accountId, container: name } = path
+        const found = await containers.findToChange(accountId, name)
+        const attributes = changed(caller, path.account, found ?? NOTHING, change)
+        if (found) await containers.update(found.id, attributes, now())
+        else await containers.insert({ accountId, name }, attributes, now())
+        return found === undefined
+      })
+    },
+    async update(caller, path, change) {
+      await catalog.transaction(async ({ containers }) => {
+        const found = await containers.findToChange(path.account, path.container)
+        const container = demandContainer(caller, 'change', path, found)
+        await containers.update(container.id, changed(caller, path.account, container, change), now())
+      })
+    },
+    show: (caller, path) =>
+      expiry.snapshot(async (tables, settle) =>
+        containerInfoOf(caller, await readSettled(tables, settle, caller, path)),
+      ),
+    list: (caller, path, query) =>
+      expiry.snapshot(async (tables, settle) => {
+        const container = await readSettled(tables, settle, caller, path)
+        const walked = await listNames((walk) => tables.objects.walk(container.id, walk), query)
+        return { info: containerInfoOf(caller, container), rows: walked.map(toRow) }
+      }),
+    async remove(caller, path) {
+      const { account, container: name } = path
+      const container = demandContainer(caller, 'remove', path, await catalog.containers.find(account, name))
+      if (container.objectCount > 0) await expiry.removeDue({ containerId: container.id })
+      if (await catalog.transaction(({ containers }) => containers.remove(container))) return
+      throw new OrbitRefusal('conflict', 'There was a conflict when trying to complete your request.')
+    },
+    async facts({ account, container }) {
+      return catalog.containers.find(account, container)
+    },
+  }
+}
+
+/** What a container becomes where its owner changes some of it. @throws invalid */
+function changed(
+  caller: Caller,
+  account: string,
+  old: ContainerAttributes,
+  { metadata, read, write, versions }: ContainerChange,
+): ContainerAttributes {
+  const merged = mergeMetadata('container', old.metadata, ownChange(caller, account, metadata))
+  checkQuotas(merged)
+  return {
+    metadata: merged,
+    read: read === undefined ? old.read : cleanList('read', read),
+    write: write === undefined ? old.write : cleanList('write', write),
+    versions: versions === undefined ? old.versions : versions,
+  }
+}
+
+export function toRow({ group, row }: Walked<ListedObject>): ObjectRow {
+  if (group !== null) return { kind: 'subdir', name: group }
+  const { name, large, md5, size, contentType, modifiedAt } = row
+  return {
+    kind: 'object',
+    name,
+    hash: md5,
+    bytes: large?.size ?? size,
+    contentType,
+    modifiedAt,
+    sloEtag: large?.etag,
+  }
+}

@@ -1,0 +1,86 @@
+import type { Catalog } from '#control/catalog/catalog.ts'
+
+const GUARD_MS = 60_000
+const RENEW_MS = 20_000
+
+export interface UploadGuardOptions {
+  readonly catalog: Pick<Catalog, 'relaxed'>
+  /** Names this process. */
+  readonly holder: string
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+}
+
+/**
+ * Says in the catalog since when this process may have written blocks that nothing names yet, which collection
+ * therefore leaves alone. One row however many write, and it stays a while after the last one ended, so that uploads
+ * that follow one another do not each write it.
+ */
+export class UploadGuard implements AsyncDisposable {
+  readonly #options: UploadGuardOptions
+  /** When those who write now began. */
+  readonly #began = new Set<{ readonly at: number }>()
+  #renewal: NodeJS.Timeout | undefined
+  /** When what stands in the catalog runs out; 0 where nothing stands there. */
+  #until = 0
+  // Writes go one after another, so that a removal cannot overtake the setting that follows it.
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(options: UploadGuardOptions) {
+    this.#options = options
+  }
+
+  /** Resolves once a collection will see it. */
+  async keep(): Promise<AsyncDisposable> {
+    const { now } = this.#options
+    const held = { at: now() }
+    this.#began.add(held)
+    this.#renewal ??= setInterval(() => void this.renew().catch(() => {}), RENEW_MS).unref()
+    try {
+      if (this.#until - held.at < RENEW_MS) await this.#write()
+    } catch (error) {
+      this.#began.delete(held)
+      throw error
+    }
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#began.delete(held)
+      },
+    }
+  }
+
+  /** Keeps the row for another minute while somebody writes, and else removes it. */
+  async renew(): Promise<void> {
+    if (this.#began.size > 0) return await this.#write()
+    clearInterval(this.#renewal)
+    this.#renewal = undefined
+    this.#until = 0
+    const { catalog, holder } = this.#options
+    await this.#next(async () => {
+      if (this.#began.size > 0) return
+      await catalog.relaxed((tables) => tables.uploadGuards.remove(holder))
+    })
+  }
+
+  #write(): Promise<void> {
+    const { catalog, holder, now } = this.#options
+    return this.#next(async () => {
+      const at = now()
+      const since = Math.min(at, ...[...this.#began].map((held) => held.at))
+      await catalog.relaxed((tables) => tables.uploadGuards.set(holder, since, at + GUARD_MS))
+      this.#until = at + GUARD_MS
+    })
+  }
+
+  #next(change: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(change)
+    this.#last = done.catch(() => {})
+    return done
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#began.clear()
+    if (this.#until > 0) await this.renew()
+    else clearInterval(this.#renewal)
+  }
+}
