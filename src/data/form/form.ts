@@ -47,17 +47,28 @@ export async function openForm(
   kind: FormKind,
   loader: BlockLoader = directLoader(store.blocks),
 ): Promise<Form> {
-  await using opening = new AsyncDisposableStack()
-  const manifest = opening.use(await openManifest(store.manifests, digest))
-  const layout = await layOut(manifest, loader, kind)
-  const closing = opening.move()
+  const layout = await openLayout(store, digest, kind, loader)
   return {
     size: layout.size,
     etag: `"${kind}-${FORM_VERSION}-${digest}"`,
     ...SHAPES[kind],
     read: (offset, length, signal) => readPieces(layout, offset, length, signal),
-    [Symbol.asyncDispose]: () => closing.disposeAsync(),
+    [Symbol.asyncDispose]: () => layout[Symbol.asyncDispose](),
   }
+}
+
+/** As `openForm`, for those who put several files together. */
+export async function openLayout(
+  store: Store,
+  digest: Digest,
+  kind: FormKind,
+  loader: BlockLoader,
+): Promise<Layout & AsyncDisposable> {
+  await using opening = new AsyncDisposableStack()
+  const manifest = opening.use(await openManifest(store.manifests, digest))
+  const layout = await layOut(manifest, loader, kind)
+  const closing = opening.move()
+  return { ...layout, [Symbol.asyncDispose]: () => closing.disposeAsync() }
 }
 
 async function layOut(manifest: Manifest, loader: BlockLoader, kind: FormKind): Promise<Layout> {

@@ -8,6 +8,19 @@ export interface LentBytes extends Disposable {
 
 export type Loaded = Uint8Array | LentBytes
 
+export const bytesOf = (loaded: Loaded): Uint8Array => (loaded instanceof Uint8Array ? loaded : loaded.bytes)
+
+/** Gives back what was lent. */
+export function letGo(loaded: Loaded): void {
+  if (!(loaded instanceof Uint8Array)) loaded[Symbol.dispose]()
+}
+
+/** Bytes `from` to `to` of what was loaded, on the same terms. */
+export function partOf(loaded: Loaded, from: number, to: number): Loaded {
+  if (loaded instanceof Uint8Array) return loaded.subarray(from, to)
+  return { bytes: loaded.bytes.subarray(from, to), [Symbol.dispose]: () => loaded[Symbol.dispose]() }
+}
+
 /** A run of a form's bytes that is made, or fetched and checked, in one go. */
 export interface Piece {
   readonly offset: number
@@ -19,17 +32,22 @@ export interface Piece {
 export interface Layout {
   /** Bytes, exactly. */
   readonly size: number
-  /** From the piece that holds `from` to the end, ascending and without gaps. They hold nothing that must be closed. */
+  /** From the piece that holds `from` to the end, ascending and without gaps. A piece may be loaded after the next is known. */
   pieces(from: number): AsyncIterable<Piece>
 }
 
 /** The same items, but a wait for one ends as soon as the signal is aborted. */
 async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = items[Symbol.asyncIterator]()
-  for (;;) {
-    const { done, value } = await orAbort(iterator.next(), signal)
-    if (done) return
-    yield value
+  try {
+    for (;;) {
+      const { done, value } = await orAbort(iterator.next(), signal)
+      if (done) return
+      yield value
+    }
+  } finally {
+    // Not waited for: the item that was asked for last may never come.
+    iterator.return?.().catch(() => {})
   }
 }
 
@@ -49,19 +67,13 @@ class Loading implements Disposable {
 
   /** The bytes of the piece that lie in a range of the file. */
   async within(offset: number, end: number): Promise<Uint8Array> {
-    const loaded = await orAbort(this.#loaded, this.#signal)
-    const bytes = loaded instanceof Uint8Array ? loaded : loaded.bytes
+    const bytes = bytesOf(await orAbort(this.#loaded, this.#signal))
     const { offset: start, length } = this.#piece
     return bytes.subarray(Math.max(0, offset - start), Math.min(length, end - start))
   }
 
   [Symbol.dispose](): void {
-    this.#loaded.then(
-      (loaded) => {
-        if (!(loaded instanceof Uint8Array)) loaded[Symbol.dispose]()
-      },
-      () => {},
-    )
+    this.#loaded.then(letGo, () => {})
   }
 }
 

@@ -2,7 +2,7 @@ import { LibraryError } from '#base/errors.ts'
 import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
 import type { Manifest } from '#data/manifest/manifest.ts'
 import { type BlockLoader, type DiskBlock, loadPlain } from './disk-blocks.ts'
-import type { Layout, Loaded, Piece } from './pieces.ts'
+import { bytesOf, type Layout, type Loaded, letGo, type Piece } from './pieces.ts'
 import {
   CLUSTER_SIZE,
   type ClusterRun,
@@ -98,11 +98,8 @@ async function loadClusters(loader: BlockLoader, block: DiskBlock, signal: Abort
   const length = clustersOf(block.length) * CLUSTER_SIZE
   if (block.length === length) return loaded
   const padded = new Uint8Array(length)
-  if (loaded instanceof Uint8Array) padded.set(loaded)
-  else {
-    padded.set(loaded.bytes)
-    loaded[Symbol.dispose]()
-  }
+  padded.set(bytesOf(loaded))
+  letGo(loaded)
   return padded
 }
 

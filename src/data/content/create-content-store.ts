@@ -1,0 +1,40 @@
+import { openLayout } from '#data/form/form.ts'
+import { createBlockPool } from '#data/pool/block-pool.ts'
+import type { Store } from '#data/store/store.ts'
+import type { ContentStore } from './content.ts'
+import { poolLoader } from './pool-loader.ts'
+import { openParts } from './reader.ts'
+import { openWriter } from './writer.ts'
+
+export interface ContentStoreOptions {
+  readonly storeDirectory: string
+  /** Where is put what does not fit in memory. */
+  readonly spoolDirectory: string
+  /** Over the same folder. */
+  readonly store: Store
+  /** That store and load blocks, for all transfers together. */
+  readonly threads: number
+  /** Bytes of the file system that stay free; undefined for a part of it. */
+  readonly reserve: number | undefined
+  /**
+   * Has collection leave alone what is put or claimed from now on, until disposed of. Called before the first block of a
+   * writer or editor; disposed of with that.
+   */
+  readonly keep: () => Promise<AsyncDisposable>
+}
+
+/** Makes the one place through which a process writes and reads contents. */
+export function createContentStore(options: ContentStoreOptions): ContentStore {
+  const { store, spoolDirectory, keep } = options
+  const pool = createBlockPool(options)
+  const loader = poolLoader(pool)
+  const storing = { pool, store, spoolDirectory, keep }
+  return {
+    openWriter: ({ signal }) => openWriter(storing, signal),
+    openEditor: () => Promise.reject(new Error('not yet')),
+    openReader: async (parts) =>
+      openParts(parts, ({ manifest, form }) => openLayout(store, manifest, form, loader)),
+    join: () => Promise.reject(new Error('not yet')),
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  }
+}

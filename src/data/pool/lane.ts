@@ -1,0 +1,96 @@
+import { Worker } from 'node:worker_threads'
+import { LibraryError } from '#base/errors.ts'
+import { fromPlainError } from '#base/thread-errors.ts'
+import { YOUNG_MIB } from '#base/thread-heap.ts'
+import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
+
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
+export type NewTask = WithoutId<PoolTask>
+
+interface Pending {
+  readonly resolve: (answer: PoolAnswer) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** One worker thread at a time, started when it is first needed and again after it died. It keeps the order of tasks. */
+export class Lane implements AsyncDisposable {
+  readonly #workerData: PoolWorkerData
+  readonly #pending = new Map<number, Pending>()
+  #worker: Worker | undefined
+  #nextId = 1
+  /** Workers that died. */
+  #deaths = 0
+  #closed = false
+
+  constructor(workerData: PoolWorkerData) {
+    this.#workerData = workerData
+  }
+
+  /** Tasks that are not done. */
+  get busy(): number {
+    return this.#pending.size
+  }
+
+  /** Another number after a worker died, with all it knew. */
+  get life(): number {
+    return this.#deaths
+  }
+
+  get isRunning(): boolean {
+    return this.#worker !== undefined
+  }
+
+  /** @throws what the task came to; unavailable where its worker dies */
+  run(task: NewTask): Promise<PoolAnswer> {
+    if (this.#closed)
+      return Promise.reject(new LibraryError('unavailable', 'move a block: the library is stopping'))
+    const id = this.#nextId++
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject })
+      this.#running().postMessage({ ...task, id })
+    })
+  }
+
+  /** For tasks that nothing comes back from; they do not start a worker. */
+  tell(task: NewTask): void {
+    this.#worker?.postMessage({ ...task, id: 0 })
+  }
+
+  #running(): Worker {
+    if (this.#worker) return this.#worker
+    const worker = new Worker(new URL('./pool-worker.ts', import.meta.url), {
+      workerData: this.#workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    })
+    let cause: unknown
+    worker.on('message', (result: PoolResult) => this.#settle(result))
+    worker.on('error', (error) => {
+      cause = error
+    })
+    // Only now is it sure that nothing of the shared memory is used any more.
+    worker.on('exit', (code) => {
+      this.#worker = undefined
+      this.#deaths++
+      const error = new LibraryError('unavailable', `move a block: its thread ended with code ${code}`, {
+        cause,
+      })
+      for (const pending of this.#pending.values()) pending.reject(error)
+      this.#pending.clear()
+    })
+    this.#worker = worker
+    return worker
+  }
+
+  #settle(result: PoolResult): void {
+    const pending = this.#pending.get(result.id)
+    if (!pending) return
+    this.#pending.delete(result.id)
+    if ('error' in result) pending.reject(fromPlainError(result.error))
+    else pending.resolve(result.answer)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    await this.#worker?.terminate()
+  }
+}

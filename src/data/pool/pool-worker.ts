@@ -1,0 +1,92 @@
+/** A worker thread of the pool: stores blocks, loads blocks, and holds the MD5 states that were begun in it. */
+import { createHash, type Hash, hash } from 'node:crypto'
+import { parentPort, workerData } from 'node:worker_threads'
+import { assert, LibraryError } from '#base/errors.ts'
+import { Resources } from '#base/resources.ts'
+import { toPlainError } from '#base/thread-errors.ts'
+import { decodeBlock, verifyStored } from '#data/block/block.ts'
+import { openCodec } from '#data/codec/codec.ts'
+import { blockingFiles } from '#data/store/blocking-files.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { keepBlock } from '#data/store/keep-block.ts'
+import { createReserve } from '#data/store/reserve.ts'
+import { scratchLayout } from './pool-memory.ts'
+import type { PoolAnswer, PoolTask, PoolWorkerData } from './pool-task.ts'
+
+const port = parentPort
+assert(port, 'the worker of a pool runs in a worker thread')
+const { memory, scratch, storeDirectory, reserve } = workerData as PoolWorkerData
+const codec = openCodec(memory)
+const { blocks } = await openFilesystemStore(storeDirectory, {
+  files: blockingFiles,
+  reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
+})
+const layout = scratchLayout(scratch)
+const outputs = new Resources(layout.outputs)
+const keepWith = { blocks, codec, outputs, table: layout.table }
+/** The states of streams whose bytes come in order. */
+const sums = new Map<number, Hash>()
+
+const bytesAt = (address: number, length: number) => codec.bytes.subarray(address, address + length)
+
+type LoadTask = Extract<PoolTask, { kind: 'plain' | 'stored' }>
+
+async function fetch({ digest, storedLength }: LoadTask): Promise<Uint8Array> {
+  const stored = await blocks.get(digest)
+  if (stored.length === storedLength) return stored
+  throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
+}
+
+async function loadPlain(task: LoadTask): Promise<undefined> {
+  const { address, length, digest, storedLength } = task
+  const stored = await fetch(task)
+  const source = await outputs.acquire()
+  try {
+    codec.bytes.set(stored, source)
+    decodeBlock(codec, { source, storedLength, target: address, length })
+  } finally {
+    outputs.release(source)
+  }
+  if (hash('sha256', bytesAt(address, length), 'hex') !== digest)
+    throw new LibraryError('corrupt', 'its bytes have another digest')
+}
+
+async function loadStored(task: LoadTask): Promise<undefined> {
+  const stored = await fetch(task)
+  verifyStored(stored, task.length)
+  codec.bytes.set(stored, task.address)
+}
+
+function sumOf(stream: number): Hash {
+  const known = sums.get(stream)
+  if (known) return known
+  const made = createHash('md5')
+  sums.set(stream, made)
+  return made
+}
+
+async function run(task: PoolTask): Promise<PoolAnswer> {
+  switch (task.kind) {
+    case 'store':
+      return keepBlock(keepWith, task.address, task.length)
+    case 'plain':
+      return loadPlain(task)
+    case 'stored':
+      return loadStored(task)
+    case 'md5-update':
+      sumOf(task.stream).update(bytesAt(task.address, task.length))
+      return undefined
+    case 'md5-digest':
+      return sumOf(task.stream).copy().update(bytesAt(task.address, task.length)).digest('hex')
+    case 'md5-forget':
+      sums.delete(task.stream)
+      return undefined
+  }
+}
+
+port.on('message', (task: PoolTask) => {
+  run(task).then(
+    (answer) => port.postMessage({ id: task.id, answer }),
+    (error: unknown) => port.postMessage({ id: task.id, error: toPlainError(error) }),
+  )
+})
