@@ -44,7 +44,12 @@ export class ObjectModel {
   readonly #changes = new Map<string, Change[]>()
   readonly #turns = new Map<string, Promise<unknown>>()
   #ticks = 0
-  #lastId = 0
+  #lastId: number
+
+  /** Versions are numbered from the next on. */
+  constructor(lastId = 0) {
+    this.#lastId = lastId
+  }
 
   newVersion(size: number, deleteAt: number | undefined): Version {
     const id = ++this.#lastId

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startDaemon } from '../support/daemon.ts'
+import { firstUser, type OrbitUser } from '../support/orbit.ts'
+import { bytesOf, ObjectModel, type Version } from '../support/orbit-model.ts'
+import { createRandom } from '../support/random-disk.ts'
+import { execute } from '../support/registration.ts'
+import { needs } from '../support/tools.ts'
+
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 10)
+const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
+const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
+const SIZES = [100, 16_384, 200_000, 1 << 20, 3_000_000, 6_500_000]
+
+/** Every version that an object may be: the one that was acknowledged last, and those that were not answered. */
+type Possible = Map<string, Set<Version | undefined>>
+
+async function write(user: OrbitUser, possible: Possible, model: ObjectModel, random: () => number) {
+  for (;;) {
+    const name = NAMES[Math.floor(random() * NAMES.length)] ?? ''
+    const versions = possible.get(name) ?? new Set()
+    const version = model.newVersion(SIZES[Math.floor(random() * SIZES.length)] ?? 0, undefined)
+    const isRemoval = random() < 0.1
+    await model.change([name], async () => {
+      versions.add(isRemoval ? undefined : version)
+      const headers = { 'x-object-meta-id': String(version.id) }
+      const { status } = isRemoval
+        ? await user.send('DELETE', `/c/${name}`)
+        : await user.send('PUT', `/c/${name}`, { headers, body: bytesOf(version) })
+      if (![201, 204, 404].includes(status)) throw new Error(`${name}: ${status}`)
+      versions.clear()
+      versions.add(isRemoval ? undefined : version)
+    })
+  }
+}
+
+async function assertAllStand(user: OrbitUser, possible: Possible): Promise<void> {
+  const listed = (await user.send('GET', '/c')).text
+  for (const [name, versions] of possible) {
+    const { status, headers, body } = await user.send('GET', `/c/${name}`)
+    const id = status === 404 ? undefined : Number(headers['x-object-meta-id'])
+    const told = [...versions].map((version) => version?.id)
+    assert.ok(told.includes(id), `${name} is ${id}, may be ${told}`)
+    const version = [...versions].find((one) => one?.id === id)
+    if (version) assert.ok(body.equals(bytesOf(version)), `${name} has the bytes of version ${id}`)
+    assert.equal(listed.split('\n').includes(name), version !== undefined, `${name} is listed if it is there`)
+    possible.set(name, new Set([version]))
+  }
+}
+
+test(
+  'orbit: killed at any moment of uploads, an object is as before or as it was to be',
+  needs('find'),
+  async (t) => {
+    t.diagnostic(`seed ${seed}`)
+    const random = createRandom(seed)
+    const data = await mkdtemp(join(tmpdir(), 'orbit-crash-'))
+    t.after(() => rm(data, { recursive: true, force: true }))
+    const possible: Possible = new Map(NAMES.map((name) => [name, new Set([undefined])]))
+    let lastFailure: unknown
+    for (let round = 0; round < ROUNDS; round++) {
+      const model = new ObjectModel(round * 10_000)
+      await using daemon = await startDaemon({ data })
+      const user = await firstUser(daemon)
+      if (round === 0) assert.equal((await user.send('PUT', '/c')).status, 201)
+      await assertAllStand(user, possible)
+      const writers = [1, 2, 3].map((n) =>
+        write(user, possible, model, createRandom(seed + 100 * round + n)).catch((error) => {
+          lastFailure = error
+        }),
+      )
+      await delay(50 + random() * 700)
+      daemon.process.kill('SIGKILL')
+      await once(daemon.process, 'exit')
+      await Promise.all(writers)
+    }
+    assert.match(String(lastFailure), /hang up|ECONN|aborted/, 'what ended the last writer was the kill')
+
+    const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
+    await using daemon = await startDaemon({ data })
+    const user = await firstUser(daemon)
+    await assertAllStand(user, possible)
+    await operator('check')
+    await operator('collect')
+    await operator('check')
+    await assertAllStand(user, possible)
+    for (const name of NAMES) await user.send('DELETE', `/c/${name}`)
+    assert.equal((await user.send('DELETE', '/c')).status, 204)
+    await operator('collect')
+    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
+    assert.equal(stdout, '', 'nothing is left after collection')
+    assert.deepEqual(await readdir(join(data, 'spool')).catch(() => []), [])
+  },
+)
