@@ -18,7 +18,7 @@ export interface Interceptor {
    * A client closed its side of the connection before its request was complete.
    * @returns whether the request was this edge's, which sees to the rest
    */
-  readonly cutShort: (socket: Socket) => boolean
+  readonly cutShort: (socket: Socket, error: Error & { code?: string }) => boolean
 }
 
 /** What all edges have of the application, whoever answers. */

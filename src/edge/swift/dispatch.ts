@@ -2,9 +2,11 @@ import type { Caller } from '#model/orbit.ts'
 import { showAccount, updateAccount } from './account.ts'
 import { callerOf, tokenOf } from './caller.ts'
 import { deleteContainer, putContainer, showContainer, updateContainer } from './container.ts'
+import { copyObject } from './copy.ts'
 import { type Exchange, headerOf } from './exchange.ts'
 import { extras } from './extras.ts'
-import { copyObject, deleteObject, showObject, updateObject } from './object.ts'
+import { isTrue } from './metadata.ts'
+import { deleteObject, showObject, updateObject } from './object.ts'
 import { putObject } from './put-object.ts'
 import { SwiftProblem, sendEmpty } from './reply.ts'
 
@@ -49,6 +51,7 @@ export async function dispatch(exchange: Exchange): Promise<void> {
     await extras.prepareCors?.(exchange)
   }
   const caller = await callerOf(exchange)
+  exchange.caller = caller
   if (isForWeb(exchange, caller) && (await extras.answerStaticWeb?.(exchange, caller))) return
   await handle(exchange, caller)
 }
@@ -67,5 +70,5 @@ function isForWeb(exchange: Exchange, caller: Caller): boolean {
   const { method, path } = exchange
   if (path.container === undefined || (method !== 'GET' && method !== 'HEAD')) return false
   if (caller.grant) return false
-  return tokenOf(exchange) === undefined || /^(?:true|1|yes|on|t|y)$/i.test(headerOf(exchange, 'x-web-mode') ?? '')
+  return tokenOf(exchange) === undefined || isTrue(headerOf(exchange, 'x-web-mode'))
 }

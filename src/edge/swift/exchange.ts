@@ -5,6 +5,7 @@ import type { Auth } from '#control/auth/auth.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import type { ContentStore } from '#data/content/content.ts'
 import type { Surroundings } from '#edge/http/intercept.ts'
+import type { Caller } from '#model/orbit.ts'
 import type { Query, SwiftPath } from './path.ts'
 
 /** What the Swift API is a face of. */
@@ -12,8 +13,6 @@ export interface SwiftDeps {
   readonly orbit: Orbit
   readonly content: Pick<ContentStore, 'openReader'>
   readonly auth: Pick<Auth, 'orbit'>
-  /** Bytes of the largest object, as `/info` says it. */
-  readonly maxObjectSize: number
   /** Scheme and host that storage URLs begin with; by default those that the client asked for. */
   readonly publicUrl?: string
   /** Says whether requests can be served now. */
@@ -34,6 +33,8 @@ export interface Exchange {
   readonly method: string
   readonly path: SwiftPath
   readonly query: Query
+  /** Undefined until it is known. */
+  caller: Caller | undefined
   readonly transId: string
   readonly log: FastifyBaseLogger
   /** Change the headers of whatever answer it will be, just before they are sent. */
@@ -49,7 +50,9 @@ export function headerOf({ raw }: Pick<Exchange, 'raw'>, name: string): string |
 /** `tx`, 21 hex digits, a dash and the time: what people name a request by when they ask for help. */
 export function createTransId(raw: IncomingMessage, nowMs: number): string {
   const id = randomUUID().replaceAll('-', '').slice(0, 21)
-  const seconds = Math.floor(nowMs / 1000).toString(16).padStart(10, '0')
+  const seconds = Math.floor(nowMs / 1000)
+    .toString(16)
+    .padStart(10, '0')
   const extra = raw.headers['x-trans-id-extra']
   const suffix = typeof extra === 'string' ? `-${encodeURIComponent(extra.slice(0, 32))}` : ''
   return `tx${id}-${seconds}${suffix}`

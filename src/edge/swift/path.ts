@@ -39,8 +39,7 @@ function decode(raw: string): string | undefined {
  * @returns undefined for what is not UTF-8
  */
 export function decodePercent(raw: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: bytes beyond ASCII are what it is about
-  if (/^[\0-\x7f]*$/.test(raw)) {
+  if (!/[\x80-\xff]/.test(raw)) {
     if (!raw.includes('%')) return raw
     try {
       return decodeURIComponent(raw)
@@ -48,7 +47,9 @@ export function decodePercent(raw: string): string | undefined {
       // A percent sign on its own; or no UTF-8, which the slow way finds out.
     }
   }
-  const bytes = raw.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const bytes = raw.replace(/%([\da-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
   try {
     return UTF8.decode(Buffer.from(bytes, 'latin1'))
   } catch {
@@ -72,7 +73,8 @@ export function parseQuery(raw: string): Query {
     if (pair === '') continue
     const at = pair.indexOf('=')
     const name = decodePercent((at < 0 ? pair : pair.slice(0, at)).replaceAll('+', ' '))
-    if (name !== undefined) query.set(name, at < 0 ? '' : decodePercent(pair.slice(at + 1).replaceAll('+', ' ')))
+    if (name !== undefined)
+      query.set(name, at < 0 ? '' : decodePercent(pair.slice(at + 1).replaceAll('+', ' ')))
   }
   return query
 }

@@ -130,7 +130,8 @@ export function sendPage(exchange: Exchange, status: number, headers: Headers = 
   sendBytes(exchange, status, headers, Buffer.from(pageOf(status)))
 }
 
-const pageOf = (status: number): string => `<html><h1>${reasonOf(status)}</h1><p>${TEXTS[status] ?? ''}</p></html>`
+const pageOf = (status: number): string =>
+  `<html><h1>${reasonOf(status)}</h1><p>${TEXTS[status] ?? ''}</p></html>`
 
 /** Answers that somebody has to say who he is. */
 export function sendUnauthorized(exchange: Exchange, headers: Headers = {}): void {

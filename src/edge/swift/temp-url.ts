@@ -1,5 +1,6 @@
 import type { Grant } from '#model/orbit.ts'
 import type { Exchange, Headers } from './exchange.ts'
+import { titleCase } from './metadata.ts'
 import { encodePath } from './path.ts'
 import { SwiftProblem } from './reply.ts'
 
@@ -39,10 +40,6 @@ export async function grantOf(exchange: Exchange): Promise<Grant | undefined> {
   if (method === 'GET' || method === 'HEAD') exchange.finishers.push(dress(exchange, expires ?? ''))
   return grant
 }
-
-/** Swift's way to write header names. */
-export const titleCase = (name: string): string =>
-  name.replace(/(^|[^a-z])([a-z])/g, (_, before: string, letter: string) => before + letter.toUpperCase())
 
 /** Makes the finisher for answers to temporary URLs: what to call the file, until when, and no metadata. */
 function dress({ query, path }: Exchange, expires: string) {

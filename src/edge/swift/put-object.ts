@@ -1,0 +1,30 @@
+import { requestSignal } from '#edge/http/close-signal.ts'
+import type { Caller } from '#model/orbit.ts'
+import { copyHere } from './copy.ts'
+import { type Exchange, headerOf } from './exchange.ts'
+import { readAttributes } from './metadata.ts'
+import { objectPathOf, refuseReserved, sendCreated } from './object.ts'
+import { putStatic } from './put-static.ts'
+import { announcedLength, receiveBody } from './receive-body.ts'
+import { SwiftProblem } from './reply.ts'
+
+/** PUT of an object: its bytes, a copy of another one, or the manifest of a large one. */
+export async function putObject(exchange: Exchange, caller: Caller): Promise<void> {
+  if (headerOf(exchange, 'x-copy-from') !== undefined) return await copyHere(exchange, caller)
+  const length = announcedLength(exchange)
+  if (exchange.query.get('multipart-manifest') === 'put') return await putStatic(exchange, caller)
+  refuseReserved(exchange)
+  const noneMatch = headerOf(exchange, 'if-none-match')
+  if (noneMatch !== undefined && noneMatch.trim() !== '*') {
+    throw new SwiftProblem(400, 'If-None-Match only supports *')
+  }
+  await using upload = await exchange.deps.orbit.objects.beginPut(caller, objectPathOf(exchange), {
+    attributes: readAttributes(exchange),
+    ...(length === undefined ? {} : { length }),
+    ifNoneMatch: noneMatch !== undefined,
+    signal: requestSignal(exchange.raw),
+  })
+  await receiveBody(exchange, (chunk) => upload.write(chunk))
+  const etag = headerOf(exchange, 'etag')?.replace(/^"|"$/g, '')
+  sendCreated(exchange, await upload.finish(etag === undefined ? {} : { etag }))
+}

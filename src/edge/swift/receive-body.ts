@@ -1,0 +1,100 @@
+import type { Socket } from 'node:net'
+import { hasBody } from '#edge/http/body-watch.ts'
+import { expectsContinue } from '#edge/http/intercept.ts'
+import type { Exchange } from './exchange.ts'
+import { SwiftProblem } from './reply.ts'
+
+/** Bytes of a body that wait for being written before the client has to wait. */
+const HIGH_WATER = 1024 * 1024
+
+const receiving = new WeakMap<Socket, (error: Error) => void>()
+
+/**
+ * Reads the body of a request to its end, asking for it first where the client waits to be asked.
+ * @param write given one chunk after another
+ * @throws SwiftProblem 408 for a client that falls silent, 499 for one that ends early; what `write` throws
+ */
+export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Promise<void>): Promise<void> {
+  const { raw, response, surroundings } = exchange
+  if (!hasBody(raw)) return Promise.resolve()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const waiting: Uint8Array[] = []
+  let waitingBytes = 0
+  let isWriting = false
+  let isComplete = false
+
+  async function writeAll(): Promise<void> {
+    isWriting = true
+    try {
+      for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
+        await write(chunk)
+        waitingBytes -= chunk.length
+        if (waitingBytes < HIGH_WATER && raw.isPaused()) raw.resume()
+      }
+      isWriting = false
+      if (isComplete) resolve()
+    } catch (error) {
+      fail(error)
+    }
+  }
+  function take(chunk: Buffer): void {
+    waiting.push(chunk)
+    waitingBytes += chunk.length
+    if (waitingBytes >= HIGH_WATER) raw.pause()
+    if (!isWriting) void writeAll()
+  }
+  function fail(error: unknown): void {
+    waiting.length = 0
+    raw.off('data', take)
+    raw.pause()
+    reject(error)
+  }
+  const end = () => {
+    isComplete = true
+    if (!isWriting) resolve()
+  }
+  const breakOff = () => {
+    if (!raw.complete) fail(new SwiftProblem(499))
+  }
+  receiving.set(raw.socket, fail)
+  surroundings.bodies.watch(raw, () => fail(new SwiftProblem(408)))
+  if (raw.destroyed) breakOff()
+  raw.on('data', take)
+  raw.once('end', end)
+  raw.once('error', breakOff)
+  raw.once('close', breakOff)
+  if (expectsContinue(raw)) response.writeContinue()
+  return promise
+}
+
+/** A body that ended before it was complete, while the client still listens. @returns whether somebody reads it */
+export function cutShort(socket: Socket, error: Error & { code?: string }): boolean {
+  const fail = receiving.get(socket)
+  if (!fail || !error.code?.startsWith('HPE_')) return false
+  fail(new SwiftProblem(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400))
+  return true
+}
+
+/** Reads a body of at most so many bytes into memory. @throws SwiftProblem 413 with this text */
+export async function receiveText(exchange: Exchange, limit: number, text: string): Promise<Buffer> {
+  if (Number(exchange.raw.headers['content-length'] ?? 0) > limit) throw new SwiftProblem(413, text)
+  const chunks: Uint8Array[] = []
+  let length = 0
+  await receiveBody(exchange, async (chunk) => {
+    length += chunk.length
+    if (length > limit) throw new SwiftProblem(413, text)
+    chunks.push(chunk)
+  })
+  return Buffer.concat(chunks)
+}
+
+/**
+ * How long the client says the body is; undefined where it comes in chunks.
+ * @throws SwiftProblem 411 where nothing is said
+ */
+export function announcedLength({ raw: { headers } }: Exchange): number | undefined {
+  if (headers['transfer-encoding'] !== undefined) return undefined
+  const length = headers['content-length']
+  if (length === undefined) throw new SwiftProblem(411, 'Missing Content-Length header.')
+  return Number(length)
+}

@@ -1,0 +1,56 @@
+import { LibraryError } from '#base/errors.ts'
+import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
+import { ClientGone } from '#edge/http/problems.ts'
+import type { Exchange, Headers } from './exchange.ts'
+import { SwiftProblem, sendPage, sendText, sendUnauthorized } from './reply.ts'
+
+/** How a refusal is answered. */
+export interface Answer {
+  readonly status: number
+  /** A line of plain text in place of the status's own page. */
+  readonly text: string | undefined
+  readonly headers: Headers
+}
+
+const STATUSES: Readonly<Record<RefusalKind, number>> = {
+  denied: 403,
+  not_found: 404,
+  invalid: 400,
+  conflict: 409,
+  precondition: 412,
+  mismatch: 422,
+  too_large: 413,
+  quota: 413,
+}
+/** Kinds whose message is for the client. */
+const SPOKEN: readonly RefusalKind[] = ['invalid', 'too_large', 'quota']
+
+/** What to answer where something was thrown; what is no refusal is a bug or a fault, of which nothing is told. */
+export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): Answer {
+  if (error instanceof SwiftProblem) return error
+  if (error instanceof ClientGone) return { status: 499, text: undefined, headers: {} }
+  if (error instanceof OrbitRefusal) {
+    const isNobody = error.kind === 'denied' && !caller?.session && !caller?.grant
+    const status = isNobody ? 401 : STATUSES[error.kind]
+    return { status, text: SPOKEN.includes(error.kind) ? error.message : undefined, headers: {} }
+  }
+  if (error instanceof LibraryError && error.code === 'unavailable') {
+    return { status: 503, text: undefined, headers: { 'Retry-After': '5' } }
+  }
+  return { status: 500, text: undefined, headers: {} }
+}
+
+/** Answers what was thrown while a request was handled; once an answer is under way, breaks the connection. */
+export function sendRefusal(exchange: Exchange, error: unknown): void {
+  const { response, log, raw } = exchange
+  const { status, text, headers } = answerOf(exchange, error)
+  const isGone = status === 499 || response.destroyed
+  if (status >= 500 && !isGone) log.error({ err: error }, 'request failed')
+  if (response.headersSent || raw.socket.destroyed) {
+    response.destroy()
+    return
+  }
+  if (text !== undefined) sendText(exchange, status, text, { ...headers })
+  else if (status === 401) sendUnauthorized(exchange, { ...headers })
+  else sendPage(exchange, status, { ...headers })
+}

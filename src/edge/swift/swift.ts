@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type App, intercept } from '#edge/http/app.ts'
+import type { Surroundings } from '#edge/http/intercept.ts'
+import { dispatch } from './dispatch.ts'
+import { createTransId, type Exchange, type SwiftDeps } from './exchange.ts'
+import { INFO } from './info.ts'
+import { isLogin, logIn } from './login.ts'
+import { type BadPath, parsePath, parseQuery, type SwiftPath } from './path.ts'
+import { cutShort } from './receive-body.ts'
+import { sendRefusal } from './refusals.ts'
+import { SwiftProblem, sendBytes, sendEmpty, sendText } from './reply.ts'
+
+/** Addresses that are ours: any version, the classic address of v1 auth, and what monitors ask. */
+const OURS =
+  /^(?:https?:\/\/[^/?]*)?(\/(?:v\d[^/?]*|auth\/v1(?:\.0)?|info|healthcheck)(?:\/[^?]*)?)(?:\?(.*))?$/s
+
+/** Adds the Swift API of Orbit: `/v1`, `/auth/v1.0`, `/info`, `/healthcheck`. */
+export function addSwift(app: App, deps: SwiftDeps): void {
+  intercept(app, (surroundings) => ({
+    accepts: (url) => OURS.test(url),
+    answer: (raw, response) => void answer(deps, surroundings, raw, response),
+    cutShort,
+  }))
+}
+
+const NOWHERE: SwiftPath = { full: '', account: '', container: undefined, object: undefined }
+
+async function answer(
+  deps: SwiftDeps,
+  surroundings: Surroundings,
+  raw: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const started = performance.now()
+  const transId = createTransId(raw, deps.now())
+  const [, path = '/', query = ''] = OURS.exec(raw.url ?? '') ?? []
+  const parsed = parsePath(path)
+  const exchange: Exchange = {
+    deps,
+    surroundings,
+    raw,
+    response,
+    method: raw.method ?? 'GET',
+    path: 'bad' in parsed ? NOWHERE : parsed,
+    query: parseQuery(query),
+    caller: undefined,
+    transId,
+    log: surroundings.log,
+    finishers: [],
+  }
+  response.once('close', () => {
+    const { method, socket } = raw
+    const ms = performance.now() - started
+    const line = { method, path, status: response.statusCode, ms, ip: socket.remoteAddress, reqId: transId }
+    surroundings.log.info(line, response.writableFinished ? 'request' : 'the client went away')
+  })
+  try {
+    await route(exchange, path, parsed)
+  } catch (error) {
+    sendRefusal(exchange, error)
+  }
+}
+
+/** @param path as it came, not decoded */
+async function route(exchange: Exchange, path: string, parsed: SwiftPath | BadPath): Promise<void> {
+  if (path === '/info') return probe(exchange, 'application/json; charset=UTF-8', JSON.stringify(INFO))
+  if (path === '/healthcheck') {
+    if (!exchange.deps.isReady()) return sendText(exchange, 503, 'DISABLED BY FILE')
+    return probe(exchange, 'text/plain; charset=UTF-8', 'OK')
+  }
+  if (path.startsWith('/auth/') || 'bad' in parsed || parsed.account === '')
+    return await enter(exchange, path, parsed)
+  if (!/^\/v1(?:\.0)?\//.test(path)) throw new SwiftProblem(400)
+  if (isLogin(exchange) && parsed.container === undefined) return await logIn(exchange)
+  await dispatch(exchange)
+}
+
+/** What names no account: only a login makes sense there. */
+async function enter(exchange: Exchange, path: string, parsed: SwiftPath | BadPath): Promise<void> {
+  if (/^\/(?:auth\/)?v1(?:\.0)?\/?$/.test(path) && isLogin(exchange)) {
+    const entered = { ...exchange, path: NOWHERE }
+    return await logIn(entered)
+  }
+  throw new SwiftProblem(412, 'bad' in parsed ? parsed.bad : 'Bad URL')
+}
+
+/** What anybody may ask. */
+function probe(exchange: Exchange, type: string, text: string): void {
+  const { method } = exchange
+  const allow = { Allow: 'HEAD, GET, OPTIONS' }
+  if (method === 'OPTIONS') sendEmpty(exchange, 200, allow)
+  else if (method !== 'GET' && method !== 'HEAD') throw new SwiftProblem(405, undefined, allow)
+  else sendBytes(exchange, 200, { 'Content-Type': type }, Buffer.from(text))
+}
