@@ -31,7 +31,11 @@ export function createLibrary(options: LibraryOptions): Library {
     ...createReading({ catalog, board, feed }),
     ...changing,
     uploads: createUploads({ options, board, feed, files, room }),
-    operator: { setOfficial, roots: () => readRoots(catalog, now) },
+    operator: {
+      setOfficial,
+      roots: () => readRoots(catalog, now),
+      bytesOf: (tables, accountId) => room.bytesOf(tables, accountId),
+    },
     acquirePin: (manifest) => pins.acquire(manifest),
     async start() {
       await recover(options, files)

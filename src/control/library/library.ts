@@ -1,3 +1,4 @@
+import type { Tables } from '#control/catalog/catalog.ts'
 import type { Event } from '#model/event.ts'
 import type { Image } from '#model/image.ts'
 import type { ServerType } from '#model/server-type.ts'
@@ -108,6 +109,8 @@ export interface Library extends AsyncDisposable {
     setOfficial(id: string, official: boolean): Promise<Image>
     /** Everything that must survive a collection, at this moment. */
     roots(): Promise<Roots>
+    /** Bytes of an account's images and of uploads that become images. */
+    bytesOf(tables: Tables, accountId: string): Promise<number>
   }
   /** Keeps a manifest's blocks from collection until disposed of; renewed by itself while held. */
   acquirePin(manifest: string): Promise<AsyncDisposable>
@@ -118,7 +121,8 @@ export interface Library extends AsyncDisposable {
 
 /** What collection must leave alone. */
 export interface Roots {
-  readonly manifests: ReadonlySet<string>
-  /** Blocks put or claimed at or after this time may belong to a registration under way; milliseconds since 1970. */
+  /** Blocks put or claimed at or after this time may belong to what is still coming in; milliseconds since 1970. */
   readonly unclaimedSince: number
+  /** Read anew with each call, and after `unclaimedSince`; one may come several times. */
+  manifests(): AsyncIterable<string>
 }

@@ -4,14 +4,43 @@ import type { Roots } from './library.ts'
 
 /** File times come from a clock that ticks more coarsely than ours, so they may lie this much before it. */
 const CLOCK_GRAIN_MS = 20
+/** Manifests of objects read at a time. */
+const PAGE = 5000
 
 /** Everything that a collection that starts now must leave alone. */
 export async function readRoots(catalog: Catalog, now: () => number): Promise<Roots> {
   const at = now()
-  // Jobs before images: a registration that ends in between is then seen in both, and never in neither.
-  const unclaimedSince = Math.min(at, (await catalog.jobs.firstStart(REGISTRATION)) ?? at)
-  await catalog.relaxed((tables) => tables.pins.removeExpired(at))
-  const manifests = new Set(await catalog.images.listManifests())
-  for (const manifest of await catalog.pins.listManifests(at)) manifests.add(manifest)
-  return { manifests, unclaimedSince: unclaimedSince - CLOCK_GRAIN_MS }
+  // Before any manifest: what ends in between is then seen in both, and never in neither.
+  const registration = await catalog.jobs.firstStart(REGISTRATION)
+  const upload = await catalog.uploadGuards.firstSince(at)
+  await catalog.relaxed(async ({ pins, uploadGuards }) => {
+    await pins.removeExpired(at)
+    await uploadGuards.removeExpired(at)
+  })
+  return {
+    unclaimedSince: Math.min(at, registration ?? at, upload ?? at) - CLOCK_GRAIN_MS,
+    manifests: () => readManifests(catalog, now),
+  }
+}
+
+/**
+ * A manifest may come twice. Objects come in the order of their manifests, so that one which is copied or moved
+ * meanwhile is still seen; images and what is being read before and after them, for what becomes of one the other.
+ */
+async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerator<string> {
+  yield* await heldManifests(catalog, now())
+  for (let after = ''; ; ) {
+    const page = await catalog.objects.listManifests(after, PAGE)
+    yield* page
+    const last = page.at(-1)
+    if (last === undefined) break
+    after = last
+  }
+  yield* await heldManifests(catalog, now())
+}
+
+/** Those of images, and those that are being read. */
+async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>> {
+  const images = await catalog.images.listManifests()
+  return new Set([...images, ...(await catalog.pins.listManifests(at))])
 }

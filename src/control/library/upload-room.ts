@@ -9,6 +9,9 @@ import type { UploadFiles } from './upload-files.ts'
 /** So many bytes may come in between two looks at the quota, where nobody said before how many there will be. */
 const LOOK_EVERY = 64 * MiB
 
+/** What an account has is told by these. */
+type Counted = Pick<Tables, 'images' | 'jobs' | 'orbitAccounts'>
+
 export interface UploadRoomDeps {
   readonly options: Pick<LibraryOptions, 'quota' | 'uploadsPerAccount'>
   readonly files: UploadFiles
@@ -25,7 +28,7 @@ export class UploadRoom {
   }
 
   /** @throws conflict where the account has as many unfinished uploads as it may; QuotaExceeded */
-  async demandImage(tables: Pick<Tables, 'images' | 'jobs'>, accountId: string, isUpload: boolean) {
+  async demandImage(tables: Counted, accountId: string, isUpload: boolean) {
     const { quota, uploadsPerAccount } = this.#options
     const uploads = await this.#uploadsOf(tables, accountId)
     if (isUpload && uploads.length >= uploadsPerAccount) {
@@ -38,7 +41,7 @@ export class UploadRoom {
   }
 
   /** @throws QuotaExceeded where an upload of so many bytes would be too much beside all else that the account has */
-  async demandBytes(tables: Pick<Tables, 'images' | 'jobs'>, accountId: string, id: string, bytes: number) {
+  async demandBytes(tables: Counted, accountId: string, id: string, bytes: number) {
     const { quota } = this.#options
     if (quota === undefined) return
     const others = (await this.#uploadsOf(tables, accountId)).filter(({ subject }) => subject !== id)
@@ -64,8 +67,18 @@ export class UploadRoom {
     return registrations.filter(({ payload }) => (payload as RegistrationPayload).source === 'upload')
   }
 
+  /** Bytes that an account has besides its objects. */
+  async bytesOf(tables: Counted, accountId: string): Promise<number> {
+    return this.#bytesOf(tables, accountId, await this.#uploadsOf(tables, accountId))
+  }
+
+  async #used(tables: Counted, accountId: string, uploads: readonly Job[]): Promise<number> {
+    const orbit = await tables.orbitAccounts.find(accountId)
+    return (orbit?.bytesUsed ?? 0) + (await this.#bytesOf(tables, accountId, uploads))
+  }
+
   /** Bytes of images, and of uploads as announced or received, whichever is more. */
-  async #used({ images }: Pick<Tables, 'images'>, accountId: string, uploads: readonly Job[]) {
+  async #bytesOf({ images }: Pick<Tables, 'images'>, accountId: string, uploads: readonly Job[]) {
     let used = await images.sumDataSize(accountId)
     for (const { subject, payload } of uploads) {
       const { total = 0 } = payload as UploadPayload

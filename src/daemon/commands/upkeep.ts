@@ -49,10 +49,13 @@ async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<Ch
 const printProgress = ({ manifests, blocks, bytes }: CheckProgress): string =>
   `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${Math.floor(bytes / MiB)} MiB`
 
-/** The manifests that must be readable, by the images that need them. */
-async function* nameRoots({ auth, library }: Parts): AsyncGenerator<CheckRoot> {
-  const { manifests } = await library.operator.roots()
-  const unnamed = new Set(manifests)
+/** Manifests of objects that are named at a time. */
+const PAGE = 1000
+
+/** The manifests that must be readable, by the images and objects that need them. */
+async function* nameRoots({ auth, library, catalog }: Parts): AsyncGenerator<CheckRoot> {
+  const { images, pins, objects } = catalog
+  const unnamed = new Set([...(await images.listManifests()), ...(await pins.listManifests(Date.now()))])
   for (const account of await auth.operator.listAccounts()) {
     for (const { id, name, manifest, accountId } of await library.list(operatorSession(account.id))) {
       if (manifest === null || accountId !== account.id) continue
@@ -60,7 +63,14 @@ async function* nameRoots({ auth, library }: Parts): AsyncGenerator<CheckRoot> {
       yield { manifest, what: `${id} (${name})` }
     }
   }
-  for (const manifest of unnamed) yield { manifest, what: 'an image that is being read or destroyed' }
+  for (let page = await objects.listRoots(undefined, PAGE); page.length > 0; ) {
+    for (const { manifest, accountId, container, object } of page) {
+      unnamed.delete(manifest)
+      yield { manifest, what: `${accountId}/${container}/${object}` }
+    }
+    page = await objects.listRoots(page.at(-1), PAGE)
+  }
+  for (const manifest of unnamed) yield { manifest, what: 'something that is being read or destroyed' }
 }
 
 const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`
@@ -86,13 +96,10 @@ function printReport(report: CheckReport, quarantined: boolean): string {
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
   return withParts(flags, async ({ library, store }, { data }) => {
     using _lock = lockCollection(data)
-    // Before the roots, as `collect` asks for: a registration that ends in between is covered by its start.
-    const { unclaimedSince } = await library.operator.roots()
+    // The time before the roots, as `collect` asks for: what ends in between is covered by its start.
+    const { unclaimedSince, manifests } = await library.operator.roots()
     const dryRun = flags.dryRun ?? false
-    async function* roots() {
-      yield* (await library.operator.roots()).manifests
-    }
-    const result = await collect({ store, roots, unclaimedSince, dryRun, signal: untilSignal() })
+    const result = await collect({ store, roots: manifests, unclaimedSince, dryRun, signal: untilSignal() })
     const verb = dryRun ? 'would delete' : 'deleted'
     console.log(
       `${verb} ${count(result.blocksRemoved, 'block')} and ${count(result.manifestsRemoved, 'manifest')}, ` +
