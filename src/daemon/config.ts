@@ -25,6 +25,9 @@ export interface Config {
     readonly uploadsPerAccount: number
     readonly threads: number
   }
+  readonly orbit: {
+    readonly threads: number
+  }
   /** Bytes of image data and uploads; undefined for no bound. */
   readonly quota: number | undefined
   /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
@@ -90,6 +93,7 @@ export function readConfig(flags: Flags = {}): Config {
       uploadsPerAccount: read('registrations.uploads_per_account'),
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
+    orbit: { threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4) },
     quota: read('accounts.quota'),
     reserve: read('store.reserve'),
     logLevel: read('log.level'),

@@ -4,9 +4,11 @@ import type { Logger } from 'pino'
 import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
+import type { Orbit } from '#control/orbit/orbit.ts'
 import { openForm } from '#data/form/form.ts'
 import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
+import { addSwift } from '#edge/swift/swift.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
 import type { Config } from './config.ts'
 import { closeToOthers, makeDataFolder } from './data-folder.ts'
@@ -17,6 +19,7 @@ import { wire } from './wire.ts'
 const HEARTBEAT_MS = 15_000
 const SWEEP_MS = 3600_000
 const ERASE_MS = 60_000
+const EXPIRE_MS = 60_000
 
 export interface Started {
   /** Where it listens: scheme, address and port. */
@@ -53,6 +56,14 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     heartbeatMs: HEARTBEAT_MS,
     isReady: () => state.ready && !stopping.aborted,
   })
+  addSwift(app, {
+    auth: parts.auth,
+    orbit: parts.orbit,
+    content: parts.contents,
+    ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
+    isReady: () => state.ready && !stopping.aborted,
+    now: Date.now,
+  })
   const timers: NodeJS.Timeout[] = []
   try {
     await listen(app, config)
@@ -64,6 +75,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     await parts.library.start()
     timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
     timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
+    timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
     state.ready = true
     onStarted({ url, bootstrapped })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
@@ -89,6 +101,15 @@ async function erase(catalog: Catalog, log: Logger): Promise<void> {
     await catalog.erase()
   } catch (error) {
     log.warn({ err: error }, 'cannot erase what was deleted from the catalog')
+  }
+}
+
+/** Objects whose time has come are not seen any more; this gives back the room that they take. */
+async function expire(orbit: Orbit, stopping: AbortSignal, log: Logger): Promise<void> {
+  try {
+    await orbit.expire(stopping)
+  } catch (error) {
+    if (!stopping.aborted) log.warn({ err: error }, 'cannot remove expired objects')
   }
 }
 

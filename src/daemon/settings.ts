@@ -129,6 +129,7 @@ export const SETTINGS = {
   'registrations.per_account': countFrom(1, 64, 2),
   'registrations.uploads_per_account': countFrom(1, 1000, 8),
   'registrations.threads': orElse('auto', countFrom(1, 64, 2)),
+  'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
   'log.level': level,

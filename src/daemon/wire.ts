@@ -8,6 +8,12 @@ import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue, type JobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import type { Library } from '#control/library/library.ts'
+import { createClock } from '#control/orbit/clock.ts'
+import { createOrbit } from '#control/orbit/create-orbit.ts'
+import type { Orbit } from '#control/orbit/orbit.ts'
+import { UploadGuard } from '#control/orbit/upload-guard.ts'
+import type { ContentStore } from '#data/content/content.ts'
+import { createContentStore } from '#data/content/create-content-store.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -24,6 +30,8 @@ export interface Parts extends AsyncDisposable {
   readonly jobs: JobQueue
   readonly auth: Auth
   readonly library: Library
+  readonly contents: ContentStore
+  readonly orbit: Orbit
 }
 
 export interface WireOptions {
@@ -71,6 +79,36 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       log,
     }),
   )
+  const guard = opened.use(new UploadGuard({ catalog, holder, now }))
+  const keep = () => guard.keep()
+  const contents = opened.use(
+    createContentStore({
+      storeDirectory: folder('store'),
+      spoolDirectory: folder('spool'),
+      store,
+      threads: config.orbit.threads,
+      reserve: config.reserve,
+      keep,
+    }),
+  )
+  const orbit = createOrbit({
+    catalog,
+    contents,
+    acquirePin: (manifest) => library.acquirePin(manifest),
+    keep,
+    now: createClock(now),
+    quota: config.quota,
+    bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),
+  })
   const closing = opened.move()
-  return { store, catalog, jobs, auth, library, [Symbol.asyncDispose]: () => closing.disposeAsync() }
+  return {
+    store,
+    catalog,
+    jobs,
+    auth,
+    library,
+    contents,
+    orbit,
+    [Symbol.asyncDispose]: () => closing.disposeAsync(),
+  }
 }
