@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type CompiledQuery, Kysely, sql } from 'kysely'
+import { openCatalog } from './catalog.ts'
+import { openSqlite } from './dialect-sqlite.ts'
+import { type NameWalk, walkNames } from './name-walk.ts'
+import { objectsTable } from './objects.ts'
+import type { Schema } from './schema.ts'
+
+async function withPlans(
+  work: (plansOf: (run: () => Promise<unknown>) => Promise<string[]>, db: Kysely<Schema>) => Promise<void>,
+) {
+  const folder = await mkdtemp(join(tmpdir(), 'walk-'))
+  const path = join(folder, 'catalog.db')
+  await (await openCatalog({ path }))[Symbol.asyncDispose]()
+  const queries: CompiledQuery[] = []
+  await using db = new Kysely<Schema>({
+    dialect: openSqlite(path).kysely,
+    log: ({ query }) => void queries.push(query),
+  })
+  await work(async (run) => {
+    queries.length = 0
+    await run()
+    const plans: string[] = []
+    for (const query of [...queries]) {
+      const explained = { ...query, sql: `explain query plan ${query.sql}` }
+      const { rows } = await db.executeQuery<{ detail: string }>(explained)
+      plans.push(...rows.map((row) => row.detail))
+    }
+    return plans
+  }, db)
+  await rm(folder, { recursive: true })
+}
+
+const groups = { prefix: 'p/', delimiter: '/', closed: false }
+const WALKS: NameWalk[] = [false, true].flatMap((reverse) => [
+  { reverse, limit: 10 },
+  { reverse, limit: 10, lower: { name: 'a', inclusive: false }, upper: 'b' },
+  { reverse, limit: 10, lower: { name: 'p/', inclusive: true }, upper: 'p0', groups },
+  {
+    reverse,
+    limit: 10,
+    lower: { name: 'p/', inclusive: false },
+    upper: 'p0',
+    groups: { ...groups, closed: true },
+  },
+])
+
+test('walk: every step of every kind enters the index at the name it looks for, and sorts nothing', async () => {
+  await withPlans(async (plansOf, db) => {
+    const context = { db, dialect: openSqlite(':memory:'), random: randomBytes }
+    for (const walk of WALKS) {
+      const plans = [
+        ...(await plansOf(() => objectsTable(context).walk(1, walk))),
+        ...(await plansOf(() =>
+          walkNames(context, {
+            table: 'containers',
+            key: 'account_id',
+            value: 'a',
+            columns: [],
+            walk,
+            read: String,
+          }),
+        )),
+      ]
+      const reads = plans.filter((plan) => /\b(objects|containers|t)\b/.test(plan))
+      for (const plan of reads)
+        assert.match(
+          plan,
+          /^SEARCH t USING (PRIMARY KEY|(COVERING )?INDEX sqlite_autoindex_containers_1) \((container|account)_id=\?( AND name(=\?|>\?|<\?|>\? AND name<\?))?\)$/,
+        )
+      assert.equal(reads.length, walk.groups ? 6 : 2)
+      if (!walk.groups) assert.doesNotMatch(plans.join('\n'), /TEMP B-TREE/)
+      else assert.ok(reads.some((plan) => /name[<>]\?/.test(plan)))
+    }
+  })
+})
+
+test('due: what has expired is found by an index that has nothing else', async () => {
+  await withPlans(async (plansOf, db) => {
+    const objects = objectsTable({ db, dialect: openSqlite(':memory:'), random: randomBytes })
+    for (const [where, index] of [
+      [undefined, 'objects_due'],
+      [{ containerId: 1 }, 'objects_due_in'],
+      [{ accountId: 'a' }, 'objects_due_in'],
+    ] as const) {
+      const plan = (await plansOf(() => objects.isDue(1, where))).join('\n')
+      assert.match(plan, new RegExp(`SEARCH o USING (COVERING )?INDEX ${index} \\(.*delete_at<\\?`), plan)
+    }
+    const manifests = (await plansOf(() => objects.listManifests('', 10))).join('\n')
+    assert.match(manifests, /USING COVERING INDEX objects_manifest \(manifest>\?\)/)
+    await sql`select 1`.execute(db)
+  })
+})
