@@ -68,6 +68,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   try {
     await listen(app, config)
     const url = localUrl(app)
+    parts.hosts.add(new URL(url).host)
     const { auth, catalog } = parts
     const apiUrl = config.http.publicUrl ?? url
     const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })

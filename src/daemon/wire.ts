@@ -10,6 +10,7 @@ import { createLibrary } from '#control/library/create-library.ts'
 import type { Library } from '#control/library/library.ts'
 import { createClock } from '#control/orbit/clock.ts'
 import { createOrbit } from '#control/orbit/create-orbit.ts'
+import { createObjectFinder } from '#control/orbit/find-object.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import { UploadGuard } from '#control/orbit/upload-guard.ts'
 import type { ContentStore } from '#data/content/content.ts'
@@ -32,6 +33,8 @@ export interface Parts extends AsyncDisposable {
   readonly library: Library
   readonly contents: ContentStore
   readonly orbit: Orbit
+  /** What we are reached at; whoever listens adds where. */
+  readonly hosts: Set<string>
 }
 
 export interface WireOptions {
@@ -55,7 +58,8 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))
   const auth = createAuth({ catalog, now, random: randomBytes })
   const { threads, uploadsPerAccount, ...registrations } = config.registrations
-  const library = opened.use(
+  const hosts = new Set(config.http.publicUrl === undefined ? [] : [new URL(config.http.publicUrl).host])
+  const library: Library = opened.use(
     createLibrary({
       catalog,
       jobs,
@@ -67,6 +71,8 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       }),
       parseSourceUrl,
       redactUrl,
+      findObject: (url, asker) => createObjectFinder({ orbit, hosts: () => hosts })(url, asker),
+      joinParts: (parts) => contents.join(parts),
       limits: config.limits,
       allowSource: config.allowSource,
       registrations,
@@ -81,7 +87,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   )
   const guard = opened.use(new UploadGuard({ catalog, holder, now }))
   const keep = () => guard.keep()
-  const contents = opened.use(
+  const contents: ContentStore = opened.use(
     createContentStore({
       storeDirectory: folder('store'),
       spoolDirectory: folder('spool'),
@@ -91,7 +97,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       keep,
     }),
   )
-  const orbit = createOrbit({
+  const orbit: Orbit = createOrbit({
     catalog,
     contents,
     acquirePin: (manifest) => library.acquirePin(manifest),
@@ -109,6 +115,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     library,
     contents,
     orbit,
+    hosts,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   }
 }

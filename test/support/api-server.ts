@@ -63,6 +63,8 @@ export async function startApi(options: ApiServerOptions = {}) {
       ingest,
       parseSourceUrl,
       redactUrl,
+      findObject: async () => undefined,
+      joinParts: async () => undefined,
       limits: DEFAULT_LIMITS,
       allowSource: [],
       registrations: { concurrency: 4, perAccount: 4 },

@@ -15,9 +15,17 @@ import {
   readUpdateAttributes,
   readUrl,
 } from './attributes.ts'
-import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } from './deps.ts'
+import {
+  type Asker,
+  type FoundObject,
+  type LibraryOptions,
+  REGISTRATION,
+  REMOVAL,
+  type RegistrationPayload,
+} from './deps.ts'
 import type { Feed } from './feed.ts'
-import type { Library, RegisterAttributes } from './library.ts'
+import type { Library } from './library.ts'
+import { toPayload } from './own-objects.ts'
 import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
 import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
 import type { UploadRoom } from './upload-room.ts'
@@ -30,12 +38,14 @@ type Changing = Pick<Library, 'register' | 'update' | 'destroy' | 'lock' | 'unlo
 }
 
 export interface ChangingDeps {
-  readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'parseSourceUrl' | 'redactUrl' | 'now'>
+  readonly options: RegisterOptions & Pick<LibraryOptions, 'catalog' | 'jobs'>
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
   readonly room: UploadRoom
 }
+
+type RegisterOptions = Pick<LibraryOptions, 'findObject' | 'parseSourceUrl' | 'redactUrl' | 'now'>
 
 /** What a change comes to: what becomes of the image, and how that is told; `undefined` where all is so already. */
 type Change =
@@ -79,10 +89,13 @@ export function createChanging({ options, board, feed, files, room }: ChangingDe
     })
 
   return {
-    async register(session, attributes) {
+    async register(session, attributes, asker) {
       const verdict = may(session, { action: 'create', what: 'image' })
       if (verdict !== 'allowed') throw new LibraryError('denied', 'register an image')
-      const { payload, image } = readRegistration(attributes, options)
+      const wanted = readRegisterAttributes(attributes)
+      // Its manifests are kept from collection until the job says that it needs them.
+      await using found = await findOwn(wanted.httpUrl, asker, options)
+      const { payload, image } = readRegistration(wanted, found, options)
       const at = now()
       const made = await catalog.transaction(async (tables) => {
         const { accountId } = session
@@ -194,18 +207,21 @@ function describe(
     : { action: 'image.restored', message: 'The image is no longer deprecated.' }
 }
 
+/** An object of our own that is to become an image. */
+async function findOwn(httpUrl: string | null, asker: Asker | undefined, { findObject }: RegisterOptions) {
+  return httpUrl === null ? undefined : findObject(httpUrl, asker)
+}
+
 /** A new image and what its registration needs to know, from what a client sent. */
 function readRegistration(
-  attributes: RegisterAttributes,
-  { parseSourceUrl, redactUrl, now }: Pick<LibraryOptions, 'parseSourceUrl' | 'redactUrl' | 'now'>,
+  { httpUrl, checksum, name, ...own }: ReturnType<typeof readRegisterAttributes>,
+  found: FoundObject | undefined,
+  { parseSourceUrl, redactUrl, now }: RegisterOptions,
 ): { payload: RegistrationPayload; image: Omit<Image, 'id' | 'accountId' | 'createdAt' | 'updatedAt'> } {
-  const { httpUrl, checksum, name, ...own } = readRegisterAttributes(attributes)
-  const url = httpUrl === null ? undefined : readUrl(httpUrl, parseSourceUrl)
+  const url = httpUrl === null ? undefined : found ? new URL(httpUrl) : readUrl(httpUrl, parseSourceUrl)
   const fileName = url ? fileNameOf(url) : null
   return {
-    payload: url
-      ? { source: 'http', url: url.href, checksum }
-      : { source: 'upload', complete: false, checksum },
+    payload: payloadOf(url, found, { checksum, redactUrl }),
     image: {
       ...own,
       name: name ?? generateName(fileName, now()),
@@ -234,4 +250,13 @@ function readRegistration(
       failure: null,
     },
   }
+}
+
+function payloadOf(
+  url: URL | undefined,
+  found: FoundObject | undefined,
+  { checksum, redactUrl }: { checksum: string | undefined } & Pick<LibraryOptions, 'redactUrl'>,
+): RegistrationPayload {
+  if (!url) return { source: 'upload', complete: false, checksum }
+  return found ? toPayload(found, redactUrl(url), checksum) : { source: 'http', url: url.href, checksum }
 }

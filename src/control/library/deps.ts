@@ -1,3 +1,4 @@
+import type { Content, Part } from '#base/content.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { JobLimits, JobLog, JobQueue } from '#control/jobs/queue.ts'
@@ -12,6 +13,13 @@ export interface LibraryOptions {
   readonly parseSourceUrl: (text: string) => URL
   /** The URL without anything secret. */
   readonly redactUrl: (url: URL) => string
+  /**
+   * What a URL opens that is an address of our own Orbit.
+   * @throws invalid, "http_url …", where it opens nothing
+   */
+  readonly findObject: FindObject
+  /** One disk of several contents without moving data; undefined where they do not fit together. */
+  readonly joinParts: (parts: readonly Part[]) => Promise<{ readonly manifest: string } | undefined>
   readonly limits: ImportLimits
   /** Address ranges, CIDR, that sources may lie in although they are private. */
   readonly allowSource: readonly string[]
@@ -30,6 +38,25 @@ export interface LibraryOptions {
   readonly log: JobLog
 }
 
+/** Who asks: the host that the request was sent to, and the address that it came from. */
+export interface Asker {
+  readonly host: string
+  readonly ip: string
+}
+
+/** An object of our own, kept from collection until disposed of. */
+export interface FoundObject extends AsyncDisposable {
+  readonly parts: readonly WholePart[]
+  /** As in a header, with its quotes. */
+  readonly etag: string
+  readonly lastModified: string
+}
+
+export type WholePart = Extract<Part, { content: Content }>
+
+/** Undefined where the URL is none of ours. */
+export type FindObject = (url: string, asker: Asker | undefined) => Promise<FoundObject | undefined>
+
 /** Kinds of jobs. */
 export const REGISTRATION = 'registration'
 export const REMOVAL = 'removal'
@@ -37,7 +64,26 @@ export const REMOVAL = 'removal'
 /** What a registration job needs to know; the URL stands here with its secrets, and goes with the job. */
 export type RegistrationPayload =
   | { readonly source: 'http'; readonly url: string; readonly checksum?: string | undefined }
+  | OrbitPayload
   | UploadPayload
+
+/** An object as it was when it was registered: collection leaves its manifests alone as long as the job is there. */
+export interface OrbitPayload {
+  readonly source: 'orbit'
+  /** Without its signature. */
+  readonly url: string
+  readonly parts: readonly StoredPart[]
+  readonly etag: string
+  readonly lastModified: string
+  readonly checksum?: string | undefined
+}
+
+/** A part as JSON can hold it; `inline` is in Base64. */
+export interface StoredPart {
+  readonly content: Extract<Content, { kind: 'manifest' }> | { readonly inline: string }
+  readonly offset: number
+  readonly length: number
+}
 
 export interface UploadPayload {
   readonly source: 'upload'

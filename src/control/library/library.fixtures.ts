@@ -125,6 +125,8 @@ export async function openLibrary(
       return new URL(text)
     },
     redactUrl: (url) => `${url.origin}${url.pathname}`,
+    findObject: async () => undefined,
+    joinParts: async () => undefined,
     limits: DEFAULT_LIMITS,
     allowSource: [],
     registrations: { concurrency: 2, perAccount: 2 },

@@ -5,6 +5,7 @@ import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import type { Zone } from '#model/zone.ts'
+import type { Asker } from './deps.ts'
 
 /** Attributes as a client sends them: checked here, so that every edge gives the same answers. */
 export interface RegisterAttributes {
@@ -50,8 +51,11 @@ export interface Upload {
  * it.
  */
 export interface Library extends AsyncDisposable {
-  /** Makes an image in status `creating`, and the job that fills it. */
-  register(session: Session, attributes: RegisterAttributes): Promise<ShownImage>
+  /**
+   * Makes an image in status `creating`, and the job that fills it. A URL of our own Orbit is read directly, as the
+   * object is at this moment; one that opens nothing is refused at once.
+   */
+  register(session: Session, attributes: RegisterAttributes, asker?: Asker): Promise<ShownImage>
   /**
    * The account's own images and everybody's public ones, oldest first, in one query.
    * @param page `limit` 1 to 1000; `after` is the id of the last image of the page before

@@ -5,16 +5,17 @@ import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
 import type { IngestResult, IngestSource } from '#data/disk/ingest-types.ts'
 import { type EventAction, SYSTEM } from '#model/event.ts'
 import type { Failure, Provenance } from '#model/image.ts'
-import type { LibraryOptions, RegistrationPayload } from './deps.ts'
+import type { LibraryOptions, OrbitPayload, RegistrationPayload } from './deps.ts'
 import { QuotaExceeded, toFailure } from './failure.ts'
 import type { Feed } from './feed.ts'
+import { partsOf, toSource } from './own-objects.ts'
 import { doneProgress, type ProgressBoard, waitingProgress } from './progress-board.ts'
 import { UPLOAD_HOURS, type UploadFiles } from './upload-files.ts'
 
 export interface RegistrationDeps {
   readonly options: Pick<
     LibraryOptions,
-    'catalog' | 'ingest' | 'limits' | 'allowSource' | 'quota' | 'now' | 'redactUrl'
+    'catalog' | 'ingest' | 'joinParts' | 'limits' | 'allowSource' | 'quota' | 'now' | 'redactUrl'
   >
   readonly board: ProgressBoard
   readonly feed: Feed
@@ -39,8 +40,8 @@ export class RegistrationHandler implements JobHandler {
     const { job, signal } = run
     const { ingest, limits, allowSource } = this.#options
     const payload = job.payload as RegistrationPayload
-    const source = this.#sourceOf(payload, job.subject)
     await this.#begin(job)
+    const source = await this.#sourceOf(payload, job.subject)
     signal.throwIfAborted()
     try {
       const result = await ingest(
@@ -64,13 +65,27 @@ export class RegistrationHandler implements JobHandler {
     await this.#files.remove(job.subject)
   }
 
-  #sourceOf(payload: RegistrationPayload, id: string): IngestSource {
+  async #sourceOf(payload: RegistrationPayload, id: string): Promise<IngestSource> {
     if (payload.source === 'http') return { kind: 'http', url: payload.url }
+    if (payload.source === 'orbit') {
+      return toSource(payload, payload.checksum === undefined ? await this.#diskOf(payload) : undefined)
+    }
     if (payload.complete) return { kind: 'file', path: this.#files.pathOf(id) }
     throw new SourceFailure(`The upload was not finished within ${UPLOAD_HOURS} hours.`, {
       retryable: false,
       hint: 'Register the image again.',
     })
+  }
+
+  /** One manifest of the whole object, where that can be had without moving data. */
+  async #diskOf(payload: OrbitPayload): Promise<string | undefined> {
+    const [only, ...more] = payload.parts
+    if (more.length === 0 && only && 'manifest' in only.content) {
+      const { manifest, form, size } = only.content
+      if (form === 'raw' && only.length === size) return manifest
+    }
+    // Not before the job has begun: collection leaves alone what is made from then on.
+    return (await this.#options.joinParts(partsOf(payload)))?.manifest
   }
 
   async #begin(job: Job): Promise<void> {
@@ -149,7 +164,7 @@ function toProvenance(result: IngestResult, redactUrl: (url: URL) => string): Pr
     finalUrl: shown(finalUrl),
     formatChain: result.formatChain,
     bytes,
-    sha256,
+    sha256: sha256 ?? null,
     etag: etag ?? null,
     lastModified: lastModified ?? null,
     notes: result.notes,

@@ -1,11 +1,14 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
-import { REGISTRATION } from './deps.ts'
+import { REGISTRATION, type RegistrationPayload } from './deps.ts'
 import type { Roots } from './library.ts'
+import { manifestsOf } from './own-objects.ts'
 
 /** File times come from a clock that ticks more coarsely than ours, so they may lie this much before it. */
 const CLOCK_GRAIN_MS = 20
 /** Manifests of objects read at a time. */
 const PAGE = 5000
+/** Jobs read at a time: one may have megabytes of parts. */
+const JOBS_PAGE = 16
 
 /** Everything that a collection that starts now must leave alone. */
 export async function readRoots(catalog: Catalog, now: () => number): Promise<Roots> {
@@ -39,8 +42,26 @@ async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerat
   yield* await heldManifests(catalog, now())
 }
 
-/** Those of images, and those that are being read. */
+/**
+ * Those of images, those that are being read, and those of objects that are being registered. Images come first and last:
+ * one that is removed may still be read, and what is read may become a registration, and that an image.
+ */
 async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>> {
-  const images = await catalog.images.listManifests()
-  return new Set([...images, ...(await catalog.pins.listManifests(at))])
+  const held = new Set(await catalog.images.listManifests())
+  const add = (manifests: Iterable<string>) => {
+    for (const manifest of manifests) held.add(manifest)
+  }
+  add(await catalog.pins.listManifests(at))
+  for (let after = ''; ; ) {
+    const jobs = await catalog.jobs.list(REGISTRATION, after, JOBS_PAGE)
+    for (const { payload } of jobs) {
+      const registration = payload as RegistrationPayload
+      if (registration.source === 'orbit') add(manifestsOf(registration))
+    }
+    const last = jobs.at(-1)
+    if (last === undefined) break
+    after = last.id
+  }
+  add(await catalog.images.listManifests())
+  return held
 }

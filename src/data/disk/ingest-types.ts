@@ -1,3 +1,4 @@
+import type { Part } from '#base/content.ts'
 import type { ImportLimits } from '#base/limits.ts'
 
 /** Where an image's bytes are to come from. */
@@ -5,6 +6,20 @@ export type IngestSource =
   | { readonly kind: 'http'; readonly url: string }
   /** A file that this library wrote itself (an upload); never a path that a user named. */
   | { readonly kind: 'file'; readonly path: string }
+  | OwnSource
+
+/** An object of our own Orbit; whoever names it keeps its manifests from collection. */
+export interface OwnSource {
+  readonly kind: 'parts'
+  /** None of them broken. */
+  readonly parts: readonly Part[]
+  /** The manifest of just these bytes, on stable storage, where there is one: a raw disk is then not read. */
+  readonly disk: string | undefined
+  /** Where the object is, fit to be shown. */
+  readonly url: string
+  readonly etag: string | undefined
+  readonly lastModified: string | undefined
+}
 
 export interface IngestRequest {
   readonly source: IngestSource
@@ -50,7 +65,8 @@ export interface IngestResult {
     readonly url: string | undefined
     readonly finalUrl: string | undefined
     readonly bytes: number
-    readonly sha256: string
+    /** Undefined where the bytes were not read, for they became the image as they lay in the store. */
+    readonly sha256: string | undefined
     readonly etag: string | undefined
     readonly lastModified: string | undefined
   }

@@ -15,11 +15,13 @@ import type { Source } from '#data/source/source.ts'
 import { redactUrl } from '#data/source/source-url.ts'
 import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
+import { adopt } from './adopt.ts'
 import { BlockPipeline } from './block-pipeline.ts'
 import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
 import { ingestQcow2 } from './ingest-qcow2.ts'
 import { ingestRaw } from './ingest-raw.ts'
 import type { IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
+import { openPartsSource } from './parts-source.ts'
 import { ProgressMeter } from './progress-meter.ts'
 import { Receipt } from './receipt.ts'
 import { type PeekedStream, peek } from './stream-head.ts'
@@ -43,6 +45,17 @@ export interface IngestDeps {
  * @throws Refusal, SourceFailure, LibraryError, or the signal's reason
  */
 export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<IngestResult> {
+  const { source, limits, expectedSha256 } = request
+  const { store, signal } = deps
+  // Who demands a checksum wants the bytes to be read.
+  const adopted =
+    source.kind === 'parts' && expectedSha256 === undefined
+      ? await adopt({ source, store, limits, signal })
+      : undefined
+  return adopted ?? readAll(request, deps)
+}
+
+async function readAll(request: IngestRequest, deps: IngestDeps): Promise<IngestResult> {
   const { store } = deps
   const { limits } = request
   const stopping = new AbortController()
@@ -51,7 +64,7 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
   const reserve = createReserve({ directory: deps.storeDirectory, bytes: deps.reserve })
   reserve.demand(0)
   using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
-  await using source = await openSource(request, signal)
+  await using source = await openSource(request, store, signal)
   meter.total = source.size
   const receipt = new Receipt(source.stream, meter)
   await using manifest = new ManifestWriter({ directory: deps.spoolDirectory })
@@ -95,7 +108,7 @@ export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<
       formatChain,
       notes: disk.notes,
       source: {
-        url: request.source.kind === 'http' ? redactUrl(request.source.url) : undefined,
+        url: shownUrl(request),
         finalUrl: source.finalUrl,
         bytes: receipt.bytes,
         sha256,
@@ -123,10 +136,24 @@ async function* watchSpace(input: ByteStream, reserve: Reserve): AsyncGenerator<
   }
 }
 
-function openSource({ source, limits, allowSource }: IngestRequest, signal: AbortSignal): Promise<Source> {
-  return source.kind === 'http'
-    ? openHttpSource({ url: source.url, limits, allowSource, signal })
-    : openFileSource({ path: source.path, limits, signal })
+async function openSource(
+  { source, limits, allowSource }: IngestRequest,
+  store: Store,
+  signal: AbortSignal,
+): Promise<Source> {
+  switch (source.kind) {
+    case 'http':
+      return openHttpSource({ url: source.url, limits, allowSource, signal })
+    case 'file':
+      return openFileSource({ path: source.path, limits, signal })
+    case 'parts':
+      return openPartsSource({ source, store, limits, signal })
+  }
+}
+
+function shownUrl({ source }: IngestRequest): string | undefined {
+  if (source.kind === 'http') return redactUrl(source.url)
+  return source.kind === 'parts' ? source.url : undefined
 }
 
 /** Takes one layer of compression off, decides what is inside, once and for all, and reads it. */

@@ -40,7 +40,8 @@ export function imageRoutes(app: App, deps: ApiDeps): void {
   })
 
   app.post<{ Body: ImageCreateJson }>('/images', { schema: CREATE_DOCS }, async (request, reply) => {
-    const image = await library.register(sessionOf(request), parseImageCreate(request.body))
+    const { host, ip } = request
+    const image = await library.register(sessionOf(request), parseImageCreate(request.body), { host, ip })
     const body = print(request, image)
     reply.code(201).header('location', body.url)
     return body
