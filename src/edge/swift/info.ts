@@ -1,4 +1,5 @@
 import { LIMITS } from '#control/orbit/limits.ts'
+import { BULK_LIMITS } from './bulk-delete.ts'
 import { POLICY } from './container.ts'
 import { LISTING_LIMIT } from './listing.ts'
 import { MAX_HEADER_VALUE } from './metadata.ts'
@@ -42,8 +43,14 @@ export const INFO = {
     allow_async_delete: true,
   },
   staticweb: {},
-  bulk_delete: { max_deletes_per_request: 10_000, max_failed_deletes: 1000 },
-  bulk_upload: { max_containers_per_extraction: 10_000, max_failed_extractions: 1000 },
+  bulk_delete: {
+    max_deletes_per_request: BULK_LIMITS.deletes,
+    max_failed_deletes: BULK_LIMITS.failures,
+  },
+  bulk_upload: {
+    max_containers_per_extraction: BULK_LIMITS.containers,
+    max_failed_extractions: BULK_LIMITS.failures,
+  },
   container_quotas: {},
   account_quotas: {},
   versioned_writes: { allowed_flags: ['x-versions-location', 'x-history-location'] },

@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto'
 import { assert } from '#base/errors.ts'
-import { type ObjectInfo, OrbitRefusal, type StaticSegmentRow } from '#control/orbit/orbit.ts'
+import {
+  type BulkOutcome,
+  type ObjectInfo,
+  OrbitRefusal,
+  type StaticSegmentRow,
+} from '#control/orbit/orbit.ts'
 import { printManifest } from '#control/orbit/static-manifests.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { type Exchange, headerOf } from './exchange.ts'
 import { readAttributes } from './metadata.ts'
 import { bestOutcomeType, sendOutcome } from './outcome.ts'
+import { encodePath } from './path.ts'
 import { SwiftProblem, sendBytes, sendEmpty, sendPage } from './reply.ts'
 import { etagOf, objectHeaders, sendObject, sendObjectHead, sendUnlessWanted } from './send-object.ts'
 import { printHttpDate } from './times.ts'
@@ -45,8 +51,21 @@ export async function deleteObject(exchange: Exchange, caller: Caller): Promise<
     await objects.remove(caller, path)
     return sendEmpty(exchange, 204)
   }
-  const outcome = await objects.removeStatic(caller, path)
+  const outcome = await removeStatic(exchange, caller, path)
   sendOutcome(exchange, bestOutcomeType(exchange), 'delete', outcome)
+}
+
+/** What is not there, or is no static large object, is told in the report. */
+async function removeStatic(exchange: Exchange, caller: Caller, path: ObjectPath): Promise<BulkOutcome> {
+  try {
+    return await exchange.deps.orbit.objects.removeStatic(caller, path)
+  } catch (error) {
+    if (!(error instanceof OrbitRefusal)) throw error
+    if (error.kind === 'not_found') return { deleted: 0, notFound: 1, errors: [] }
+    if (error.kind !== 'invalid') throw error
+    const name = encodePath(`/${path.container}/${path.object}`)
+    return { deleted: 0, notFound: 0, errors: [[name, error.message]] }
+  }
 }
 
 /** The path of a request whose address names an object. */
