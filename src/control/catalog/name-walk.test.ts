@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type CompiledQuery, Kysely, sql } from 'kysely'
+import { type CompiledQuery, Kysely } from 'kysely'
 import { openCatalog } from './catalog.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { type NameWalk, walkNames } from './name-walk.ts'
@@ -67,15 +67,15 @@ test('walk: every step of every kind enters the index at the name it looks for, 
           }),
         )),
       ]
-      const reads = plans.filter((plan) => /\b(objects|containers|t)\b/.test(plan))
-      for (const plan of reads)
-        assert.match(
-          plan,
-          /^SEARCH t USING (PRIMARY KEY|(COVERING )?INDEX sqlite_autoindex_containers_1) \((container|account)_id=\?( AND name(=\?|>\?|<\?|>\? AND name<\?))?\)$/,
-        )
-      assert.equal(reads.length, walk.groups ? 6 : 2)
-      if (!walk.groups) assert.doesNotMatch(plans.join('\n'), /TEMP B-TREE/)
-      else assert.ok(reads.some((plan) => /name[<>]\?/.test(plan)))
+      const bounds = plans.flatMap((plan) => /^SEARCH t USING .*_id=\?(.*)\)$/.exec(plan)?.[1] ?? [])
+      const first = walk.lower ? ' AND name>? AND name<?' : ''
+      assert.doesNotMatch(plans.join('\n'), /SCAN t/)
+      if (walk.groups) {
+        assert.deepEqual(bounds, [first, first, ' AND name=?', first, first, ' AND name=?'])
+      } else {
+        assert.deepEqual(bounds, [first, first])
+        assert.doesNotMatch(plans.join('\n'), /TEMP B-TREE/)
+      }
     }
   })
 })
@@ -93,6 +93,5 @@ test('due: what has expired is found by an index that has nothing else', async (
     }
     const manifests = (await plansOf(() => objects.listManifests('', 10))).join('\n')
     assert.match(manifests, /USING COVERING INDEX objects_manifest \(manifest>\?\)/)
-    await sql`select 1`.execute(db)
   })
 })

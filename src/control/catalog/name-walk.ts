@@ -103,7 +103,7 @@ function groupedWalk({
       from heads h where h.name is not null and h.step < ${limit}
     )
     select ${group} as grouped, ${namesOf('t', columns)}
-    from heads h join ${from} t on ${sql.ref(`t.${key}`)} = ${value} and t.name = h.name
+    from heads h cross join ${from} t where ${sql.ref(`t.${key}`)} = ${value} and t.name = h.name
     order by h.step limit ${limit}`
 }
 
