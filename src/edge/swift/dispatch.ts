@@ -1,14 +1,17 @@
 import type { Caller } from '#model/orbit.ts'
 import { showAccount, updateAccount } from './account.ts'
+import { uploadArchive } from './archive-upload.ts'
+import { bulkDelete } from './bulk-delete.ts'
 import { callerOf, tokenOf } from './caller.ts'
 import { deleteContainer, putContainer, showContainer, updateContainer } from './container.ts'
 import { copyObject } from './copy.ts'
+import { answerPreflight, prepareCors } from './cors.ts'
 import { type Exchange, headerOf } from './exchange.ts'
-import { extras } from './extras.ts'
 import { isTrue } from './metadata.ts'
 import { deleteObject, showObject, updateObject } from './object.ts'
 import { putObject } from './put-object.ts'
 import { SwiftProblem, sendEmpty } from './reply.ts'
+import { answerStaticWeb } from './static-web.ts'
 
 type Handler = (exchange: Exchange, caller: Caller) => Promise<void>
 type Handlers = Readonly<Record<string, Handler>>
@@ -43,25 +46,26 @@ export async function dispatch(exchange: Exchange): Promise<void> {
   }
   const { handlers, handle } = resourceOf(exchange)
   if (method === 'OPTIONS') {
-    if (headerOf(exchange, 'origin') !== undefined && extras.preflight) return extras.preflight(exchange)
-    return sendEmpty(exchange, 200, { Allow: ALLOW.get(handlers) ?? '' })
+    const allow = ALLOW.get(handlers) ?? ''
+    if (headerOf(exchange, 'origin') !== undefined) return await answerPreflight(exchange, allow)
+    return sendEmpty(exchange, 200, { Allow: allow })
   }
   if (!handle) throw new SwiftProblem(405, undefined, { Allow: ALLOW.get(handlers) ?? '' })
   if (path.container !== undefined && headerOf(exchange, 'origin') !== undefined) {
-    await extras.prepareCors?.(exchange)
+    await prepareCors(exchange)
   }
   const caller = await callerOf(exchange)
   exchange.caller = caller
-  if (isForWeb(exchange, caller) && (await extras.answerStaticWeb?.(exchange, caller))) return
+  if (isForWeb(exchange, caller) && (await answerStaticWeb(exchange, caller))) return
   await handle(exchange, caller)
 }
 
 function resourceOf({ method, path, query }: Exchange): { handlers: Handlers; handle: Handler | undefined } {
   const handlers = path.object !== undefined ? OBJECT : path.container !== undefined ? CONTAINER : ACCOUNT
   if (handlers === ACCOUNT && query.has('bulk-delete') && (method === 'POST' || method === 'DELETE')) {
-    return { handlers, handle: extras.bulkDelete }
+    return { handlers, handle: bulkDelete }
   }
-  if (method === 'PUT' && query.has('extract-archive')) return { handlers, handle: extras.uploadArchive }
+  if (method === 'PUT' && query.has('extract-archive')) return { handlers, handle: uploadArchive }
   return { handlers, handle: Object.hasOwn(handlers, method) ? handlers[method] : undefined }
 }
 
