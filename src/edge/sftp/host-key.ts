@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto'
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import ssh2 from 'ssh2'
+import { LibraryError } from '#base/errors.ts'
+
+export interface HostKeys {
+  /** As OpenSSH keeps them; the one that clients prefer first. */
+  readonly privateKeys: readonly string[]
+  /** Of the first one, `SHA256:…` as clients show it. */
+  readonly fingerprint: string
+}
+
+/** RSA is for clients of before 2014. */
+const KINDS = ['ed25519', 'rsa'] as const
+const RSA_BITS = 3072
+
+/** The keys by which clients know this server, made when there are none. @throws invalid where one is damaged */
+export async function readHostKeys(folder: string): Promise<HostKeys> {
+  await mkdir(folder, { recursive: true })
+  await chmod(folder, 0o700)
+  const privateKeys: string[] = []
+  for (const kind of KINDS) privateKeys.push(await readOrMake(join(folder, `ssh_host_${kind}_key`), kind))
+  return { privateKeys, fingerprint: fingerprintOf(privateKeys[0] ?? '') }
+}
+
+async function readOrMake(path: string, kind: (typeof KINDS)[number]): Promise<string> {
+  try {
+    const text = await readFile(path, 'utf8')
+    if (ssh2.utils.parseKey(text) instanceof Error) {
+      throw new LibraryError('invalid', `read the host key ${path}: it is not a private key`, {
+        hint: 'restore it, or remove it to have another one made: clients will warn of that',
+      })
+    }
+    return text
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const pair = await makePair(kind)
+  await writeWhole(path, pair.private, 0o600)
+  await writeWhole(`${path}.pub`, `${pair.public}\n`, 0o644)
+  return pair.private
+}
+
+function makePair(kind: (typeof KINDS)[number]): Promise<{ private: string; public: string }> {
+  const made = Promise.withResolvers<{ private: string; public: string }>()
+  const done = (error: Error | null, pair: { private: string; public: string }) =>
+    error ? made.reject(error) : made.resolve(pair)
+  if (kind === 'rsa') ssh2.utils.generateKeyPair('rsa', { bits: RSA_BITS }, done)
+  else ssh2.utils.generateKeyPair('ed25519', done)
+  return made.promise
+}
+
+/** Whole or not at all, whenever the machine stops. */
+async function writeWhole(path: string, text: string, mode: number): Promise<void> {
+  const part = `${path}.part`
+  await using file = await open(part, 'w', mode)
+  await file.writeFile(text)
+  await file.sync()
+  await rename(part, path)
+}
+
+function fingerprintOf(privateKey: string): string {
+  const key = ssh2.utils.parseKey(privateKey)
+  if (key instanceof Error) throw key
+  return `SHA256:${createHash('sha256').update(key.getPublicSSH()).digest('base64').replace(/=+$/, '')}`
+}

@@ -1,0 +1,87 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { Logger } from 'pino'
+import { createDesk, type DeskDeps } from './desk.ts'
+import { type HostKeys, readHostKeys } from './host-key.ts'
+import { createLoginGuard } from './login-guard.ts'
+import type { ProcessSetup } from './process-messages.ts'
+import { createSessionProcesses } from './session-processes.ts'
+
+export interface SftpServiceOptions extends Omit<DeskDeps, 'guard'> {
+  readonly host: string
+  /** 0 for any that is free. */
+  readonly port: number
+  /** Where the host keys are kept, or made. */
+  readonly keyFolder: string
+  /** Connections in all, and of one address. */
+  readonly connections: number
+  readonly perAddress: number
+  /** Of one user or API client. */
+  readonly perLogin: number
+  readonly processes: number
+  readonly setup: Omit<ProcessSetup, 'hostKeys'>
+  readonly now: () => number
+  readonly log: Logger
+}
+
+export interface SftpService {
+  readonly host: string
+  readonly port: number
+  /** Of the host key, as clients show it. */
+  readonly fingerprint: string
+  /** No more connections; those that do something may end it, for so many milliseconds. */
+  stop(graceMs: number): Promise<void>
+}
+
+/**
+ * Listens for SFTP. Encryption would keep the main thread from everything else, so processes of their own do it: each
+ * connection is handed to one, and what that must know it asks here.
+ */
+export async function startSftpService(options: SftpServiceOptions): Promise<SftpService> {
+  const { host, port, now, log } = options
+  const { privateKeys, fingerprint }: HostKeys = await readHostKeys(options.keyFolder)
+  const guard = createLoginGuard({ perLogin: options.perLogin, now })
+  const processes = createSessionProcesses({
+    count: options.processes,
+    setup: { ...options.setup, hostKeys: privateKeys },
+    openDesk: () => createDesk({ ...options, guard }),
+    log,
+  })
+  const addresses = new Map<string, number>()
+  let total = 0
+
+  function accept(socket: Socket): void {
+    socket.on('error', () => undefined)
+    const address = socket.remoteAddress ?? ''
+    const count = addresses.get(address) ?? 0
+    if (total >= options.connections || count >= options.perAddress || guard.delayMs(address) > 0) {
+      socket.destroy()
+      return
+    }
+    total++
+    addresses.set(address, count + 1)
+    processes.give(socket, address, () => {
+      total--
+      const left = (addresses.get(address) ?? 1) - 1
+      if (left > 0) addresses.set(address, left)
+      else addresses.delete(address)
+    })
+  }
+
+  const server = createServer({ pauseOnConnect: true }, accept)
+  const listening = Promise.withResolvers<void>()
+  server.once('error', listening.reject).listen({ host, port }, listening.resolve)
+  await listening.promise
+  server
+    .off('error', listening.reject)
+    .on('error', (error) => log.error({ err: error }, 'SFTP cannot accept'))
+  const bound = server.address() as AddressInfo
+  return {
+    host: bound.address,
+    port: bound.port,
+    fingerprint,
+    async stop(graceMs) {
+      server.close()
+      await processes.stop(graceMs)
+    },
+  }
+}

@@ -1,0 +1,39 @@
+import { LoginLimit } from '#control/auth/login-limit.ts'
+
+export interface LoginGuardOptions {
+  /** Connections of one user or API client at once. */
+  readonly perLogin: number
+  readonly now: () => number
+}
+
+/** Counts who comes in, and who tries to. */
+export interface LoginGuard {
+  /** Milliseconds until an address from which too many logins failed may connect again. */
+  delayMs(address: string): number
+  failed(address: string): void
+  /** @returns what ends the visit; undefined where there are too many already */
+  enter(principal: string, address: string): Disposable | undefined
+}
+
+/** For all processes together: the limits are those of the service. */
+export function createLoginGuard({ perLogin, now }: LoginGuardOptions): LoginGuard {
+  const failures = new LoginLimit({ now })
+  const visits = new Map<string, number>()
+  return {
+    delayMs: (address) => failures.delayMs(address),
+    failed: (address) => failures.begin(address),
+    enter(principal, address) {
+      failures.succeeded(address)
+      const count = visits.get(principal) ?? 0
+      if (count >= perLogin) return undefined
+      visits.set(principal, count + 1)
+      return {
+        [Symbol.dispose]() {
+          const left = (visits.get(principal) ?? 1) - 1
+          if (left > 0) visits.set(principal, left)
+          else visits.delete(principal)
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,64 @@
+import { Socket } from 'node:net'
+import { createContentStore } from '#data/content/create-content-store.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import type { FromProcess, ProcessSetup, ToProcess } from './process-messages.ts'
+import { createDeskCaller } from './rpc.ts'
+import type { Desk } from './rpc-methods.ts'
+import { createSshServer, type SshServer } from './ssh-server.ts'
+
+const send = (message: FromProcess): void => {
+  if (process.connected) process.send?.(message)
+}
+
+function onBug(error: unknown): void {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error))
+  send({ kind: 'bug', message, stack })
+}
+
+/** Has collection leave alone what this process writes. */
+async function keep(desk: Desk): Promise<AsyncDisposable> {
+  const lease = await desk.keep()
+  return { [Symbol.asyncDispose]: () => desk.release(lease) }
+}
+
+async function setUp(setup: ProcessSetup, desk: Desk): Promise<SshServer> {
+  const { hostKeys, limits, ...options } = setup
+  const store = await openFilesystemStore(options.storeDirectory, { exclusive: false })
+  const contents = createContentStore({ ...options, store, keep: () => keep(desk) })
+  return createSshServer({ hostKeys, limits, desk, contents, now: Date.now, onBug })
+}
+
+/** A process that has connections: it encrypts, and moves bytes between them and the store; all else it asks for. */
+function main(): void {
+  const caller = createDeskCaller(send)
+  let server: Promise<SshServer> | undefined
+
+  async function serve(id: number, address: string, socket: Socket): Promise<void> {
+    try {
+      const ssh = await server
+      if (ssh) await ssh.serve(socket, address)
+    } finally {
+      socket.destroy()
+      send({ kind: 'closed', id })
+    }
+  }
+
+  async function stop(graceMs: number): Promise<void> {
+    await (await server)?.stop(graceMs)
+    process.exit(0)
+  }
+
+  process.on('message', (message: ToProcess, handle?: unknown) => {
+    if (message.kind === 'answer') caller.receive(message)
+    else if (message.kind === 'setup') server = setUp(message, caller.desk)
+    else if (message.kind === 'stop') stop(message.graceMs).catch(onBug)
+    // Where a client is gone before it got here, there is no socket.
+    else if (handle instanceof Socket) serve(message.id, message.address, handle).catch(onBug)
+    else send({ kind: 'closed', id: message.id })
+  })
+  // Without the main process nothing can be answered; it alone decides when this one ends.
+  process.on('disconnect', () => process.exit(1))
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
+}
+
+if (import.meta.main) main()

@@ -1,0 +1,109 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import type { Socket } from 'node:net'
+import type { Logger } from 'pino'
+import type { OpenDesk } from './desk.ts'
+import type { FromProcess, ProcessSetup, ToProcess } from './process-messages.ts'
+import { answerCall } from './rpc.ts'
+
+/** How long a process that was told to stop may take once its connections are closed. */
+const EXIT_MS = 5_000
+
+export interface SessionProcessesDeps {
+  /** As many at most; each is started when there is a connection for it. */
+  readonly count: number
+  readonly setup: ProcessSetup
+  /** Makes what answers one process. */
+  readonly openDesk: () => OpenDesk
+  readonly log: Logger
+}
+
+/** The processes that have the connections. */
+export interface SessionProcesses {
+  /** Hands a connection to the one that has fewest. @param onClosed once it is gone, with its process or without */
+  give(socket: Socket, address: string, onClosed: () => void): void
+  /** Ends connections and processes; resolves when all is done. */
+  stop(graceMs: number): Promise<void>
+}
+
+/** One process with its connections, by number. */
+interface Running {
+  readonly child: ChildProcess
+  readonly desk: OpenDesk
+  readonly connections: Map<number, () => void>
+  readonly ended: Promise<void>
+}
+
+export function createSessionProcesses(deps: SessionProcessesDeps): SessionProcesses {
+  const { count, setup, openDesk, log } = deps
+  const running = new Set<Running>()
+  let last = 0
+
+  function start(): Running {
+    const child = fork(new URL('./session-process.ts', import.meta.url), {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+    const desk = openDesk()
+    const connections = new Map<number, () => void>()
+    const ended = Promise.withResolvers<void>()
+    const self: Running = { child, desk, connections, ended: ended.promise }
+    child.on('message', (message: FromProcess) => receive(self, message))
+    child.on('error', (error) => log.error({ err: error }, 'a process for SFTP cannot be reached'))
+    child.once('exit', (code, signal) => {
+      running.delete(self)
+      if (code !== 0) log.error({ code, signal }, 'a process for SFTP ended; its connections are gone')
+      for (const onClosed of connections.values()) onClosed()
+      connections.clear()
+      desk[Symbol.asyncDispose]().then(ended.resolve, ended.reject)
+    })
+    running.add(self)
+    tell(self, { kind: 'setup', ...setup })
+    return self
+  }
+
+  function receive(self: Running, message: FromProcess): void {
+    if (message.kind === 'call') {
+      answerCall(self.desk, message, (error) => log.error({ err: error }, 'SFTP request failed'))
+        .then((answer) => tell(self, answer))
+        .catch((error) => log.error({ err: error }, 'SFTP request failed'))
+    } else if (message.kind === 'closed') {
+      self.connections.get(message.id)?.()
+      self.connections.delete(message.id)
+    } else {
+      const { message: text, stack } = message
+      log.error({ err: { type: 'Error', message: text, stack } }, 'SFTP connection failed')
+    }
+  }
+
+  function tell({ child }: Running, message: ToProcess, socket?: Socket): void {
+    if (!child.connected) return void socket?.destroy()
+    child.send(message, socket, {}, (error) => {
+      if (error) socket?.destroy()
+    })
+  }
+
+  function leastBusy(): Running {
+    const [first] = [...running].sort((a, b) => a.connections.size - b.connections.size)
+    return first && (first.connections.size === 0 || running.size >= count) ? first : start()
+  }
+
+  return {
+    give(socket, address, onClosed) {
+      const process = leastBusy()
+      const id = ++last
+      process.connections.set(id, onClosed)
+      tell(process, { kind: 'connection', id, address }, socket)
+    },
+
+    async stop(graceMs) {
+      await Promise.all(
+        [...running].map(async (self) => {
+          tell(self, { kind: 'stop', graceMs })
+          const timer = setTimeout(() => self.child.kill('SIGKILL'), graceMs + EXIT_MS)
+          await self.ended
+          clearTimeout(timer)
+        }),
+      )
+    },
+  }
+}
