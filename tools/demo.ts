@@ -60,7 +60,17 @@ async function serve(): Promise<{ url: string; close: () => void }> {
 async function startLibrary() {
   const child = spawn(
     join(root, 'bin/image-library'),
-    ['serve', '--data', at('data'), '--http', '127.0.0.1:0', '--allow-source', '127.0.0.0/8'],
+    [
+      'serve',
+      '--data',
+      at('data'),
+      '--http',
+      '127.0.0.1:0',
+      '--sftp',
+      '127.0.0.1:0',
+      '--allow-source',
+      '127.0.0.0/8',
+    ],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
     },

@@ -17,6 +17,8 @@ export interface Config {
     readonly drainMs: number
     readonly silenceMs: number
   }
+  /** Undefined where there is no SFTP. */
+  readonly sftp: SftpConfig | undefined
   readonly allowSource: readonly string[]
   readonly limits: ImportLimits
   readonly registrations: {
@@ -37,6 +39,20 @@ export interface Config {
   readonly effective: readonly EffectiveSetting[]
 }
 
+export interface SftpConfig {
+  readonly host: string
+  readonly port: number
+  readonly processes: number
+  readonly connections: number
+  readonly perAddress: number
+  readonly perLogin: number
+  readonly graceMs: number
+  readonly tries: number
+  readonly idleMs: number
+  /** Open files and directories of one channel. */
+  readonly handles: number
+}
+
 export interface EffectiveSetting {
   readonly key: SettingKey
   readonly value: string
@@ -48,6 +64,7 @@ export interface Flags {
   readonly config?: string
   readonly data?: string
   readonly http?: string
+  readonly sftp?: string
   readonly allowSource?: readonly string[]
 }
 
@@ -63,6 +80,7 @@ export function readConfig(flags: Flags = {}): Config {
   const fromFlags = [
     ['data', '--data', flags.data],
     ['http.listen', '--http', flags.http],
+    ['sftp.listen', '--sftp', flags.sftp],
     ['source.allow', '--allow-source', flags.allowSource?.join(', ')],
   ] as const
   for (const [key, place, text] of fromFlags)
@@ -85,6 +103,7 @@ export function readConfig(flags: Flags = {}): Config {
       drainMs: read('http.drain_time'),
       silenceMs: read('http.silence_time'),
     },
+    sftp: readSftp(read),
     allowSource: read('source.allow'),
     limits: readLimits(read),
     registrations: {
@@ -99,6 +118,21 @@ export function readConfig(flags: Flags = {}): Config {
     logLevel: read('log.level'),
     effective,
   })
+}
+
+function readSftp(read: <K extends SettingKey>(key: K) => SettingValues[K]): SftpConfig | undefined {
+  const where = read('sftp.listen')
+  const settings = {
+    processes: read('sftp.processes') ?? availableParallelism(),
+    connections: read('sftp.connections'),
+    perAddress: read('sftp.connections_per_address'),
+    perLogin: read('sftp.connections_per_login'),
+    graceMs: read('sftp.login_time'),
+    tries: read('sftp.login_tries'),
+    idleMs: read('sftp.idle_time'),
+    handles: read('sftp.open_files'),
+  }
+  return where && { ...where, ...settings }
 }
 
 const readLimits = (read: <K extends SettingKey>(key: K) => SettingValues[K]): ImportLimits => ({

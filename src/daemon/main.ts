@@ -45,6 +45,7 @@ function createProgram(): Command {
 function addServe(program: Command): void {
   onData(program.command('serve').description('run the library'))
     .option('--http <addr:port>', 'where to listen (default 127.0.0.1:8080)')
+    .option('--sftp <addr:port>', 'where to listen for SFTP, or none (default 127.0.0.1:2222)')
     .option('--allow-source <cidr>', 'private addresses that images may come from; repeatable', appendTo)
     .action(async (flags: Flags) => (await import('./commands/serve.ts')).runServe(flags))
 }
@@ -100,6 +101,7 @@ function addUpkeep(program: Command): void {
   const config = program.command('config').description('settings')
   onData(config.command('show').description('print every setting and what decided it'))
     .option('--http <addr:port>')
+    .option('--sftp <addr:port>')
     .option('--allow-source <cidr>', '', appendTo)
     .action(async (flags: Flags) => (await upkeep()).showConfig(flags))
 }

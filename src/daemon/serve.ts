@@ -1,18 +1,19 @@
 import type { AddressInfo } from 'node:net'
-import { isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
-import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import { openForm } from '#data/form/form.ts'
 import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
+import type { SftpService } from '#edge/sftp/listener.ts'
 import { addSwift } from '#edge/swift/swift.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
 import type { Config } from './config.ts'
 import { closeToOthers, makeDataFolder } from './data-folder.ts'
 import { lockDataFolder } from './data-lock.ts'
+import { listenError, reachable } from './listen-error.ts'
+import { serveSftp } from './serve-sftp.ts'
 import { readVersion } from './version.ts'
 import { wire } from './wire.ts'
 
@@ -24,6 +25,8 @@ const EXPIRE_MS = 60_000
 export interface Started {
   /** Where it listens: scheme, address and port. */
   readonly url: string
+  /** Where SFTP listens, where it does, and by what its clients know it. */
+  readonly sftp: { readonly url: string; readonly fingerprint: string } | undefined
   /** Set where the data folder is new. */
   readonly bootstrapped: Bootstrapped | undefined
 }
@@ -65,6 +68,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     now: Date.now,
   })
   const timers: NodeJS.Timeout[] = []
+  let sftp: SftpService | undefined
   try {
     await listen(app, config)
     const url = localUrl(app)
@@ -74,16 +78,17 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
+    sftp = await serveSftp(config, parts, log)
     timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
     timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
     timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
     state.ready = true
-    onStarted({ url, bootstrapped })
+    onStarted({ url, sftp: sftp && { url: sftpUrl(sftp), fingerprint: sftp.fingerprint }, bootstrapped })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
   } finally {
     for (const timer of timers) clearInterval(timer)
-    await drain(app, config.http.drainMs)
+    await Promise.all([drain(app, config.http.drainMs), sftp?.stop(config.http.drainMs)])
   }
 }
 
@@ -118,32 +123,17 @@ async function listen(app: App, { http: { host, port } }: Config): Promise<void>
   try {
     await app.listen({ host, port })
   } catch (cause) {
-    throw listenError(cause, host, port)
+    throw listenError(cause, '--http', host, port)
   }
-}
-
-function listenError(cause: unknown, host: string, port: number): unknown {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  const what = `listen on ${host} port ${port}`
-  if (code === 'EADDRINUSE') {
-    return new LibraryError('unavailable', `${what}: another program listens there already`, {
-      cause,
-      hint: `choose another port, for example --http ${host}:${port + 1}`,
-    })
-  }
-  if (code === 'EACCES') return new LibraryError('denied', `${what}: the system does not allow it`, { cause })
-  if (code === 'EADDRNOTAVAIL') {
-    return new LibraryError('invalid', `${what}: this machine does not have that address`, { cause })
-  }
-  return cause
 }
 
 /** How programs on this machine reach us, also where we listen on every address. */
 function localUrl(app: App): string {
   const { address, port } = app.server.address() as AddressInfo
-  const host = address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
-  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`
+  return `http://${reachable(address)}:${port}`
 }
+
+const sftpUrl = ({ host, port }: SftpService): string => `sftp://${reachable(host)}:${port}`
 
 /** Lets requests under way end, for a while. */
 async function drain(app: App, drainMs: number): Promise<void> {

@@ -68,6 +68,12 @@ const listen: Setting<Listen> = {
   },
 }
 
+const sftpListen: Setting<Listen | undefined> = {
+  byDefault: '127.0.0.1:2222',
+  rule: 'none or ADDRESS:PORT, such as 127.0.0.1:2222 or [::]:2222',
+  parse: (text) => (text === 'none' ? { value: undefined } : listen.parse(text)),
+}
+
 const publicUrl: Setting<string> = {
   byDefault: '',
   rule: 'scheme and host, such as https://images.example.org',
@@ -112,6 +118,15 @@ export const SETTINGS = {
   'http.public_url': orElse('', publicUrl),
   'http.drain_time': timeUpTo(3600_000, 10_000),
   'http.silence_time': timeUpTo(DAY_MS, 60_000),
+  'sftp.listen': sftpListen,
+  'sftp.processes': orElse('auto', countFrom(1, 64, 2)),
+  'sftp.connections': countFrom(1, 10_000, 256),
+  'sftp.connections_per_address': countFrom(1, 10_000, 128),
+  'sftp.connections_per_login': countFrom(1, 10_000, 64),
+  'sftp.login_time': timeUpTo(3600_000, 60_000),
+  'sftp.login_tries': countFrom(1, 100, 6),
+  'sftp.idle_time': timeUpTo(DAY_MS, 15 * 60_000),
+  'sftp.open_files': countFrom(1, 10_000, 256),
   'source.allow': ranges,
   'limits.virtual_size': sizeFrom(MiB, 64 * TiB, DEFAULT_LIMITS.virtualSize),
   'limits.source_size': sizeFrom(MiB, 64 * TiB, DEFAULT_LIMITS.sourceSize),

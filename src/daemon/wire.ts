@@ -33,6 +33,8 @@ export interface Parts extends AsyncDisposable {
   readonly library: Library
   readonly contents: ContentStore
   readonly orbit: Orbit
+  /** Has collection leave alone what is written from now on, until disposed of. */
+  readonly keep: () => Promise<AsyncDisposable>
   /** What we are reached at; whoever listens adds where. */
   readonly hosts: Set<string>
 }
@@ -115,6 +117,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     library,
     contents,
     orbit,
+    keep,
     hosts,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   }

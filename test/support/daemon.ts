@@ -37,6 +37,8 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
       '127.0.0.1:0',
       '--allow-source',
       '127.0.0.0/8',
+      '--sftp',
+      'none',
       ...(options.arguments ?? []),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },

@@ -1,0 +1,33 @@
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { type SftpService, startSftpService } from '#edge/sftp/listener.ts'
+import type { Config } from './config.ts'
+import { listenError } from './listen-error.ts'
+import type { Parts } from './wire.ts'
+
+/** Listens for SFTP, where that is wanted. */
+export async function serveSftp(config: Config, parts: Parts, log: Logger): Promise<SftpService | undefined> {
+  if (!config.sftp) return undefined
+  const { host, port, processes, connections, perAddress, perLogin, ...limits } = config.sftp
+  const folder = (name: string) => join(config.data, name)
+  const { auth, orbit, keep } = parts
+  try {
+    return await startSftpService({
+      ...{ host, port, connections, perAddress, perLogin, processes },
+      ...{ auth, orbit, keep },
+      keyFolder: folder('ssh'),
+      setup: {
+        storeDirectory: folder('store'),
+        spoolDirectory: folder('spool'),
+        reserve: config.reserve,
+        // The processes are as many as there are cores: one thread for the blocks of each keeps all of them busy.
+        threads: Math.max(1, Math.floor(config.orbit.threads / processes)),
+        limits,
+      },
+      now: Date.now,
+      log,
+    })
+  } catch (cause) {
+    throw listenError(cause, '--sftp', host, port)
+  }
+}
