@@ -48,6 +48,11 @@ export interface ContentStore extends AsyncDisposable {
   /** Whoever opens one sees to it that collection knows of the manifests while it is open. */
   openReader(parts: readonly Part[]): Promise<ContentReader>
   /**
+   * Bytes of a disk as it is read in a form.
+   * @throws not_found, corrupt; invalid where the form cannot hold it
+   */
+  measure(manifest: string, form: 'raw' | 'lz4' | 'qcow2'): Promise<number>
+  /**
    * One disk of several contents without moving data, where each but the last is a whole number of blocks long and the
    * whole is a whole number of sectors.
    * @returns the manifest's digest, on stable storage; undefined where they do not fit together so

@@ -2,6 +2,8 @@ import { openLayout } from '#data/form/form.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
 import type { Store } from '#data/store/store.ts'
 import type { ContentStore } from './content.ts'
+import { openEditor } from './editor.ts'
+import { joinParts } from './join.ts'
 import { poolLoader } from './pool-loader.ts'
 import { openParts } from './reader.ts'
 import { openWriter } from './writer.ts'
@@ -31,10 +33,14 @@ export function createContentStore(options: ContentStoreOptions): ContentStore {
   const storing = { pool, store, spoolDirectory, keep }
   return {
     openWriter: ({ signal }) => openWriter(storing, signal),
-    openEditor: () => Promise.reject(new Error('not yet')),
+    openEditor: (base, { signal }) => openEditor({ ...storing, loader }, base, signal),
     openReader: async (parts) =>
       openParts(parts, ({ manifest, form }) => openLayout(store, manifest, form, loader)),
-    join: () => Promise.reject(new Error('not yet')),
+    async measure(manifest, form) {
+      await using layout = await openLayout(store, manifest, form, loader)
+      return layout.size
+    },
+    join: (parts) => joinParts(storing, parts),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
 }
