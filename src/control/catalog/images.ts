@@ -23,6 +23,8 @@ export interface Images {
    */
   listVisible(accountId: string, page: { after?: ImageCursor; limit?: number }): Promise<ShownImage[]>
   listByStatus(status: ImageStatus): Promise<Image[]>
+  /** The account's images whose bytes may be read, in the order of their ids. */
+  listReadable(accountId: string): Promise<ReadableImage[]>
   /**
    * @param only the statuses in which the change is meant; nothing is changed in another
    * @returns the image as it is now, or undefined where nothing was changed
@@ -35,6 +37,8 @@ export interface Images {
   /** Bytes of data of an account's images that are not deleted, without one of them. */
   sumDataSize(accountId: string, exceptId?: string): Promise<number>
 }
+
+export type ReadableImage = Pick<Image, 'id' | 'accountId' | 'createdAt'> & { readonly manifest: string }
 
 export function imagesTable({ db, random }: TableContext): Images {
   return {
@@ -72,6 +76,20 @@ export function imagesTable({ db, random }: TableContext): Images {
         .orderBy('created_at')
         .execute()
       return rows.map(toImage)
+    },
+    async listReadable(accountId) {
+      const rows = await db
+        .selectFrom('images')
+        .select(['id', 'manifest', 'created_at'])
+        .where('account_id', '=', accountId)
+        .where('status', 'in', ['available', 'deprecated'])
+        // The index of an account's images is of those that are not deleted.
+        .where('status', '<>', sql.lit('deleted'))
+        .where('manifest', 'is not', null)
+        .$narrowType<{ manifest: string }>()
+        .orderBy('id')
+        .execute()
+      return rows.map(({ id, manifest, created_at: createdAt }) => ({ id, accountId, manifest, createdAt }))
     },
     async update(id, change, only) {
       const row = await db

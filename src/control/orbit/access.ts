@@ -2,7 +2,7 @@ import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { cleanAccessList } from '#model/access-list.ts'
 import { type ContainerFacts, mayOrbit, type OrbitWish, owns } from '#model/may-orbit.ts'
 import type { Caller, ContainerPath, Metadata } from '#model/orbit.ts'
-import { type MetadataChange, OrbitRefusal } from './orbit.ts'
+import { type MetadataChange, OrbitRefusal, type RefusalKind } from './orbit.ts'
 
 /** Metadata of accounts and containers that only owners see and set: keys of temporary URLs. */
 export const KEY_NAMES: readonly string[] = ['temp-url-key', 'temp-url-key-2']
@@ -10,6 +10,18 @@ export const KEY_NAMES: readonly string[] = ['temp-url-key', 'temp-url-key-2']
 export const denied = (): OrbitRefusal => new OrbitRefusal('denied', 'Access was denied to this resource.')
 
 export const notFound = (): OrbitRefusal => new OrbitRefusal('not_found', 'The resource could not be found.')
+
+/** What Swift says of one of many things that were refused. */
+export function statusLineOf({ session }: Caller, { kind }: OrbitRefusal): string {
+  if (kind === 'denied') return session ? '403 Forbidden' : '401 Unauthorized'
+  return STATUS_LINES[kind] ?? '409 Conflict'
+}
+
+const STATUS_LINES: Partial<Record<RefusalKind, string>> = {
+  not_found: '404 Not Found',
+  invalid: '400 Bad Request',
+  precondition: '412 Precondition Failed',
+}
 
 /** Lets pass who may. @throws denied */
 export function demand(caller: Caller, wish: OrbitWish): void {

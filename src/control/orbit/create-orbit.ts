@@ -1,32 +1,39 @@
 import { createAccounts } from './accounts.ts'
 import { createContainers } from './containers.ts'
+import { createCopying } from './copying.ts'
 import type { OrbitDeps } from './deps.ts'
 import { createExpiry } from './expiry.ts'
+import { createImagesContainer } from './images-container.ts'
 import { createLargeObjects } from './large-objects.ts'
 import { createObjects } from './objects.ts'
 import type { Orbit } from './orbit.ts'
+import { createStaticObjects } from './static-objects.ts'
+import { createTempUrls } from './temp-urls.ts'
 import { createUploads } from './uploads.ts'
+import { withImages } from './with-images.ts'
 
 /** Joins the parts of Orbit. It does nothing by itself. */
 export function createOrbit(deps: OrbitDeps): Orbit {
   const expiry = createExpiry(deps)
   const large = createLargeObjects(deps)
-  const later = () => {
-    throw new Error('internal error: not here yet')
-  }
-  return {
-    accounts: createAccounts({ deps, expiry }),
+  const images = createImagesContainer(deps)
+  const uploads = createUploads({ deps, expiry })
+  const objects = createObjects({ deps, large })
+  const statics = createStaticObjects({ deps, large, remove: objects.remove })
+  const { locate } = objects
+  const { beginPut } = uploads
+  const { putStatic } = statics
+  const stored = {
+    accounts: createAccounts({ deps, expiry, images }),
     containers: createContainers({ deps, expiry }),
     objects: {
-      ...createUploads({ deps, expiry }),
-      ...createObjects({ deps, large }),
-      putStatic: later,
-      removeStatic: later,
-      showStatic: later,
-      copy: later,
-      rename: later,
+      ...uploads,
+      ...objects,
+      ...statics,
+      ...createCopying({ deps, large, images, locate, beginPut, putStatic }),
     },
-    tempUrls: { verify: later },
-    expire: (signal) => expiry.removeDue(undefined, signal),
+    tempUrls: createTempUrls(deps),
+    expire: (signal: AbortSignal) => expiry.removeDue(undefined, signal),
   }
+  return withImages(stored, images)
 }

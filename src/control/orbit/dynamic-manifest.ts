@@ -15,7 +15,7 @@ export function parseDynamicManifest(value: string): { readonly container: strin
 }
 
 /** A name in a header's value: percent-encoded UTF-8, one character a byte. What is no escape stands for itself. */
-export function decodeName(value: string): string {
+function decodeName(value: string): string {
   const bytes = value.replace(/%([0-9a-fA-F]{2})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 16)),
   )

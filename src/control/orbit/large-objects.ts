@@ -5,7 +5,7 @@ import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { afterAll } from '#control/catalog/name-walk.ts'
 import { isExpired, type StoredObject } from '#control/catalog/objects.ts'
 import type { Caller } from '#model/orbit.ts'
-import { demand, demandContainer, factsOf, notFound } from './access.ts'
+import { demand, demandContainer, factsOf, notFound, statusLineOf } from './access.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import { parseDynamicManifest } from './dynamic-manifest.ts'
 import { type Measure, measureStored } from './object-info.ts'
@@ -25,9 +25,8 @@ export interface LargeObjects {
   measure(caller: Caller, account: string, object: StoredObject): Promise<Measure>
   /**
    * Where the bytes of an object are, large or not. A segment of a static one that is gone, changed or out of the
-   * caller's reach is a part without content.
-   * @throws conflict where that is the first one, or there are too many; denied, not_found for the container that a
-   * dynamic one is gathered from
+   * caller's reach is a part without content: whoever needs it first of all has a conflict.
+   * @throws conflict where there are too many; denied, not_found for the container that a dynamic one is gathered from
    */
   locate(
     caller: Caller,
@@ -49,8 +48,6 @@ export function createLargeObjects(deps: LargeObjectsDeps): LargeObjects {
       const gathering = new Gathering(deps, caller, account)
       const list = new PartList()
       const measure = await gathering.collect(object, list)
-      const [first] = list.parts
-      if (first && !first.content) throw new OrbitRefusal('conflict', first.why)
       return { ...measure, parts: list.parts }
     },
     verify: (caller, account, entries) => new Gathering(deps, caller, account).verify(entries),
@@ -141,7 +138,7 @@ class Gathering {
       const { contentType, modifiedAt } = object
       return { found: true, size, etag, contentType, modifiedAt, isStatic: object.large !== null }
     } catch (error) {
-      if (error instanceof OrbitRefusal) return { found: false, status: this.#statusOf(error) }
+      if (error instanceof OrbitRefusal) return { found: false, status: statusLineOf(this.#caller, error) }
       throw error
     }
   }
@@ -157,15 +154,9 @@ class Gathering {
       if (object && !isExpired(object, secondsOf(now()))) return object
       throw notFound()
     } catch (error) {
-      if (error instanceof OrbitRefusal) return this.#statusOf(error)
+      if (error instanceof OrbitRefusal) return statusLineOf(this.#caller, error)
       throw error
     }
-  }
-
-  #statusOf({ kind }: OrbitRefusal): string {
-    if (kind === 'not_found') return '404 Not Found'
-    if (kind !== 'denied') return '409 Conflict'
-    return this.#caller.session ? '403 Forbidden' : '401 Unauthorized'
   }
 
   /** Reads the segments of a dynamic large object, in their order. */

@@ -10,7 +10,7 @@ test('objects: put, listed, read and removed', async () => {
   assert.equal(await fixture.read('a/b'), 'hello')
   assert.deepEqual(await fixture.names(), ['a/b'])
   const { info } = await orbit.accounts.list(owner, account, EVERYTHING)
-  assert.deepEqual([info.containerCount, info.objectCount, info.bytesUsed], [1, 1, 5])
+  assert.deepEqual([info.containerCount, info.objectCount, info.bytesUsed], [2, 1, 5])
   await orbit.objects.remove(owner, path)
   await assert.rejects(orbit.objects.show(owner, path), { kind: 'not_found' })
   await assert.rejects(orbit.objects.remove(owner, path), { kind: 'not_found' })

@@ -163,7 +163,7 @@ const parseTimestamp = (text: string): Timestamp =>
   Date.parse(`${text.slice(0, 19)}Z`) * 1000 + Number(text.slice(20))
 
 /** As Swift shows paths in lists of problems. */
-function quotePath(path: string): string {
+export function quotePath(path: string): string {
   const percent = (letter: string) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`
   return encodeURIComponent(path.toWellFormed())
     .replaceAll('%2F', '/')

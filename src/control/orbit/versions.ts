@@ -4,7 +4,6 @@ import { afterAll } from '#control/catalog/name-walk.ts'
 import { isExpired, type ObjectRecord, type StoredObject } from '#control/catalog/objects.ts'
 import type { Timestamp } from '#model/orbit.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
-import { decodeName } from './dynamic-manifest.ts'
 import { LIMITS } from './limits.ts'
 import { OrbitRefusal } from './orbit.ts'
 
@@ -145,13 +144,11 @@ async function demandArchive(tables: Tables, container: ContainerRecord): Promis
   return found
 }
 
-/** As with access lists, the container's name is kept as it came in a header. */
 async function findArchive(
   tables: Tables,
   { accountId, versions }: ContainerRecord,
 ): Promise<ContainerRecord | undefined> {
-  const [name = ''] = decodeName(versions?.container ?? '').split('/')
-  return tables.containers.findToChange(accountId, name)
+  return versions ? tables.containers.findToChange(accountId, versions.container) : undefined
 }
 
 /** `001o/1795405548.37648`: how long the name is, the name, and the time of the version. */

@@ -1,0 +1,62 @@
+import type { Caller, ContainerPath } from '#model/orbit.ts'
+import { denied } from './access.ts'
+import type { ImagesContainer } from './images-container.ts'
+import type { Orbit } from './orbit.ts'
+
+/** Reads of the images container are answered by it, and whatever would change it is refused. */
+export function withImages(stored: Orbit, images: ImagesContainer): Orbit {
+  const writes =
+    <Path extends ContainerPath, Rest extends unknown[], Result>(
+      act: (caller: Caller, path: Path, ...rest: Rest) => Promise<Result>,
+    ) =>
+    async (caller: Caller, path: Path, ...rest: Rest): Promise<Result> => {
+      if (await images.covers(path)) throw denied()
+      return act(caller, path, ...rest)
+    }
+  const { containers, objects } = stored
+  return {
+    ...stored,
+    containers: {
+      put: writes(containers.put),
+      update: writes(containers.update),
+      remove: writes(containers.remove),
+      async show(caller, path) {
+        return (await images.covers(path)) ? images.show(caller, path) : containers.show(caller, path)
+      },
+      async list(caller, path, query) {
+        const { list } = (await images.covers(path)) ? images : containers
+        return list(caller, path, query)
+      },
+      async facts(path) {
+        return (await images.covers(path)) ? { metadata: {} } : containers.facts(path)
+      },
+    },
+    objects: {
+      ...objects,
+      beginPut: writes(objects.beginPut),
+      publish: writes(objects.publish),
+      putStatic: writes(objects.putStatic),
+      update: writes(objects.update),
+      remove: writes(objects.remove),
+      removeStatic: writes(objects.removeStatic),
+      async show(caller, path, options) {
+        return (await images.covers(path))
+          ? images.showObject(caller, path)
+          : objects.show(caller, path, options)
+      },
+      async locate(caller, path, options) {
+        return (await images.covers(path))
+          ? images.locate(caller, path)
+          : objects.locate(caller, path, options)
+      },
+      async copy(caller, from, to, options) {
+        if (await images.covers(to)) throw denied()
+        return objects.copy(caller, from, to, options)
+      },
+      async rename(caller, from, to, options) {
+        if ((await images.covers(from)) || (await images.covers(to))) throw denied()
+        return objects.rename(caller, from, to, options)
+      },
+    },
+  }
+}
