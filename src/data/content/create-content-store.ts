@@ -1,4 +1,4 @@
-import { openLayout } from '#data/form/form.ts'
+import { type Form, type FormKind, openForm, openLayout } from '#data/form/form.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
 import type { Store } from '#data/store/store.ts'
 import type { ContentStore } from './content.ts'
@@ -23,10 +23,18 @@ export interface ContentStoreOptions {
    * writer or editor; disposed of with that.
    */
   readonly keep: () => Promise<AsyncDisposable>
+  /** Blocks in shared memory at once, where the default is too much. */
+  readonly slots?: number
+}
+
+/** A store of contents that lends its threads to downloads of images too. */
+export interface OpenContentStore extends ContentStore {
+  /** As `openForm` of data/form. */
+  openForm(manifest: string, kind: FormKind): Promise<Form>
 }
 
 /** Makes the one place through which a process writes and reads contents. */
-export function createContentStore(options: ContentStoreOptions): ContentStore {
+export function createContentStore(options: ContentStoreOptions): OpenContentStore {
   const { store, spoolDirectory, keep } = options
   const pool = createBlockPool(options)
   const loader = poolLoader(pool)
@@ -40,6 +48,7 @@ export function createContentStore(options: ContentStoreOptions): ContentStore {
       await using layout = await openLayout(store, manifest, form, loader)
       return layout.size
     },
+    openForm: (manifest, kind) => openForm(store, manifest, kind, loader),
     join: (parts) => joinParts(storing, parts),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }

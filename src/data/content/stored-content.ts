@@ -1,8 +1,11 @@
 import type { Content } from '#base/content.ts'
 import type { ManifestWriter } from '#data/manifest/writer.ts'
-import type { BlockPool, Slot } from '#data/pool/block-pool.ts'
+import type { BlockPool, RoomBytes } from '#data/pool/block-pool.ts'
+import type { RunningMd5 } from '#data/pool/running-md5.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
 import type { Digest, Store } from '#data/store/store.ts'
+
+type ManifestContent = Extract<Content, { kind: 'manifest' }>
 
 /** Up to so many files are synced one by one; for more, syncing the whole file system is quicker. */
 const LISTED = 32
@@ -27,16 +30,19 @@ export class StoredContent implements AsyncDisposable {
     this.#deps = deps
   }
 
-  /** Stores the first `length` bytes of a slot, which must not change until this resolves. */
-  async put(slot: Slot, length: number): Promise<KeptBlock | undefined> {
+  /** As the pool's `store`. */
+  async put(
+    bytes: RoomBytes,
+    options: { signal: AbortSignal; md5?: RunningMd5 },
+  ): Promise<KeptBlock | undefined> {
     await this.#keep()
-    const block = await this.#deps.pool.store(slot, length)
+    const block = await this.#deps.pool.store(bytes, options)
     if (block && this.#unsynced.size <= LISTED) this.#unsynced.add(block.digest)
     return block
   }
 
   /** Puts the manifest of blocks that were all put here or by a content that is kept; all is on stable storage then. */
-  async finish(manifest: ManifestWriter, size: number): Promise<Content> {
+  async finish(manifest: ManifestWriter, size: number): Promise<ManifestContent> {
     await this.#keep()
     const { store } = this.#deps
     const { digest } = await manifest.finish(store.manifests, size)

@@ -4,7 +4,8 @@ import { assert } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
-import type { RunningMd5, Slot } from '#data/pool/block-pool.ts'
+import type { Room } from '#data/pool/block-pool.ts'
+import type { RunningMd5 } from '#data/pool/running-md5.ts'
 import { type ContentWriter, INLINE_MAX } from './content.ts'
 import { StoredContent, type StoringDeps } from './stored-content.ts'
 
@@ -68,7 +69,7 @@ class BlockSequence implements AsyncDisposable {
   readonly #manifest: ManifestWriter
   readonly #md5: RunningMd5
   readonly #inFlight = new Set<Promise<void>>()
-  #slot: Slot | undefined
+  #room: Room | undefined
   #filled = 0
   #submitted = 0
   #failure: { readonly reason: unknown } | undefined
@@ -83,9 +84,9 @@ class BlockSequence implements AsyncDisposable {
 
   async append(chunk: Uint8Array): Promise<void> {
     for (let taken = 0; taken < chunk.length; ) {
-      this.#slot ??= await this.#deps.pool.acquire(this.#signal)
+      this.#room ??= this.#deps.pool.room()
       const count = Math.min(BLOCK_SIZE - this.#filled, chunk.length - taken)
-      this.#slot.bytes.set(chunk.subarray(taken, taken + count), this.#filled)
+      this.#room.bytes.set(chunk.subarray(taken, taken + count), this.#filled)
       this.#filled += count
       taken += count
       if (this.#filled === BLOCK_SIZE) await this.#submit()
@@ -94,33 +95,32 @@ class BlockSequence implements AsyncDisposable {
 
   /** Hands the block over; resolves when there is room for another. */
   async #submit(): Promise<void> {
-    const slot = this.#slot
-    assert(slot, 'a block that is submitted has bytes')
-    const done = this.#keep(slot, this.#submitted++, this.#filled)
-    this.#slot = undefined
+    const room = this.#room
+    assert(room, 'a block that is submitted has bytes')
+    const done = this.#keep(room, this.#submitted++, this.#filled)
+    this.#room = undefined
     this.#filled = 0
     this.#inFlight.add(done)
     void done.then(() => this.#inFlight.delete(done))
-    if (this.#inFlight.size >= IN_FLIGHT) await orAbort(Promise.race(this.#inFlight), this.#signal)
+    // A block with memory of its own is one too many.
+    const most = room.address === undefined ? 1 : IN_FLIGHT
+    while (this.#inFlight.size >= most) await orAbort(Promise.race(this.#inFlight), this.#signal)
     if (this.#failure) throw this.#failure.reason
   }
 
   /** Never rejects. */
-  async #keep(slot: Slot, index: number, length: number): Promise<void> {
-    const storing = this.#stored.put(slot, length)
-    const [stored, summed] = await Promise.allSettled([storing, this.#md5.update(slot, length)])
-    slot[Symbol.dispose]()
+  async #keep(room: Room, index: number, length: number): Promise<void> {
     try {
-      if (stored.status === 'rejected') throw stored.reason
-      if (summed.status === 'rejected') throw summed.reason
-      if (stored.value) await this.#manifest.set(index, stored.value.digest, stored.value.storedLength)
+      using bytes = room
+      const block = await this.#stored.put({ room: bytes, length }, { signal: this.#signal, md5: this.#md5 })
+      if (block) await this.#manifest.set(index, block.digest, block.storedLength)
     } catch (reason) {
       this.#failure ??= { reason }
     }
   }
 
   async finish(size: number): Promise<WrittenContent> {
-    if (this.#slot) await this.#submit()
+    if (this.#room) await this.#submit()
     await orAbort(Promise.all(this.#inFlight), this.#signal)
     if (this.#failure) throw this.#failure.reason
     const [content, md5] = await Promise.all([this.#stored.finish(this.#manifest, size), this.#md5.digest()])
@@ -129,8 +129,8 @@ class BlockSequence implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#inFlight)
-    this.#slot?.[Symbol.dispose]()
-    this.#slot = undefined
+    this.#room?.[Symbol.dispose]()
+    this.#room = undefined
     this.#md5[Symbol.dispose]()
     await this.#manifest[Symbol.asyncDispose]()
     await this.#stored[Symbol.asyncDispose]()

@@ -1,33 +1,26 @@
-import { assert, LibraryError } from '#base/errors.ts'
+import { assert } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
 import { Lane } from './lane.ts'
 import { poolLayout, SLOT_SIZE } from './pool-memory.ts'
+import { RunningMd5 } from './running-md5.ts'
 import { Slots } from './slots.ts'
 
-/** Blocks that all transfers of a process hold at once, about 1 MiB each. */
+/** Blocks in the shared memory at once, about 1 MiB each. */
 const SLOTS = 128
+/** Of these, so many are never given to a client's pace: they are free again as soon as a thread is done. */
+const WORKING_SHARE = 1 / 4
 
-/** A place for one block in the memory that the threads share, until it is disposed of. */
-export interface Slot extends Disposable {
-  readonly address: number
+/** Room for one block, plain or at rest, until it is disposed of, which may happen twice. */
+export interface Room extends Disposable {
   readonly bytes: Buffer
-}
-
-/** The MD5 of bytes that come in order. */
-export interface RunningMd5 extends Disposable {
-  /** Adds the first `length` bytes of a slot, which must not change until this resolves. */
-  update(slot: Slot, length: number): Promise<void>
-  /**
-   * 32 hex digits: of all bytes so far, and of the first ones of `tail`, which do not count afterwards.
-   * @throws unavailable where the thread that held the state died
-   */
-  digest(tail?: { readonly slot: Slot; readonly length: number }): Promise<string>
+  /** In the shared memory; undefined where that was too full. */
+  readonly address: number | undefined
 }
 
 /** A block that is stored, by name. */
-interface BlockName {
+export interface BlockName {
   readonly digest: string
   /** Plain bytes. */
   readonly length: number
@@ -35,23 +28,34 @@ interface BlockName {
   readonly storedLength: number
 }
 
+/** The first `length` bytes of a room, which must not change until the call that they are given to resolves. */
+export interface RoomBytes {
+  readonly room: Room
+  readonly length: number
+}
+
 /**
  * Threads that store and load blocks for all transfers of a process, and the memory they share. A thread that dies
  * fails what it was at with `unavailable`, and another takes its place.
  */
 export interface BlockPool extends AsyncDisposable {
-  /** Lends a slot, waiting for one where too many are lent. @throws the signal's reason */
-  acquire(signal: AbortSignal): Promise<Slot>
   /**
-   * Stores the first `length` bytes of a slot, which must not change until this resolves.
-   * @returns undefined where they are all zeros
+   * Gives room for a block, for as long as a client takes to fill it: in the shared memory, or where many have that
+   * already, in memory of its own, which is copied when it is stored. So no client can keep others from going on.
    */
-  store(slot: Slot, length: number): Promise<KeptBlock | undefined>
+  room(): Room
   /**
-   * Loads a block into a slot: its plain bytes, with the digest verified, or the block at rest, with its XXH32.
+   * Stores a block, and adds it to an MD5 on another thread meanwhile.
+   * @returns undefined where its bytes are all zeros
+   */
+  store(bytes: RoomBytes, options: { signal: AbortSignal; md5?: RunningMd5 }): Promise<KeptBlock | undefined>
+  /**
+   * Loads a block: its plain bytes, with the digest verified, or the block at rest, with its XXH32.
    * @throws not_found, corrupt, unavailable, or the signal's reason
    */
-  load(block: BlockName, as: 'plain' | 'stored', signal: AbortSignal): Promise<Slot>
+  load(block: BlockName, as: 'plain' | 'stored', signal: AbortSignal): Promise<Room>
+  /** Adds bytes to an MD5 alone. */
+  sum(bytes: RoomBytes, md5: RunningMd5, signal: AbortSignal): Promise<void>
   startMd5(): RunningMd5
 }
 
@@ -60,100 +64,138 @@ export interface BlockPoolOptions {
   readonly threads: number
   /** Bytes of the file system that stay free; undefined for a part of it. */
   readonly reserve: number | undefined
-  /** Blocks that may be held at once. */
+  /** Blocks in the shared memory at once. */
   readonly slots?: number
 }
 
 /** Makes a pool; a thread is started when it is first needed. */
 export function createBlockPool(options: BlockPoolOptions): BlockPool {
-  const { storeDirectory, reserve, threads, slots: count = SLOTS } = options
-  const layout = poolLayout(threads, count)
-  const memory = createCodecMemory(layout.size)
-  const slots = new Slots(layout.slots)
-  const lanes = layout.scratch.map((scratch) => new Lane({ memory, scratch, storeDirectory, reserve }))
-  let streams = 0
+  return new Pool(options)
+}
 
-  function lend(address: number): Slot {
+class Pool implements BlockPool {
+  readonly #memory: WebAssembly.Memory
+  readonly #slots: Slots
+  readonly #lanes: readonly Lane[]
+  /** Rooms in the shared memory that clients may hold. */
+  #roomsLeft: number
+  #streams = 0
+
+  constructor({ storeDirectory, reserve, threads, slots = SLOTS }: BlockPoolOptions) {
+    const layout = poolLayout(threads, slots)
+    const memory = createCodecMemory(layout.size)
+    this.#memory = memory
+    this.#slots = new Slots(layout.slots)
+    this.#lanes = layout.scratch.map((scratch) => new Lane({ memory, scratch, storeDirectory, reserve }))
+    this.#roomsLeft = slots - Math.ceil(slots * WORKING_SHARE)
+  }
+
+  room(): Room {
+    const address = this.#roomsLeft > 0 ? this.#slots.take() : undefined
+    return address === undefined ? ownRoom() : this.#lend(address)
+  }
+
+  #lend(address: number): Room {
+    this.#roomsLeft--
     let lent = true
     return {
       address,
-      bytes: Buffer.from(memory.buffer, address, SLOT_SIZE),
-      [Symbol.dispose]() {
-        if (lent) slots.release(address)
+      bytes: Buffer.from(this.#memory.buffer, address, SLOT_SIZE),
+      [Symbol.dispose]: () => {
+        if (!lent) return
         lent = false
+        this.#roomsLeft++
+        this.#slots.release(address)
       },
     }
   }
 
-  /** The least busy one; a thread is started only where all that run have work. */
-  function pickLane(): Lane {
-    const [first, ...others] = lanes.filter((lane) => lane.isRunning)
-    let best = first
-    for (const lane of others) if (best === undefined || lane.busy < best.busy) best = lane
-    if (best?.busy === 0) return best
-    const idle = lanes.find((lane) => !lane.isRunning) ?? best
-    assert(idle, 'a pool has at least one thread')
-    return idle
+  async store({ room, length }: RoomBytes, { signal, md5 }: { signal: AbortSignal; md5?: RunningMd5 }) {
+    using turn = md5?.turn()
+    return await this.#inSlot({ room, length }, signal, async (address) => {
+      const summing = turn?.update({ address, length })
+      const storing = this.#pickLane().run({ kind: 'store', address, length })
+      // Both read the slot: it is not to be used for anything else before both are done.
+      await Promise.allSettled([summing, storing])
+      await summing
+      return (await storing) as KeptBlock | undefined
+    })
   }
 
-  async function loadInto(slot: Slot, block: BlockName, kind: 'plain' | 'stored'): Promise<Slot> {
-    const { digest, storedLength, length } = block
+  /** Runs `work` where the bytes lie, or on a copy of them where threads can see it. */
+  async #inSlot<T>(
+    { room, length }: RoomBytes,
+    signal: AbortSignal,
+    work: (address: number) => Promise<T>,
+  ): Promise<T> {
+    if (room.address !== undefined) return await work(room.address)
+    const address = await this.#slots.acquire(signal)
     try {
-      await pickLane().run({ kind, digest, storedLength, address: slot.address, length })
-      return slot
+      Buffer.from(this.#memory.buffer, address, length).set(room.bytes.subarray(0, length))
+      return await work(address)
+    } finally {
+      this.#slots.release(address)
+    }
+  }
+
+  async load(block: BlockName, as: 'plain' | 'stored', signal: AbortSignal): Promise<Room> {
+    const loading = this.#load(await this.#slots.acquire(signal), block, as)
+    try {
+      return await orAbort(loading, signal)
     } catch (error) {
-      slot[Symbol.dispose]()
+      // The thread does not know that nobody waits any more.
+      loading.then(
+        (room) => room[Symbol.dispose](),
+        () => {},
+      )
       throw error
     }
   }
 
-  return {
-    acquire: async (signal) => lend(await slots.acquire(signal)),
-    async store({ address }, length) {
-      return (await pickLane().run({ kind: 'store', address, length })) as KeptBlock | undefined
-    },
-    async load(block, as, signal) {
-      const loading = loadInto(lend(await slots.acquire(signal)), block, as)
-      try {
-        return await orAbort(loading, signal)
-      } catch (error) {
-        // The thread does not know that nobody waits any more.
-        loading.then(
-          (slot) => slot[Symbol.dispose](),
-          () => {},
-        )
-        throw error
-      }
-    },
-    startMd5: () => startMd5(pickLane, ++streams),
-    async [Symbol.asyncDispose]() {
-      slots.close()
-      await Promise.all(lanes.map((lane) => lane[Symbol.asyncDispose]()))
-    },
+  async #load(address: number, block: BlockName, kind: 'plain' | 'stored'): Promise<Room> {
+    const { digest, storedLength, length } = block
+    try {
+      await this.#pickLane().run({ kind, digest, storedLength, address, length })
+    } catch (error) {
+      this.#slots.release(address)
+      throw error
+    }
+    if (this.#roomsLeft > 0) return this.#lend(address)
+    const room = ownRoom()
+    room.bytes.set(Buffer.from(this.#memory.buffer, address, Math.max(length, storedLength)))
+    this.#slots.release(address)
+    return room
+  }
+
+  async sum({ room, length }: RoomBytes, md5: RunningMd5, signal: AbortSignal): Promise<void> {
+    using turn = md5.turn()
+    await this.#inSlot({ room, length }, signal, (address) => turn.update({ address, length }))
+  }
+
+  startMd5(): RunningMd5 {
+    return new RunningMd5({ nextStream: () => ++this.#streams, pickLane: () => this.#pickLane() })
+  }
+
+  /** The least busy one; a thread is started only where all that run have work. */
+  #pickLane(): Lane {
+    const [first, ...others] = this.#lanes.filter((lane) => lane.isRunning)
+    let best = first
+    for (const lane of others) if (best === undefined || lane.busy < best.busy) best = lane
+    if (best?.busy === 0) return best
+    const lane = this.#lanes.find((lane) => !lane.isRunning) ?? best
+    assert(lane, 'a pool has at least one thread')
+    return lane
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#slots.close()
+    await Promise.all(this.#lanes.map((lane) => lane[Symbol.asyncDispose]()))
   }
 }
 
-/** The state stays in the thread where it was begun. */
-function startMd5(pickLane: () => Lane, stream: number): RunningMd5 {
-  let home: { readonly lane: Lane; readonly life: number } | undefined
-  const homeLane = (): Lane => {
-    if (!home) {
-      const lane = pickLane()
-      home = { lane, life: lane.life }
-    }
-    if (home.life === home.lane.life) return home.lane
-    throw new LibraryError('unavailable', 'hash an upload: the thread that did it has ended')
-  }
-  return {
-    async update({ address }, length) {
-      await homeLane().run({ kind: 'md5-update', stream, address, length })
-    },
-    async digest(tail) {
-      const place = { address: tail?.slot.address ?? 0, length: tail?.length ?? 0 }
-      return (await homeLane().run({ kind: 'md5-digest', stream, ...place })) as string
-    },
-    [Symbol.dispose]() {
-      home?.lane.tell({ kind: 'md5-forget', stream })
-    },
-  }
-}
+/** Untouched pages of a large buffer cost nothing. */
+const ownRoom = (): Room => ({
+  address: undefined,
+  bytes: Buffer.allocUnsafeSlow(SLOT_SIZE),
+  [Symbol.dispose]: () => {},
+})

@@ -14,9 +14,10 @@ export type PoolTask = { readonly id: number } & (
   | ({ readonly kind: 'plain' | 'stored'; readonly digest: string; readonly storedLength: number } & Place)
   /** Adds bytes to the MD5 of one stream. */
   | ({ readonly kind: 'md5-update'; readonly stream: number } & Place)
-  /** Asks for the MD5 of all so far and of some bytes more, which do not count afterwards. */
-  | ({ readonly kind: 'md5-digest'; readonly stream: number } & Place)
-  /** Nothing comes back. */
+  /** Asks for the MD5 of all so far; more may follow. */
+  | { readonly kind: 'md5-digest'; readonly stream: number }
+  /** Begins a stream with all bytes of another so far; nothing comes back, as from the next. */
+  | { readonly kind: 'md5-fork'; readonly stream: number; readonly from: number }
   | { readonly kind: 'md5-forget'; readonly stream: number }
 )
 

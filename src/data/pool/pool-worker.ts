@@ -77,7 +77,10 @@ async function run(task: PoolTask): Promise<PoolAnswer> {
       sumOf(task.stream).update(bytesAt(task.address, task.length))
       return undefined
     case 'md5-digest':
-      return sumOf(task.stream).copy().update(bytesAt(task.address, task.length)).digest('hex')
+      return sumOf(task.stream).copy().digest('hex')
+    case 'md5-fork':
+      sums.set(task.stream, sumOf(task.from).copy())
+      return undefined
     case 'md5-forget':
       sums.delete(task.stream)
       return undefined

@@ -51,9 +51,9 @@ export class Slots {
     else this.#free.push(address)
   }
 
-  /** How many are free now. */
-  get free(): number {
-    return this.#free.length
+  /** One that is free now, if there is any. */
+  take(): number | undefined {
+    return this.#closed ? undefined : this.#free.pop()
   }
 
   close(): void {
