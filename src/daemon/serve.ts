@@ -3,7 +3,6 @@ import type { Logger } from 'pino'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
-import { openForm } from '#data/form/form.ts'
 import { addApi } from '#edge/api/api.ts'
 import { type App, createApp } from '#edge/http/app.ts'
 import type { SftpService } from '#edge/sftp/listener.ts'
@@ -53,7 +52,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     version: readVersion(),
     auth: parts.auth,
     library: parts.library,
-    openForm: (manifest, form) => openForm(parts.store, manifest, form),
+    openForm: parts.contents.openForm,
     ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
     stopping,
     heartbeatMs: HEARTBEAT_MS,

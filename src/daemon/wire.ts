@@ -13,8 +13,7 @@ import { createOrbit } from '#control/orbit/create-orbit.ts'
 import { createObjectFinder } from '#control/orbit/find-object.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import { UploadGuard } from '#control/orbit/upload-guard.ts'
-import type { ContentStore } from '#data/content/content.ts'
-import { createContentStore } from '#data/content/create-content-store.ts'
+import { createContentStore, type OpenContentStore } from '#data/content/create-content-store.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -31,7 +30,7 @@ export interface Parts extends AsyncDisposable {
   readonly jobs: JobQueue
   readonly auth: Auth
   readonly library: Library
-  readonly contents: ContentStore
+  readonly contents: OpenContentStore
   readonly orbit: Orbit
   /** Has collection leave alone what is written from now on, until disposed of. */
   readonly keep: () => Promise<AsyncDisposable>
@@ -89,7 +88,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   )
   const guard = opened.use(new UploadGuard({ catalog, holder, now }))
   const keep = () => guard.keep()
-  const contents: ContentStore = opened.use(
+  const contents: OpenContentStore = opened.use(
     createContentStore({
       storeDirectory: folder('store'),
       spoolDirectory: folder('spool'),
