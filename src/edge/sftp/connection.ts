@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Connection, ServerChannel, Session } from 'ssh2'
 import { createAuthentication } from './authentication.ts'
-import { makeKeysOnce } from './fast-socket.ts'
+import { speedUp } from './fast-cipher.ts'
 import { PacketCutter } from './framing.ts'
 import { createOutlet } from './outlet.ts'
 import { type Desk, filesOf } from './rpc-methods.ts'
@@ -56,7 +56,7 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
 
   const answer = createAuthentication({ desk, address, tries: limits.tries, end })
   connection.on('error', () => undefined)
-  connection.on('handshake', () => makeKeysOnce(connection))
+  connection.on('handshake', () => void speedUp(connection))
   connection.on('authentication', (context) => void authenticate(() => answer(context)).catch(onBug))
   connection.once('ready', () => {
     onLogin()

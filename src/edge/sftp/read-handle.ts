@@ -2,6 +2,9 @@ import type { ContentReader } from '#data/content/content.ts'
 import type { Outlet } from './outlet.ts'
 import { DataReply, STATUS, statusReply } from './wire.ts'
 
+/** Bytes for which the memory of a large reply would be too much. */
+const SMALL = 16 * 1024
+
 interface Wanted {
   readonly id: number
   readonly offset: number
@@ -88,7 +91,7 @@ export class ReadHandle {
     for (const wanted of this.#wanted) {
       const from = wanted.offset + (wanted.reply?.filled ?? 0)
       if (from >= this.#at && from < end) {
-        wanted.reply ??= new DataReply(wanted.id, wanted.length)
+        wanted.reply ??= new DataReply(wanted.id, wanted.length, this.#memoryFor(wanted.length))
         const start = from - this.#at
         wanted.reply.add(this.#chunk.subarray(start, start + wanted.reply.missing))
         if (wanted.reply.missing === 0) {
@@ -99,6 +102,11 @@ export class ReadHandle {
       this.#wanted[kept++] = wanted
     }
     this.#wanted.length = kept
+  }
+
+  /** Few clients read little, and then often. */
+  #memoryFor(length: number): Buffer<ArrayBuffer> | undefined {
+    return length >= SMALL ? this.#deps.outlet.takeMemory() : undefined
   }
 
   /** Moves on to the next chunk, or to where the oldest request begins. */

@@ -31,6 +31,8 @@ export class StagedFile {
   mtime: number
   readonly #options: StageOptions
   readonly #editor: ContentEditor
+  /** With what is on its way. */
+  #size: number
   /** There is something that is not published. */
   #isDirty: boolean
   #isRemoved = false
@@ -43,6 +45,7 @@ export class StagedFile {
   private constructor(options: StageOptions, editor: ContentEditor) {
     this.#options = options
     this.#editor = editor
+    this.#size = editor.size
     this.name = options.name
     this.#isDirty = options.base === undefined
     this.mtime = options.now() / 1000
@@ -59,13 +62,14 @@ export class StagedFile {
 
   /** Bytes, those on their way among them. */
   get size(): number {
-    return this.#editor.size
+    return this.#size
   }
 
   /** Bytes are taken at once, in any order. @param chunk left alone until the promise resolves */
   write(offset: number, chunk: Uint8Array): Promise<void> {
     this.#isDirty = true
-    if (offset > this.#editor.size) this.#hasGaps = true
+    if (offset > this.#size) this.#hasGaps = true
+    this.#size = Math.max(this.#size, offset + chunk.length)
     this.mtime = this.#options.now() / 1000
     const writing = this.#editor.write(offset, chunk)
     this.#writes.add(writing)
@@ -81,8 +85,9 @@ export class StagedFile {
 
   async truncate(size: number): Promise<void> {
     await this.#settle()
-    if (size === this.#editor.size) return
+    if (size === this.#size) return
     this.#isDirty = true
+    this.#size = size
     await this.#editor.truncate(size)
   }
 
@@ -111,7 +116,7 @@ export class StagedFile {
     await Promise.allSettled(this.#writes)
     const { existed, base } = this.#options
     const goesOn = base !== undefined && base.info.metadata[PARTIAL] !== undefined
-    const isWorthIt = this.#isDirty && !this.#isRemoved && !this.#hasGaps && this.#editor.size > 0
+    const isWorthIt = this.#isDirty && !this.#isRemoved && !this.#hasGaps && this.#size > 0
     if (isWorthIt && (existed === false || goesOn)) {
       await this.#publish(await this.#editor.finish(), { [PARTIAL]: '1' })
     }
@@ -155,6 +160,7 @@ export class StagedFile {
     for await (const chunk of reader.read(0, reader.size, signal)) {
       await this.#editor.write(offset, chunk)
       offset += chunk.length
+      this.#size = offset
     }
   }
 }

@@ -171,15 +171,19 @@ export function nameReply(id: number, entries: readonly NameEntry[]): Buffer {
   return replyOf(REPLY.name, id, uint32Field(entries.length), ...fields)
 }
 
+/** Bytes of the largest reply with data. */
+export const DATA_REPLY_MAX = DATA_HEADER + TRANSFER_MAX
+
 /** A reply whose data is filled in piece by piece, so that bytes are copied once only. */
 export class DataReply {
-  readonly id: number
   readonly #reply: Buffer
   #filled = 0
 
-  constructor(id: number, length: number) {
-    this.id = id
-    this.#reply = startReply(REPLY.data, id, 4 + length)
+  /** @param memory of DATA_REPLY_MAX bytes or as many as are needed */
+  constructor(id: number, length: number, memory = Buffer.allocUnsafe(DATA_HEADER + length)) {
+    this.#reply = memory.subarray(0, DATA_HEADER + length)
+    this.#reply[4] = REPLY.data
+    this.#reply.writeUInt32BE(id, 5)
   }
 
   get filled(): number {
