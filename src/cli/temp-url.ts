@@ -1,8 +1,13 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import { CommandError } from './failure.ts'
 import { type ObjectPlace, type Orbit, pathOf, printPlace } from './orbit.ts'
 
-/** Of the container that shows the account's images nothing can be changed, so its URLs are signed by the account's key. */
+/** Nothing can be changed of the container that shows the account's images: keys of its own it cannot have. */
 const READ_ONLY = 'images'
+const KEYS = {
+  account: 'x-account-meta-temp-url-key',
+  container: 'x-container-meta-temp-url-key',
+} as const
 
 export interface TempUrl {
   readonly url: string
@@ -10,13 +15,25 @@ export interface TempUrl {
   readonly expires: number
 }
 
-/** Signs a URL with the key of the container or of the account; a container without one is given a random one. */
+/**
+ * Signs a URL with the key of the container or of the account; where there is none, a random one is set.
+ * @throws an error that names the object, where it does not exist and is not to be put
+ */
 export async function makeTempUrl(
   orbit: Orbit,
   place: ObjectPlace,
   { method, seconds }: { method: string; seconds: number },
 ): Promise<TempUrl> {
-  const key = await findKey(orbit, place)
+  const attempt = `sign a URL for ${printPlace(place)}`
+  const headers = method === 'PUT' ? {} : await orbit.head(place, attempt)
+  if (headers === undefined) {
+    throw new CommandError(`There is no object ${printPlace(place)}`, {
+      hint: `brightbox orbit ls ${place.container} lists those there are`,
+    })
+  }
+  // The key of a container does not open segments in another one.
+  const isLarge = headers['x-static-large-object'] !== undefined || headers['x-object-manifest'] !== undefined
+  const key = await findKey(orbit, place.container, { attempt, isLarge })
   const expires = Math.floor(Date.now() / 1000) + seconds
   const path = pathOf(place)
   const signed = `${method}\n${expires}\n${decodeURIComponent(orbit.root + path)}`
@@ -25,28 +42,21 @@ export async function makeTempUrl(
   return { url: `${orbit.origin}${orbit.root}${path}?${query}`, expires }
 }
 
-async function findKey(orbit: Orbit, place: ObjectPlace): Promise<string> {
-  const { container } = place
-  const attempt = `sign a URL for ${printPlace(place)}`
-  const own = container === READ_ONLY ? undefined : await readKey(orbit, { container }, attempt)
-  const known = own ?? (await readKey(orbit, {}, attempt))
-  if (known !== undefined) return known
-  const key = randomBytes(20).toString('hex')
-  const target = container === READ_ONLY ? {} : { container }
-  const header = `X-${container === READ_ONLY ? 'Account' : 'Container'}-Meta-Temp-Url-Key`
-  const response = await orbit.raw('POST', target, { attempt, headers: { [header]: key } })
-  response.body.resume()
-  return key
-}
-
-async function readKey(
+async function findKey(
   orbit: Orbit,
-  target: { container?: string },
-  attempt: string,
-): Promise<string | undefined> {
-  const kind = target.container === undefined ? 'account' : 'container'
-  const response = await orbit.raw('HEAD', target, { attempt })
-  response.body.resume()
-  const key = response.headers[`x-${kind}-meta-temp-url-key`]
-  return typeof key === 'string' && key !== '' ? key : undefined
+  container: string,
+  { attempt, isLarge }: { attempt: string; isLarge: boolean },
+): Promise<string> {
+  const isOfAccount = isLarge || container === READ_ONLY
+  const read = async (kind: keyof typeof KEYS) => {
+    const response = await orbit.raw('HEAD', kind === 'account' ? {} : { container }, { attempt })
+    response.body.resume()
+    return String(response.headers[KEYS[kind]] ?? '')
+  }
+  const known = (isOfAccount ? '' : await read('container')) || (await read('account'))
+  if (known !== '') return known
+  const key = randomBytes(20).toString('hex')
+  const headers = { [KEYS[isOfAccount ? 'account' : 'container']]: key }
+  await orbit.text('POST', isOfAccount ? {} : { container }, { attempt, headers })
+  return key
 }

@@ -275,6 +275,15 @@ test('orbit tempurl: signs with the key of the container, which it makes where t
   assert.deepEqual(at.orbit.containers.get('images')?.headers, {})
 })
 
+test('orbit tempurl: what has segments in another container is signed with the key of the account', async () => {
+  await using at = await open()
+  await writeFile(at.file('disk'), randomBytes(2 * MiB))
+  await at.cli.run('orbit', 'put', 'disk', 'c', '--segment-size', '1')
+  assert.equal((await at.cli.run('orbit', 'tempurl', 'c/disk')).code, 0)
+  assert.match(String(at.orbit.accountHeaders['x-account-meta-temp-url-key']), /^[0-9a-f]{40}$/)
+  assert.deepEqual(at.orbit.containers.get('c')?.headers, {})
+})
+
 test('orbit tempurl: a missing object, a bad method and a bad time are refused', async () => {
   await using at = await open()
   at.fill('c', {})

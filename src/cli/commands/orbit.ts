@@ -112,18 +112,10 @@ export async function tempUrl(session: Session, args: readonly string[], options
   if (!METHODS.includes(method)) throw new CommandError(`method must be one of ${METHODS.join(', ')}`)
   const seconds = parseDuration(options.expires, 'expires')
   const orbit = await open(session)
-  if (method !== 'PUT') await needObject(orbit, name, place)
   const { url, expires } = await makeTempUrl(orbit, place, { method, seconds })
   const expiresAt = new Date(expires * 1000).toISOString()
   if (session.options.json) session.printJson({ url, method, expires_at: expiresAt })
   else session.terminal.out(`${url}\n`)
-}
-
-async function needObject(orbit: Orbit, name: string, place: { container: string; object: string }) {
-  if ((await orbit.head(place, `look at ${name}`)) !== undefined) return
-  throw new CommandError(`There is no object ${name}`, {
-    hint: `brightbox orbit ls ${place.container} lists those there are`,
-  })
 }
 
 const open = async (session: Session): Promise<Orbit> => (await session.connect()).orbit()
