@@ -35,6 +35,8 @@ export interface Exchange {
   readonly query: Query
   /** Undefined until it is known. */
   caller: Caller | undefined
+  /** Of the request: `cut` where its rest will not come, or cannot be read. */
+  body: 'unread' | 'reading' | 'cut'
   readonly transId: string
   readonly log: FastifyBaseLogger
   /** Change the headers of whatever answer it will be, just before they are sent. */

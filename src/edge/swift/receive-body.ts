@@ -7,7 +7,8 @@ import { SwiftProblem } from './reply.ts'
 /** Bytes of a body that wait for being written before the client has to wait. */
 const HIGH_WATER = 1024 * 1024
 
-const receiving = new WeakMap<Socket, (error: Error) => void>()
+/** By connection, how to end what reads a body from it. */
+const receiving = new WeakMap<Socket, (status: number) => void>()
 
 /**
  * Reads the body of a request to its end, asking for it first where the client waits to be asked.
@@ -53,11 +54,16 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
     isComplete = true
     if (!isWriting) resolve()
   }
-  const breakOff = () => {
-    if (!raw.complete) fail(new SwiftProblem(499))
+  function cut(status: number): void {
+    exchange.body = 'cut'
+    fail(new SwiftProblem(status))
   }
-  receiving.set(raw.socket, fail)
-  surroundings.bodies.watch(raw, () => fail(new SwiftProblem(408)))
+  const breakOff = () => {
+    if (!raw.complete) cut(499)
+  }
+  exchange.body = 'reading'
+  receiving.set(raw.socket, cut)
+  surroundings.bodies.watch(raw, () => cut(408))
   if (raw.destroyed) breakOff()
   raw.on('data', take)
   raw.once('end', end)
@@ -69,9 +75,9 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
 
 /** A body that ended before it was complete, while the client still listens. @returns whether somebody reads it */
 export function cutShort(socket: Socket, error: Error & { code?: string }): boolean {
-  const fail = receiving.get(socket)
-  if (!fail || !error.code?.startsWith('HPE_')) return false
-  fail(new SwiftProblem(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400))
+  const cut = receiving.get(socket)
+  if (!cut || !error.code?.startsWith('HPE_')) return false
+  cut(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400)
   return true
 }
 

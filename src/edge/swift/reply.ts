@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { hasBody } from '#edge/http/body-watch.ts'
+import { expectsContinue } from '#edge/http/intercept.ts'
 import type { Exchange, Headers } from './exchange.ts'
 
 const HTML = 'text/html; charset=UTF-8'
@@ -55,7 +56,8 @@ export function writeHead(exchange: Exchange, status: number, headers: Headers):
   headers['Content-Security-Policy'] = SANDBOX
   headers['X-Content-Type-Options'] = 'nosniff'
   for (const finish of exchange.finishers) finish(headers, status)
-  if (surroundings.isClosing() || leavesBody(exchange)) headers.Connection = 'close'
+  if (surroundings.isClosing() || exchange.body === 'cut' || leavesBody(exchange))
+    headers.Connection = 'close'
   response.setTimeout(STALL_MS, () => response.destroy())
   response.writeHead(status, reasonOf(status), headers)
 }
@@ -82,17 +84,22 @@ const SMALL_REST = 64 * 1024
 const LINGER_MS = 2000
 const LINGER_BYTES = 32 * 1024 * 1024
 
-/** Whether much of the request's body is unread or still to come. */
-function leavesBody({ raw }: Exchange): boolean {
-  if (!hasBody(raw) || raw.complete) return false
-  return raw.headers.expect !== undefined || !(Number(raw.headers['content-length']) <= SMALL_REST)
+/** Whether much of the request's body is unread or still to come, so that the connection cannot be used again. */
+function leavesBody({ raw, body }: Exchange): boolean {
+  if (!hasBody(raw) || raw.complete || body === 'cut') return false
+  return expectsContinue(raw) || !(Number(raw.headers['content-length']) <= SMALL_REST)
 }
 
 /**
  * The answer is out; a client that is still sending must get to read it before the connection ends under it, so what it
  * sends is taken in for a moment.
  */
-function letSend({ raw, response }: Exchange): void {
+function letSend({ raw, response, body }: Exchange): void {
+  // A client that was not asked for its body sends none.
+  if (body === 'unread' && expectsContinue(raw)) {
+    response.end()
+    return
+  }
   const end = () => {
     clearTimeout(timer)
     response.end()

@@ -113,7 +113,8 @@ export async function openSwift(
       path: path.startsWith('!') ? path.slice(1) : `/v1/${account}${path}`,
       headers: { ...(own === null ? {} : { 'X-Auth-Token': own }), ...headers },
     })
-    request.end(body)
+    // Never a string: Node would join it with the headers and encode them, too, as UTF-8.
+    request.end(typeof body === 'string' ? Buffer.from(body) : body)
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     const bytes = Buffer.concat(await response.toArray())
     const { statusCode: status = 0, statusMessage: reason = '', rawHeaders } = response

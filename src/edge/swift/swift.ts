@@ -44,6 +44,7 @@ async function answer(
     path: 'bad' in parsed ? NOWHERE : parsed,
     query: parseQuery(query),
     caller: undefined,
+    body: 'unread',
     transId,
     log: surroundings.log,
     finishers: [],
