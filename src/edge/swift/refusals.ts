@@ -1,6 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
-import { ClientGone } from '#edge/http/problems.ts'
+import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import type { Exchange, Headers } from './exchange.ts'
 import { SwiftProblem, sendPage, sendText, sendUnauthorized } from './reply.ts'
 
@@ -29,6 +29,7 @@ const SPOKEN: readonly RefusalKind[] = ['invalid', 'too_large', 'quota']
 export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): Answer {
   if (error instanceof SwiftProblem) return error
   if (error instanceof ClientGone) return { status: 499, text: undefined, headers: {} }
+  if (error instanceof HttpProblem) return { status: error.status, text: error.message, headers: {} }
   if (error instanceof OrbitRefusal) {
     const isNobody = error.kind === 'denied' && !caller?.session && !caller?.grant
     const status = isNobody ? 401 : STATUSES[error.kind]
