@@ -66,7 +66,7 @@ async function batch({ user, port }: Server, commands: string): Promise<void> {
 async function startOurs(daemon: Daemon): Promise<Server> {
   const { user, send } = await firstUser(daemon)
   await send('PUT', '/bench')
-  await daemon.api('POST', '/1.0/ssh_keys', { key: readFileSync(`${key}.pub`, 'utf8') })
+  await daemon.api('POST', '/1.0/ssh_keys', { public_key: readFileSync(`${key}.pub`, 'utf8') })
   return { user, port: sftpPort(daemon), folder: '/bench' }
 }
 

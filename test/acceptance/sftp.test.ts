@@ -24,7 +24,7 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
     daemon = await startDaemon({ arguments: ['--sftp', '127.0.0.1:0'] })
     owner = await firstUser(daemon)
     options = ['StrictHostKeyChecking=no', `UserKnownHostsFile=${join(folder, 'hosts')}`, 'LogLevel=ERROR']
-      .concat([`Port=${sftpPort(daemon)}`, 'PreferredAuthentications=password', 'NumberOfPasswordPrompts=1'])
+      .concat([`Port=${sftpPort(daemon)}`, 'NumberOfPasswordPrompts=1'])
       .flatMap((option) => ['-o', option])
     await writeFile(join(folder, 'bytes'), randomBytes(SIZE))
   })
@@ -35,7 +35,7 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
 
   /** Runs a batch of commands; one that fails ends it, unless it begins with a minus. */
   async function batch(commands: readonly string[], user = owner.user, key = owner.key) {
-    const words = ['-e', 'sftp', ...options, '-oBatchMode=no', '-b', '-', `${user}@127.0.0.1`]
+    const words = ['-e', 'sftp', ...options, '-oBatchMode=no', '-b', '-', '-o', `User=${user}`, '127.0.0.1']
     const child = spawn('sshpass', words, { cwd: folder, env: { PATH: process.env.PATH, SSHPASS: key } })
     child.stdin.end(`${commands.join('\n')}\n`)
     const [out, err, code] = await Promise.all([
@@ -44,6 +44,17 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
       new Promise<number | null>((resolve) => child.on('close', resolve)),
     ])
     return { out: out.replaceAll(/^sftp> .*\n/gm, ''), err, code }
+  }
+
+  /** For a login without a password. */
+  async function keyOptions(): Promise<string[]> {
+    const key = join(folder, 'id')
+    await rm(key, { force: true })
+    await execute('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
+    const line = { public_key: await readFile(`${key}.pub`, 'utf8') }
+    const { status, body } = await daemon.api('POST', '/1.0/ssh_keys', line)
+    assert.equal(status, 201, JSON.stringify(body))
+    return [...options, '-oPreferredAuthentications=publickey', '-oBatchMode=yes', '-i', key]
   }
 
   async function run(...commands: string[]): Promise<string> {
@@ -113,14 +124,8 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
     await run('mkdir four')
     assert.equal((await owner.send('PUT', '/four/file', { body: 'old' })).status, 201)
     await writeFile(join(folder, 'large'), randomBytes(64 << 20))
-    const words = ['-e', 'sftp', ...options, '-l', '40000', '-b', '-', `${owner.user}@127.0.0.1`]
-    const env = { PATH: process.env.PATH, SSHPASS: owner.key }
-    const child = spawn('sshpass', words, {
-      cwd: folder,
-      env,
-      stdio: ['pipe', 'ignore', 'ignore'],
-      detached: true,
-    })
+    const words = [...(await keyOptions()), '-l', '40000', '-b', '-', `${owner.user}@127.0.0.1`]
+    const child = spawn('sftp', words, { cwd: folder, stdio: ['pipe', 'ignore', 'inherit'], detached: true })
     child.stdin.end('put large four/file\n')
     await delay(1500)
     assert.equal((await owner.send('GET', '/four/file')).text, 'old', 'while it is under way')
@@ -177,25 +182,8 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
   })
 
   test('keys of users open the door too', async () => {
-    const key = join(folder, 'id')
-    await execute('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
-    const { status } = await daemon.api('POST', '/1.0/ssh_keys', {
-      key: await readFile(`${key}.pub`, 'utf8'),
-    })
-    assert.equal(status, 201)
-    const words = [
-      ...options,
-      '-oPreferredAuthentications=publickey',
-      '-oBatchMode=yes',
-      '-i',
-      key,
-      '-b',
-      '-',
-    ]
-    const ended = spawnSync('sftp', [...words.slice(0), `${owner.user}@127.0.0.1`], {
-      input: 'ls\n',
-      timeout: 20_000,
-    })
+    const words = [...(await keyOptions()), '-b', '-', `${owner.user}@127.0.0.1`]
+    const ended = spawnSync('sftp', words, { input: 'ls\n', timeout: 20_000 })
     assert.equal(ended.status, 0, String(ended.stderr))
   })
 
