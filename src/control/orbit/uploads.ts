@@ -33,26 +33,26 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
     path: ObjectPath,
     { attributes, length = 0, ifNoneMatch }: Omit<PutOptions, 'signal'>,
   ): Promise<number> {
-    const found = await catalog.objects.find(
-      { accountId: path.account, container: path.container, object: path.object },
-      secondsOf(now()),
-    )
+    const { account: accountId, container: name, object } = path
+    const found = await catalog.objects.find({ accountId, container: name, object }, secondsOf(now()))
     const container = demandContainer(caller, 'write', path, found?.container)
     checkAttributes(path, attributes)
     if (ifNoneMatch && found?.object) throw new OrbitRefusal('precondition', '')
     checkSize(length)
-    const room = await roomIn(container.id, () => demandRoom(deps, catalog, container, found?.object))
+    const room = await demandRoom(deps, catalog, container, found?.object)
     if (length > room) throw exceeded()
     return room
   }
 
-  /** What has expired takes no room. */
-  async function roomIn(containerId: number, look: () => Promise<number>): Promise<number> {
+  /** The same where what has expired takes no room. */
+  async function decideSettled(...wish: Parameters<typeof decide>): Promise<number> {
     try {
-      return await look()
+      return await decide(...wish)
     } catch (error) {
-      if (!(error instanceof OrbitRefusal) || (await expiry.removeDue({ containerId })) === 0) throw error
-      return look()
+      if (!(error instanceof OrbitRefusal) || error.kind !== 'quota') throw error
+      const [, { account: accountId }] = wish
+      if ((await expiry.removeDue({ accountId })) === 0) throw error
+      return decide(...wish)
     }
   }
 
@@ -75,13 +75,15 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
 
   return {
     async beginPut(caller, path, options) {
-      const room = await decide(caller, path, options)
+      const room = await decideSettled(caller, path, options)
       const { attributes, ifNoneMatch, signal } = options
+      // Only of HTTP: a file of SFTP may be as large as a disk.
+      checkSize(options.length ?? 0)
       const writer = contents.openWriter({ signal })
       return new Upload(writer, room, (written) => store(caller, path, attributes, written, ifNoneMatch))
     },
     async publish(caller, path, attributes, written) {
-      await decide(caller, path, { attributes, length: written.size })
+      await decideSettled(caller, path, { attributes, length: written.size })
       return store(caller, path, attributes, written)
     },
   }
