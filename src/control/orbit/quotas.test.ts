@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type OrbitFixture, openOrbit, PLAIN } from './orbit.fixtures.ts'
+
+const EXCEEDED = { kind: 'quota', message: 'Upload exceeds quota.' }
+const { signal } = new AbortController()
+
+const setQuota = ({ orbit, owner, account }: OrbitFixture, metadata: Record<string, string>) =>
+  orbit.containers.update(owner, { account, container: 'c' }, { metadata })
+
+const begin = ({ orbit, owner, account }: OrbitFixture, object: string, length?: number) =>
+  orbit.objects.beginPut(
+    owner,
+    { account, container: 'c', object },
+    { attributes: PLAIN, signal, ...(length === undefined ? {} : { length }) },
+  )
+
+test('quota: of bytes holds for announced lengths, and for unannounced ones as they come', async () => {
+  await using fixture = await openOrbit()
+  await setQuota(fixture, { 'quota-bytes': '10' })
+  await fixture.put('a', '12345')
+  await assert.rejects(begin(fixture, 'b', 6), EXCEEDED)
+  await (await begin(fixture, 'b', 5))[Symbol.asyncDispose]()
+  await using upload = await begin(fixture, 'b')
+  await upload.write(Buffer.from('12345'))
+  await assert.rejects(upload.write(Buffer.from('6')), EXCEEDED)
+  await fixture.put('a', '1234567890')
+  await assert.rejects(begin(fixture, 'b', 1), EXCEEDED)
+})
+
+test('quota: of objects holds for new ones, and lets others be replaced', async () => {
+  await using fixture = await openOrbit()
+  await setQuota(fixture, { 'quota-count': '1' })
+  await fixture.put('a', 'old')
+  await fixture.put('a', 'new')
+  await assert.rejects(begin(fixture, 'b', 0), EXCEEDED)
+})
+
+test('quota: of two uploads that fit one by one only the first is stored', async () => {
+  await using fixture = await openOrbit()
+  await setQuota(fixture, { 'quota-bytes': '10' })
+  await using one = await begin(fixture, 'a')
+  await using other = await begin(fixture, 'b')
+  await one.write(Buffer.alloc(6))
+  await other.write(Buffer.alloc(6))
+  await one.finish()
+  await assert.rejects(other.finish(), EXCEEDED)
+  assert.deepEqual(await fixture.names(), ['a'])
+})
+
+test('quota: what has expired takes no room', async () => {
+  await using fixture = await openOrbit()
+  const { clock } = fixture
+  await setQuota(fixture, { 'quota-bytes': '10', 'quota-count': '1' })
+  const deleteAt = Math.floor(clock.at / 1e6) + 1
+  await fixture.put('a', '1234567890', { attributes: { ...PLAIN, deleteAt } })
+  clock.at += 1e6
+  await fixture.put('b', '1234567890')
+})
+
+test('quota: those who may not write are told that, and none is a number that is none', async () => {
+  await using fixture = await openOrbit()
+  const { orbit, other, account } = fixture
+  await setQuota(fixture, { 'quota-bytes': '0' })
+  const path = { account, container: 'c', object: 'o' }
+  const put = orbit.objects.beginPut(other, path, { attributes: PLAIN, length: 1, signal })
+  await assert.rejects(put, { kind: 'denied' })
+  await assert.rejects(setQuota(fixture, { 'quota-bytes': '1e3' }), { message: 'Invalid bytes quota.' })
+  await assert.rejects(setQuota(fixture, { 'quota-count': '-1' }), { message: 'Invalid count quota.' })
+  await setQuota(fixture, { 'quota-bytes': '' })
+  await fixture.put('o', 'x')
+})
+
+test('quota: of an account is for operators to set, and holds for all of its containers', async () => {
+  await using fixture = await openOrbit()
+  const { orbit, owner, account, catalog } = fixture
+  for (const value of ['1000', null])
+    await assert.rejects(orbit.accounts.update(owner, account, { 'quota-bytes': value }), { kind: 'denied' })
+  await catalog.orbitAccounts.setMetadata(account, { 'quota-bytes': '10' })
+  await orbit.containers.put(owner, { account, container: 'd' }, { metadata: {} })
+  await fixture.put('a', '12345')
+  const path = { account, container: 'd', object: 'o' }
+  const put = (length: number) => orbit.objects.beginPut(owner, path, { attributes: PLAIN, length, signal })
+  await assert.rejects(put(6), EXCEEDED)
+  await (await put(5))[Symbol.asyncDispose]()
+})
+
+test('quota: of the settings is for images, uploads and objects together', async () => {
+  await using fixture = await openOrbit({ quota: 10, bytesOfImages: async () => 4 })
+  await fixture.put('a', '123')
+  await assert.rejects(begin(fixture, 'b', 4), EXCEEDED)
+  await fixture.put('b', '123')
+})
