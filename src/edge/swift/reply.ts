@@ -69,6 +69,8 @@ export function sendBytes(exchange: Exchange, status: number, headers: Headers, 
   const { response, method } = exchange
   const isBodiless = method === 'HEAD' || status === 204 || status === 304 || body.length === 0
   if (!leavesBody(exchange)) {
+    // What is left of a body that somebody began to read is not taken in by Node itself.
+    exchange.raw.resume()
     // Never a string: Node would join it with the headers and encode them, too, as UTF-8.
     if (isBodiless) response.end()
     else response.end(body)
