@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { after, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { type Header, pack } from 'tar-stream'
-import { openSwift } from './swift.fixtures.ts'
+import { openSwift } from '../../../test/support/swift-server.ts'
 
 const fixture = await openSwift()
 after(() => fixture[Symbol.asyncDispose]())

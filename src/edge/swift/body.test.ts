@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { after, test } from 'node:test'
-import { openSwift } from './swift.fixtures.ts'
+import { openSwift } from '../../../test/support/swift-server.ts'
 
 const SILENCE_MS = 200
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { openSwift } from '../../../test/support/swift-server.ts'
 import { bestType } from './listing.ts'
-import { openSwift } from './swift.fixtures.ts'
 
 const fixture = await openSwift()
 after(() => fixture[Symbol.asyncDispose]())

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, test } from 'node:test'
-import { openSwift } from './swift.fixtures.ts'
+import { openSwift } from '../../../test/support/swift-server.ts'
 
 const fixture = await openSwift()
 after(() => fixture[Symbol.asyncDispose]())

@@ -15,8 +15,8 @@ import type { Orbit } from '#control/orbit/orbit.ts'
 import { createContentStore } from '#data/content/create-content-store.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createApp } from '#edge/http/app.ts'
-import type { SwiftDeps } from './exchange.ts'
-import { addSwift } from './swift.ts'
+import type { SwiftDeps } from '#edge/swift/exchange.ts'
+import { addSwift } from '#edge/swift/swift.ts'
 
 const NOTHING: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
 
