@@ -63,7 +63,7 @@ test('ssh keys: what is no key, and unknown fields, are refused with a sentence'
   assert.equal((await call('POST', '/1.0/ssh_keys', body)).status, 404)
 })
 
-test('api clients: one for object storage only is made by its privileges, and may use nothing of this API', async () => {
+test('api clients: one for object storage alone is made by its privileges, and may not use this API', async () => {
   const made = await call<Json>('POST', '/1.0/api_clients', { name: 'backup', permissions_group: 'storage' })
   assert.deepEqual([made.status, made.body.permissions_group], [201, 'storage'])
   const secret = String(made.body.secret)

@@ -61,7 +61,8 @@ test('bulk delete: as text and XML, with POST and DELETE, whatever the value of 
   assert.equal(text.headers['content-type'], 'text/plain')
   assert.equal(
     text.text,
-    'Number Deleted: 0\nNumber Not Found: 1\nResponse Body: \nResponse Status: 400 Bad Request\nErrors:\n/full, 409 Conflict\n',
+    'Number Deleted: 0\nNumber Not Found: 1\nResponse Body: \nResponse Status: 400 Bad Request\n' +
+      'Errors:\n/full, 409 Conflict\n',
   )
   const xml = await ask('POST', '?bulk-delete', { headers: { ...TEXT, Accept: 'text/xml' }, body: '/full' })
   assert.equal(
@@ -133,7 +134,7 @@ test('bulk delete: who may not is told for each name, and ends after a thousand'
   assert.equal((await bulk('/mine/x', token))['Number Deleted'], 1)
 })
 
-test('bulk delete: a client that waits to be asked for the body is, and one that says no length is refused', async () => {
+test('bulk delete: a client that waits to be asked for the body is; one that says no length is refused', async () => {
   const head = (extra: string) =>
     `POST /v1/${account}?bulk-delete HTTP/1.1\r\nHost: x\r\nX-Auth-Token: ${fixture.token}\r\n` +
     `Content-Type: text/plain\r\nConnection: close\r\n${extra}\r\n`

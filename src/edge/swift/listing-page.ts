@@ -41,7 +41,8 @@ export function printDisabledPage(title: string, prefix: string, css: string, in
     index === ''
       ? ''
       : '  <h1>Index File Not Found</h1>\n' +
-        `  <p>The owner of this site has set <b>X-Container-Meta-Web-Index: ${escapeHtml(index)}</b>, but there is no such file.</p>\n`
+        `  <p>The owner of this site has set <b>X-Container-Meta-Web-Index: ${escapeHtml(index)}</b>, ` +
+        'but there is no such file.</p>\n'
   return (
     `${head(title, css, prefix)}  <h1>Web Listing Disabled</h1>\n` +
     '  <p>The owner of this site has disabled listings.</p>\n' +
@@ -68,7 +69,8 @@ const TABLE = `  <table id="listing">
 function head(title: string, css: string, prefix: string): string {
   const style =
     css === '' ? STYLE : `  <link rel="stylesheet" type="text/css" href="${cssHref(css, prefix)}" />\n`
-  return `<!DOCTYPE html>\n<html>\n <head>\n  <title>Listing of ${escapeHtml(title)}</title>\n${style} </head>\n <body>\n`
+  const text = escapeHtml(title)
+  return `<!DOCTYPE html>\n<html>\n <head>\n  <title>Listing of ${text}</title>\n${style} </head>\n <body>\n`
 }
 
 function rowOf(classes: string, href: string, name: string, size: string, date: string, id = ''): string {
