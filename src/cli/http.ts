@@ -47,14 +47,14 @@ export class ConnectionError extends CommandError {
   }
 }
 
+const SECRET_HEADERS =
+  /^((?:authorization|x-brightbox-otp|x-auth-token|(?:set-)?cookie|x-\w+-meta-temp-url-key(?:-2)?): *)(\S+ )?.*$/gim
+
 /** Hides what would let a reader of a log act as us. */
 export function redact(text: string): string {
   return text
     .replace(/("(?:access_token|refresh_token|secret|password|client_secret)"\s*:\s*)"[^"]*"/g, '$1"…"')
-    .replace(
-      /^((?:authorization|x-brightbox-otp|x-auth-token|cookie|set-cookie|x-\w+-meta-temp-url-key(?:-2)?): *)(\S+ )?.*$/gim,
-      '$1$2…',
-    )
+    .replace(SECRET_HEADERS, '$1$2…')
     .replace(/(\w+:\/\/)[^/\s"@]+@/g, '$1…@')
     .replace(/([?&](?:temp_url_sig|signature|sig|token|x-amz-signature)=)[^&\s"]+/gi, '$1…')
 }

@@ -105,6 +105,8 @@ test('completion: offers commands, options, values, files and image ids with the
   assert.equal(await offers('image', 'show', ''), 'img-aaaaa\tMy upload\nimg-bbbbb\tb c\n:4\n')
   assert.equal(await offers('images', 'register', '--arch', ''), 'x86_64\t\ni686\t\n:4\n')
   assert.equal(await offers('images', 'register', '--file', 'conf'), 'config\t\n:4\n')
+  assert.equal(await offers('orbit', 'put', 'conf'), 'config\t\n:4\n')
+  assert.match(await offers('orbit', 'te'), /^tempurl\t/)
   assert.equal(await offers('-c', ''), 'cli-12345\t\n:4\n')
   await cli.run('images', 'list')
   await api[Symbol.asyncDispose]()

@@ -85,7 +85,7 @@ test('register --file: killed in the middle, the same command goes on, and nothi
   await assertIs(image.id, disk)
 })
 
-test('put, temporary URL, register: a raw object is taken over, others are read; all come to the same disk', async () => {
+test('put, temporary URL, register: a raw object is taken over, others are read, to the same disk', async () => {
   const disk = makeDisk(9 * MiB + 512)
   await writeFile(at('disk.raw'), disk)
   await writeFile(at('disk.raw.gz'), gzipSync(disk))

@@ -333,7 +333,7 @@ test('image register --file: puts the file into Orbit, registers its URL and the
   assert.deepEqual(upload(at), [])
 })
 
-test('image register --file: what was sent stays for a week where the registration fails or is not awaited', async () => {
+test('image register --file: what was sent stays for a week where it fails or is not awaited', async () => {
   await using at = await open()
   await writeFile(at.file('disk.img'), 'this is no disk')
   const failure = { code: 'not-an-image', message: 'no', hint: 'do' }

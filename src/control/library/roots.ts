@@ -43,8 +43,8 @@ async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerat
 }
 
 /**
- * Those of images, those that are being read, and those of objects that are being registered. Images come first and last:
- * one that is removed may still be read, and what is read may become a registration, and that an image.
+ * Those of images, those that are being read, and those of objects that are being registered. Images come first and
+ * last: one that is removed may still be read, and what is read may become a registration, and that an image.
  */
 async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>> {
   const held = new Set(await catalog.images.listManifests())
