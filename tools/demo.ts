@@ -6,7 +6,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +18,8 @@ import { needs } from '../test/support/tools.ts'
 
 const tools = needs('lz4', 'qemu-img')
 if (tools.skip) throw new Error(`to verify what it downloads this ${tools.skip}`)
+const ssh = needs('sftp')
+if (ssh.skip && process.env.CI) throw new Error(`to fetch an image over SFTP this ${ssh.skip}`)
 
 const MiB = 1024 * 1024
 const root = join(import.meta.dirname, '..')
@@ -80,11 +82,11 @@ async function startLibrary() {
   await new Promise<void>((resolve, reject) => {
     child.stdout.on('data', (chunk) => {
       output += chunk
-      if (/http:\/\/127\.0\.0\.1:[1-9]/.test(output)) resolve()
+      if (/bin\/brightbox images list/.test(output)) resolve()
     })
     child.once('exit', () => reject(new Error(`the library did not start:\n${output}`)))
   })
-  return child
+  return { child, sftpPort: /sftp:\/\/127\.0\.0\.1:(\d+)/.exec(output)?.[1] ?? '' }
 }
 
 /** Runs one command as a user would, shows both sides, and gives back what it printed. */
@@ -113,18 +115,38 @@ function open(command: string): void {
 async function verify(expected: string): Promise<void> {
   open('lz4 -dqf image.lz4 from-lz4.raw')
   open('qemu-img check -q image.qcow2 && qemu-img convert -O raw image.qcow2 from-qcow2.raw')
-  for (const name of ['image.raw', 'from-lz4.raw', 'from-qcow2.raw']) {
-    const sum = createHash('sha256')
-    for await (const chunk of createReadStream(at(name))) sum.update(chunk)
-    const digest = sum.digest('hex')
-    if (digest !== expected) throw new Error(`${name} is ${digest}, not ${expected}`)
-    console.log(`${name.padEnd(15)} ${digest}  as published`)
-  }
+  for (const name of ['image.raw', 'from-lz4.raw', 'from-qcow2.raw']) await compare(name, expected)
+}
+
+async function compare(name: string, expected: string): Promise<void> {
+  const sum = createHash('sha256')
+  for await (const chunk of createReadStream(at(name))) sum.update(chunk)
+  const digest = sum.digest('hex')
+  if (digest !== expected) throw new Error(`${name} is ${digest}, not ${expected}`)
+  console.log(`${name.padEnd(15)} ${digest}  as published`)
+}
+
+const idIn = (output: string): string => {
+  const id = /img-[0-9a-z]{5}/.exec(output)?.[0]
+  if (!id) throw new Error('the register command named no image')
+  return id
+}
+
+/** Fetches an image over SFTP with a key of its own; the library's host key is as new as the folder. */
+async function fetchOverSftp(id: string, port: string): Promise<void> {
+  open('ssh-keygen -q -t ed25519 -N "" -f key')
+  const client = /client_id\s*=\s*(\S+)/.exec(await readFile(at('data/brightbox.ini'), 'utf8'))?.[1]
+  await brightbox('ssh-keys', 'add', at('key.pub'))
+  const trust = '-o StrictHostKeyChecking=no -o UserKnownHostsFile=known_hosts'
+  const source = `${client}@127.0.0.1:images/${id}`
+  const command = `sftp -q -P ${port} -i key -o BatchMode=yes ${trust} ${source} over-sftp.lz4`
+  console.log(styleText('cyan', `$ sftp -P ${port} ${source} over-sftp.lz4`))
+  open(`${command} && lz4 -dqf over-sftp.lz4 over-sftp.raw`)
 }
 
 const expected = await makeImage()
 const source = await serve()
-const library = await startLibrary()
+const { child: library, sftpPort } = await startLibrary()
 try {
   say('Register an image from a URL and wait for it')
   const output = await brightbox(
@@ -137,8 +159,7 @@ try {
     '--arch=x86_64',
     '--wait',
   )
-  const id = /img-[0-9a-z]{5}/.exec(output)?.[0]
-  if (!id) throw new Error('the register command named no image')
+  const id = idIn(output)
 
   say('Look at it')
   await brightbox('images', 'list', '--status=private')
@@ -149,6 +170,19 @@ try {
     await brightbox('image', 'download', '--format', format, '-o', at(`image.${format}`), id)
   }
   await verify(expected)
+
+  say('The way of large images: into Orbit, a temporary URL, registered from there')
+  await brightbox('orbit', 'put', at('disk.raw'), 'uploads')
+  const url = (await brightbox('orbit', 'tempurl', 'uploads/disk.raw')).trim()
+  const words = ['image', 'register', '--url', url, '-n', 'large', '--arch=x86_64', '--wait']
+  const large = idIn(await brightbox(...words))
+  await brightbox('orbit', 'rm', 'uploads/disk.raw')
+  if (ssh.skip) say(`Fetching it over SFTP is left out: it ${ssh.skip}`)
+  else {
+    say('Fetch it over SFTP and compare')
+    await fetchOverSftp(large, sftpPort)
+    await compare('over-sftp.raw', expected)
+  }
 
   say('Deprecate it, then destroy it')
   await brightbox('images', 'update', '--deprecated=true', id)
