@@ -47,7 +47,9 @@ export const SourceInfoSchema = Type.Object({
   final_url: nullableString('after redirects, cleaned in the same way'),
   format: nullableString('what the bytes were, outermost first: `raw`, `qcow2`, `xz+raw`'),
   bytes: nullableInteger('bytes received'),
-  sha256: nullableString('of the bytes as received, 64 hex digits'),
+  sha256: nullableString(
+    'of the bytes as received, 64 hex digits; null where an object of Orbit became the image unread',
+  ),
   etag: nullableString('as the source sent it'),
   last_modified: nullableString('as the source sent it'),
   notes: Type.Array(Type.String(), { description: 'things worth knowing, one sentence each' }),
@@ -107,7 +109,12 @@ export const ImageCreateSchema = Type.Object(
   {
     ...changeable,
     arch: oneOf(ARCHES),
-    http_url: Type.Optional(nullableLine(8192, 'an http or https URL that the library fetches')),
+    http_url: Type.Optional(
+      nullableLine(
+        8192,
+        'an http or https URL that the library fetches; one of its own Orbit is read directly',
+      ),
+    ),
     upload: Type.Optional(Type.Boolean({ description: 'true: the bytes follow by PUT …/upload' })),
     checksum: Type.Optional(
       nullableLine(71, '`sha256:` and 64 hex digits that the received bytes must have'),
