@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Content } from '#base/content.ts'
 import type { Metadata, Timestamp } from '#model/orbit.ts'
 import { type ContainerRecord, toContainer } from './containers.ts'
@@ -12,6 +12,7 @@ import {
   toObjectRow,
   type WholeObjectRow,
 } from './object-rows.ts'
+import { type ObjectScans, objectScans } from './object-scans.ts'
 import type { Schema } from './schema.ts'
 
 /** An object as it is kept. A dynamic large object is one with `dynamicManifest`, a static one has `large`. */
@@ -49,17 +50,8 @@ export type ListedObject = Pick<
   'name' | 'size' | 'md5' | 'large' | 'contentType' | 'modifiedAt'
 >
 
-/** A manifest that an object needs, and the object. */
-export interface ObjectRoot {
-  readonly manifest: string
-  readonly accountId: string
-  readonly containerId: number
-  readonly container: string
-  readonly object: string
-}
-
 /** The time in seconds since 1970 that decides what has expired is handed in as `at`. */
-export interface Objects {
+export interface Objects extends ObjectScans {
   /**
    * A container and an object in it, in one query.
    * @returns undefined where there is no such container; `object` undefined where there is none, or it has expired
@@ -89,26 +81,6 @@ export interface Objects {
   walk(containerId: number, walk: NameWalk): Promise<Walked<ListedObject>[]>
   /** The same with everything, their bytes too. */
   walkWhole(containerId: number, walk: Omit<NameWalk, 'groups'>): Promise<StoredObject[]>
-  /** Whether an object of the container, of the account, or any at all has expired. */
-  isDue(
-    at: number,
-    where?: { readonly containerId: number } | { readonly accountId: string },
-  ): Promise<boolean>
-  /** Expired objects, at most `limit`. */
-  listDue(
-    at: number,
-    limit: number,
-    where?: { readonly containerId: number } | { readonly accountId: string },
-  ): Promise<DueObject[]>
-  /** Manifests that objects need, each once, in order, after one. */
-  listManifests(after: string, limit: number): Promise<string[]>
-  /** The objects that need manifests, in the order of these, then of containers and names. */
-  listRoots(after: ObjectRoot | undefined, limit: number): Promise<ObjectRoot[]>
-}
-
-export interface DueObject {
-  readonly container: Pick<ContainerRecord, 'id' | 'accountId'>
-  readonly object: Pick<StoredObject, 'name' | 'size' | 'bytesId'>
 }
 
 const OBJECT_COLUMNS = [
@@ -128,12 +100,11 @@ const OBJECT_COLUMNS = [
 ] as const
 const LISTED_COLUMNS = ['size', 'md5', 'static_size', 'static_etag', 'content_type', 'modified_at'] as const
 
-type Where = { readonly containerId: number } | { readonly accountId: string }
-
 export function objectsTable(context: TableContext): Objects {
   const { db } = context
   return {
     ...objectReads(context),
+    ...objectScans(context),
     async put(container, object, replaced) {
       const { content } = object
       let bytesId: number | null = null
@@ -163,7 +134,7 @@ export function objectsTable(context: TableContext): Objects {
   }
 }
 
-function objectReads(context: TableContext): Omit<Objects, 'put' | 'update' | 'remove'> {
+function objectReads(context: TableContext): Pick<Objects, 'find' | 'findIn' | 'walk' | 'walkWhole'> {
   const { db } = context
   return {
     async find({ accountId, container, object }, at) {
@@ -207,27 +178,6 @@ function objectReads(context: TableContext): Omit<Objects, 'put' | 'update' | 'r
       if (upper !== undefined) query = query.where('o.name', '<', upper)
       return (await query.execute()).map(toObject)
     },
-    async isDue(at, where) {
-      const row = await selectDue(db, at, where).select(sql<number>`1`.as('due')).limit(1).executeTakeFirst()
-      return row !== undefined
-    },
-    async listDue(at, limit, where) {
-      const rows = await selectDue(db, at, where)
-        .innerJoin('containers as c', 'c.id', 'o.container_id')
-        .select(['c.id', 'c.account_id', 'o.name', 'o.size', 'o.bytes_id'])
-        .limit(limit)
-        .execute()
-      return rows.map((row) => ({
-        container: { id: row.id, accountId: row.account_id },
-        object: { name: row.name, size: row.size, bytesId: row.bytes_id },
-      }))
-    },
-    async listManifests(after, limit) {
-      const query = db.selectFrom('objects').select('manifest').distinct().where('manifest', '>', after)
-      const rows = await query.orderBy('manifest').limit(limit).$narrowType<{ manifest: string }>().execute()
-      return rows.map((row) => row.manifest)
-    },
-    listRoots: (after, limit) => listRoots(db, after, limit),
   }
 }
 
@@ -242,39 +192,6 @@ const selectWhole = (db: Kysely<Schema>, containerId: number) =>
     .selectAll('o')
     .select('b.bytes')
     .where('o.container_id', '=', containerId)
-
-function selectDue(db: Kysely<Schema>, at: number, where: Where | undefined) {
-  const query = db.selectFrom('objects as o').where('o.delete_at', '<=', at)
-  if (!where) return query
-  if ('containerId' in where) return query.where('o.container_id', '=', where.containerId)
-  return query.where('o.container_id', 'in', (eb) =>
-    eb.selectFrom('containers').select('containers.id').where('account_id', '=', where.accountId),
-  )
-}
-
-async function listRoots(db: Kysely<Schema>, after: ObjectRoot | undefined, limit: number) {
-  let query = db
-    .selectFrom('objects as o')
-    .innerJoin('containers as c', 'c.id', 'o.container_id')
-    .select(['o.manifest', 'o.container_id', 'c.account_id', 'c.name as container', 'o.name'])
-    .where('o.manifest', 'is not', null)
-    .$narrowType<{ manifest: string }>()
-  if (after) {
-    const { manifest, containerId, object } = after
-    query = query.where((eb) =>
-      eb(eb.refTuple('o.manifest', 'o.container_id', 'o.name'), '>', eb.tuple(manifest, containerId, object)),
-    )
-  }
-  const ordered = query.orderBy('o.manifest').orderBy('o.container_id').orderBy('o.name')
-  const rows = await ordered.limit(limit).execute()
-  return rows.map((row) => ({
-    manifest: row.manifest,
-    accountId: row.account_id,
-    containerId: row.container_id,
-    container: row.container,
-    object: row.name,
-  }))
-}
 
 async function removeBytes(db: Kysely<Schema>, objects: readonly Pick<StoredObject, 'bytesId'>[]) {
   const ids = objects.map(({ bytesId }) => bytesId).filter((id) => id !== null)

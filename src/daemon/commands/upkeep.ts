@@ -1,5 +1,6 @@
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
+import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type CheckProgress, check } from '#data/disk/check.ts'
 import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
@@ -31,6 +32,10 @@ export function runCheck(flags: CheckFlags): Promise<void> {
     const report = await runCheckWithProgress(parts, flags)
     console.log(printReport(report, flags.quarantine ?? false))
     if (report.damaged.length + report.missing.length > 0) process.exitCode = EXIT_DAMAGED
+    for await (const { path, why } of checkSmallObjects(parts.catalog)) {
+      console.log(`damaged object ${path}: ${why}`)
+      process.exitCode = EXIT_DAMAGED
+    }
   })
 }
 
