@@ -165,7 +165,8 @@ async function rename(
 ): Promise<void> {
   checkNames(to)
   // In the order of their names, so that two that go opposite ways do not wait for each other for ever.
-  for (const { account, container } of [from, to].sort((a, b) => (a.container < b.container ? -1 : 1)))
+  const key = ({ account, container }: ObjectPath) => `${account}/${container}`
+  for (const { account, container } of [from, to].sort((a, b) => (key(a) < key(b) ? -1 : 1)))
     await tables.containers.findToChange(account, container)
   const source = await tables.containers.find(from.account, from.container)
   demandContainer(caller, 'read', from, source)

@@ -74,6 +74,20 @@ test('static large object: the container counts its manifest, and its row tells 
   assert.deepEqual([row.bytes, row.hash, row.sloEtag], [8, manifestEtag, etag])
 })
 
+test('static large object: in a container that is full it may still be replaced', async () => {
+  await using fixture = await openOrbit()
+  const { orbit, owner, account } = fixture
+  await fixture.put('a', 'aaaa')
+  await putStatic(fixture, 'o', [segment('a')])
+  const container = { account, container: 'c' }
+  const { bytesUsed } = await orbit.containers.show(owner, container)
+  const metadata = { 'quota-count': '2', 'quota-bytes': String(bytesUsed) }
+  await orbit.containers.update(owner, container, { metadata })
+  await putStatic(fixture, 'o', [segment('a')])
+  await assert.rejects(putStatic(fixture, 'o', [segment('a'), segment('a')]), { kind: 'quota' })
+  await assert.rejects(putStatic(fixture, 'p', [segment('a')]), { kind: 'quota' })
+})
+
 test('static large object: the manifest that is shown is the one that is stored', async () => {
   await using fixture = await openOrbit()
   const { orbit, owner, contents } = fixture
@@ -211,7 +225,7 @@ test('dynamic large object: all objects with its prefix in their order, as they 
   assert.equal(stored.dynamicManifest, 'c/s%2F%C3%B6/')
 })
 
-test('dynamic large object: many segments, and among them static ones, expired ones and others of its kind', async () => {
+test('dynamic large object: many segments, among them static ones, expired ones and its like', async () => {
   await using fixture = await openOrbit()
   for (let index = 0; index < 1100; index++)
     await fixture.put(`s/${String(index).padStart(4, '0')}`, `${index},`)

@@ -16,7 +16,7 @@ import { parseManifest, rangeOfRow, type SegmentLook, verifyEntries } from './st
 /** Static large objects in static large objects, the outermost counted. */
 const DEPTH_MAX = 10
 /** Segments that are read from the catalog at a time: they come with their bytes, where these are few. */
-const PAGE = 500
+const PAGE = 200
 /** Segments that are looked at for one object, however deep they lie and however little is in them. */
 const STEPS_MAX = 300_000
 
@@ -201,7 +201,7 @@ class Gathering {
   }
 }
 
-/** A manifest that was accepted is no longer than this: eight MiB came in, and each row has grown by less than 3 KiB. */
+/** A manifest that was accepted is shorter: eight MiB came in, and each row has grown by less than 3 KiB. */
 const MANIFEST_MAX = 32 * 1024 * 1024
 
 async function readRows(

@@ -51,7 +51,7 @@ export function createStaticObjects({ deps, large, remove }: StaticObjectsDeps):
 
   return {
     async putStatic(caller, path, attributes, manifest) {
-      const { record } = await find(path)
+      const { record, object: standing } = await find(path)
       const container = demandContainer(caller, 'write', path, record)
       checkAttributes(path, attributes)
       const rows = await large.verify(caller, path.account, manifest.entries)
@@ -59,7 +59,7 @@ export function createStaticObjects({ deps, large, remove }: StaticObjectsDeps):
       if (manifest.etag !== undefined && manifest.etag.replace(/^"(.*)"$/, '$1') !== etag)
         throw new OrbitRefusal('mismatch', 'Unable to process the contained instructions')
       const bytes = Buffer.from(printManifest(rows))
-      if ((await demandRoom(deps, catalog, container, undefined)) < bytes.length) throw exceeded()
+      if ((await demandRoom(deps, catalog, container, standing)) < bytes.length) throw exceeded()
       await using writer = contents.openWriter({ signal: new AbortController().signal })
       await writer.write(bytes)
       const size = rows.reduce((sum, row) => sum + lengthOfRow(row), 0)

@@ -8,8 +8,10 @@ import { isInRange, isSignedBy, parseExpires, parseSignature, parseTempUrl } fro
 // Made with Python's hmac over 'GET\n1800000000\n/v1/acc-00001/c/o' and the key 'secret'.
 const SHA1 = 'e097663ad17cf237f6357141f834e7f8d479c5f0'
 const SHA256 = '8aa96efe5980ad190029b0e828f9047c59bd731d3b2e713381dd4fee2c9bcb24'
-const SHA512 =
-  'b4cc714c8044adb1eddc4181c771ec4bc6adf1319983b99bbec97f4b224ea2f11034fddd8199fa15c630aece129db063174fb97c5938e2b5731d5a04ccf6b435'
+const SHA512 = [
+  'b4cc714c8044adb1eddc4181c771ec4bc6adf1319983b99bbec97f4b224ea2f1',
+  '1034fddd8199fa15c630aece129db063174fb97c5938e2b5731d5a04ccf6b435',
+].join('')
 
 const KEY = Buffer.from('secret')
 const NOW = 1_799_999_999_000
