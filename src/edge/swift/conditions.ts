@@ -35,8 +35,12 @@ function matches(header: string, etag: string): boolean {
   })
 }
 
+/** The three forms of dates in HTTP (RFC 9110, section 5.6.7), the last of them without a zone. */
+const HTTP_DATE = /^[a-z]{3,9},? .*\d\d:\d\d:\d\d.*$/i
+
 /** @returns seconds since 1970; undefined for what is no date */
 function secondOf(header: string | undefined): number | undefined {
-  const ms = Date.parse(header ?? '')
+  if (header === undefined || !HTTP_DATE.test(header)) return undefined
+  const ms = Date.parse(/\d$/.test(header) ? `${header} GMT` : header)
   return Number.isNaN(ms) ? undefined : Math.floor(ms / 1000)
 }

@@ -116,7 +116,8 @@ function jsonOf(row: ContainerRow | ObjectRow): string {
   }
   const slo = row.sloEtag === undefined ? '' : `, "slo_etag": "\\"${row.sloEtag}\\""`
   const type = JSON.stringify(utf8Of(row.contentType))
-  return `{"name": ${name}, "hash": "${row.hash}", "bytes": ${row.bytes}, "content_type": ${type}, "last_modified": "${date}"${slo}}`
+  const facts = `"hash": "${row.hash}", "bytes": ${row.bytes}, "content_type": ${type}`
+  return `{"name": ${name}, ${facts}, "last_modified": "${date}"${slo}}`
 }
 
 /** Values of headers have one character a byte. */

@@ -117,6 +117,7 @@ export function refuseReserved(exchange: Exchange): void {
   if (headerOf(exchange, 'x-static-large-object') === undefined) return
   throw new SwiftProblem(
     400,
-    'X-Static-Large-Object is a reserved header. To create a static large object add query param multipart-manifest=put.',
+    'X-Static-Large-Object is a reserved header. ' +
+      'To create a static large object add query param multipart-manifest=put.',
   )
 }

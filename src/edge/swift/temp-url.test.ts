@@ -27,7 +27,8 @@ function sign(
   const path = prefix === undefined ? `/v1/${account}/c/${object}` : `prefix:/v1/${account}/c/${prefix}`
   const lines = [...(ip === undefined ? [] : [`ip=${ip}`]), method, expires, path]
   const signature = createHmac(digest, KEY).update(lines.join('\n')).digest('hex')
-  const more = `${prefix === undefined ? '' : `&temp_url_prefix=${prefix}`}${ip === undefined ? '' : `&temp_url_ip_range=${ip}`}`
+  const ofPrefix = prefix === undefined ? '' : `&temp_url_prefix=${prefix}`
+  const more = ofPrefix + (ip === undefined ? '' : `&temp_url_ip_range=${ip}`)
   return `temp_url_sig=${signature}&temp_url_expires=${expires}${more}`
 }
 
