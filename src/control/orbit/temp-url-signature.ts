@@ -3,7 +3,7 @@ import { BlockList, isIP } from 'node:net'
 import type { TempUrlRequest } from './orbit.ts'
 
 /** What a temporary URL is signed for. Texts as they came; the path is decoded. */
-export interface SignedUrl {
+interface SignedUrl {
   readonly method: string
   /** `/v1/acc-xxxxx/container/object`, or for all objects with a prefix `prefix:/v1/acc-xxxxx/container/prefix`. */
   readonly path: string
@@ -14,7 +14,7 @@ export interface SignedUrl {
 
 export type Digest = 'sha1' | 'sha256' | 'sha512'
 
-export interface Signature {
+interface Signature {
   readonly digest: Digest
   readonly bytes: Buffer
 }
@@ -32,7 +32,7 @@ const SIGNED_FOR: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** HMAC of what is signed. @param key bytes of the key's header value */
-export function signTempUrl(digest: Digest, key: Uint8Array, url: SignedUrl): Buffer {
+function signTempUrl(digest: Digest, key: Uint8Array, url: SignedUrl): Buffer {
   const lines = [url.method, String(url.expires), url.path]
   if (url.ipRange) lines.unshift(`ip=${url.ipRange}`)
   return createHmac(digest, key).update(lines.join('\n')).digest()

@@ -1,16 +1,20 @@
 import type { Caller, ContainerPath } from '#model/orbit.ts'
-import { denied } from './access.ts'
+import { demand, imagesFacts } from './access.ts'
 import type { ImagesContainer } from './images-container.ts'
 import type { Orbit } from './orbit.ts'
 
 /** Reads of the images container are answered by it, and whatever would change it is refused. */
 export function withImages(stored: Orbit, images: ImagesContainer): Orbit {
+  /** Denied to everybody, where it is the images container. */
+  const refuse = async (caller: Caller, path: ContainerPath) => {
+    if (await images.covers(path)) demand(caller, { action: 'write', container: imagesFacts(path) })
+  }
   const writes =
     <Path extends ContainerPath, Rest extends unknown[], Result>(
       act: (caller: Caller, path: Path, ...rest: Rest) => Promise<Result>,
     ) =>
     async (caller: Caller, path: Path, ...rest: Rest): Promise<Result> => {
-      if (await images.covers(path)) throw denied()
+      await refuse(caller, path)
       return act(caller, path, ...rest)
     }
   const { containers, objects } = stored
@@ -50,11 +54,12 @@ export function withImages(stored: Orbit, images: ImagesContainer): Orbit {
           : objects.locate(caller, path, options)
       },
       async copy(caller, from, to, options) {
-        if (await images.covers(to)) throw denied()
+        await refuse(caller, to)
         return objects.copy(caller, from, to, options)
       },
       async rename(caller, from, to, options) {
-        if ((await images.covers(from)) || (await images.covers(to))) throw denied()
+        await refuse(caller, from)
+        await refuse(caller, to)
         return objects.rename(caller, from, to, options)
       },
     },
