@@ -1,5 +1,6 @@
 import ssh2, { type AuthContext, type PublicKeyAuthContext } from 'ssh2'
 import type { Desk } from './rpc-methods.ts'
+import { isSignedBySecurityKey } from './security-key.ts'
 
 const METHODS: ('password' | 'publickey')[] = ['password', 'publickey']
 /** Keys that a client may offer without proving anything: it tries all that its user has. */
@@ -60,6 +61,8 @@ export function createAuthentication({ desk, address, tries, end }: Authenticati
 }
 
 function isSignedBy(key: Buffer, blob: Buffer, signature: Buffer, hashAlgo: string | undefined): boolean {
+  const bySecurityKey = isSignedBySecurityKey(key, blob, signature)
+  if (bySecurityKey !== undefined) return bySecurityKey
   const parsed = ssh2.utils.parseKey(key)
   if (parsed instanceof Error) return false
   // SHA-1, which nobody should believe.
