@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { after, test } from 'node:test'
+import type { Orbit } from '#control/orbit/orbit.ts'
 import { openSwift } from '../../../test/support/swift-server.ts'
 
 const fixture = await openSwift()
@@ -142,4 +146,23 @@ test('bulk delete: a client that waits to be asked for the body is; one that say
   assert.match(asked, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200/)
   assert.match(asked, /Number Not Found: 1/)
   assert.match(await fixture.send(head('')), /Response Status: 411 Length Required/)
+})
+
+test('bulk delete: a client that has to wait is told that work goes on', async (t) => {
+  const removed = Promise.withResolvers<void>()
+  const remove = () => {
+    t.mock.timers.tick(10_000)
+    return removed.promise
+  }
+  const orbit = { objects: { remove } } as unknown as Orbit
+  await using slow = await openSwift({ deps: { orbit } })
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { port, token } = slow
+  const headers = { 'X-Auth-Token': token, 'Content-Type': 'text/plain', Accept: 'application/json' }
+  const sent = request({ port, method: 'POST', path: `/v1/${slow.account}?bulk-delete`, headers })
+  sent.end('/c/o')
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  removed.resolve()
+  const report = await text(response)
+  assert.match(report, /^ \r\n\r\n\{"Number Deleted":1/)
 })

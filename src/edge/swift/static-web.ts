@@ -5,6 +5,7 @@ import { type Exchange, headerOf } from './exchange.ts'
 import { LISTING_LIMIT, utf8Of } from './listing.ts'
 import { printDisabledPage, printListingPage } from './listing-page.ts'
 import { isTrue } from './metadata.ts'
+import { wantsManifest } from './object.ts'
 import { encodePath } from './path.ts'
 import { answerOf } from './refusals.ts'
 import { SwiftProblem, sendBytes } from './reply.ts'
@@ -32,7 +33,7 @@ const HTML = 'text/html; charset=UTF-8'
  */
 export async function answerStaticWeb(exchange: Exchange, caller: Caller): Promise<boolean> {
   const { container, object } = exchange.path
-  if (container === undefined) return false
+  if (container === undefined || wantsManifest(exchange)) return false
   const path = { account: exchange.path.account, container }
   const facts = await exchange.deps.orbit.containers.facts(path)
   const site = facts && readSite(path, facts.metadata)
