@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createClock } from './clock.ts'
 
-test('clock: rises by ten microseconds while the time stands still or goes back, and follows it when it goes on', () => {
+test('clock: rises by ten microseconds while the time stands still or goes back, then follows it', () => {
   const times = [1000, 1000, 999, 1000.0123, 1001, 1000]
   const clock = createClock(() => times.shift() ?? Number.NaN)
   assert.deepEqual(

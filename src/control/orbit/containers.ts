@@ -56,12 +56,16 @@ export function createContainers({ deps: { catalog, now }, expiry }: ContainersD
       expiry.snapshot(async (tables, settle) =>
         containerInfoOf(caller, await readSettled(tables, settle, caller, path)),
       ),
-    list: (caller, path, query) =>
-      expiry.snapshot(async (tables, settle) => {
+    async list(caller, path, query) {
+      const read = async (tables: Tables, id: number) =>
+        (await listNames((walk) => tables.objects.walk(id, walk), query)).map(toRow)
+      const { container, rows } = await expiry.snapshot(async (tables, settle) => {
         const container = await readSettled(tables, settle, caller, path)
-        const walked = await listNames((walk) => tables.objects.walk(container.id, walk), query)
-        return { info: containerInfoOf(caller, container), rows: walked.map(toRow) }
-      }),
+        // To find a few names behind a million others takes long, and others shall not wait for the moment's end.
+        return { container, rows: query.path === undefined ? await read(tables, container.id) : undefined }
+      })
+      return { info: containerInfoOf(caller, container), rows: rows ?? (await read(catalog, container.id)) }
+    },
     async remove(caller, path) {
       const { account, container: name } = path
       const container = demandContainer(caller, 'remove', path, await catalog.containers.find(account, name))

@@ -64,7 +64,7 @@ const objectOf = (name: string) => ({
   content: { kind: 'inline', bytes: new Uint8Array() } as const,
 })
 
-/** Few letters, so that names meet; among them neighbours of the delimiters, and two whose order UTF-16 turns around. */
+/** Few letters, so that names meet; neighbours of the delimiters, and two whose order UTF-16 turns around. */
 const LETTERS = ['a', 'b', '/', '/', '-', '.', '0', '\u0001', 'é', '\uffff', '\u{1f600}', '\u{10ffff}']
 const text = (minLength: number, maxLength: number) =>
   fc.array(fc.constantFrom(...LETTERS), { minLength, maxLength }).map((letters) => letters.join(''))

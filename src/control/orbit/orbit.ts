@@ -134,7 +134,7 @@ export type MetadataChange = Readonly<Record<string, string | null>>
 
 export interface ContainerChange {
   readonly metadata: MetadataChange
-  /** Access lists as they came; cleaned and checked here. Empty or null removes; ignored where the caller is no owner. */
+  /** Access lists as they came; cleaned and checked here. Empty or null removes; ignored of who is no owner. */
   readonly read?: string | null
   readonly write?: string | null
   /** Where old versions go (Swift's legacy versioning). */
