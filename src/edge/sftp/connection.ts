@@ -105,7 +105,7 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
         channel.exit(0)
         channel.end()
       }
-      finish().then(close, onBug)
+      session.settle().then(finish).then(close, onBug)
     })
     channel.once('close', () => {
       outlet.close()

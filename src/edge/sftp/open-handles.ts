@@ -38,6 +38,10 @@ export class OpenHandles {
     this.#max = max
   }
 
+  get count(): number {
+    return this.#handles.size
+  }
+
   /** To be asked before a handle is made. */
   demandRoom(): void {
     if (this.#handles.size >= this.#max) throw failure('too many open files')

@@ -1,36 +1,15 @@
 import type { ContentStore } from '#data/content/content.ts'
-import { attributeFields, longName, readAttributes, type ShownAttributes } from './attributes.ts'
-import { copyData } from './copy-data.ts'
-import { EXTENSIONS, limitsFields, statvfsFields } from './extensions.ts'
-import { type Files, mtimeOf } from './files.ts'
-import { type Handle, OpenHandles } from './open-handles.ts'
+import { EXTENSIONS } from './extensions.ts'
+import type { Files } from './files.ts'
 import type { Outlet } from './outlet.ts'
-import { endsInSlash, type Place, parsePath, printPlace } from './paths.ts'
-import { ReadHandle } from './read-handle.ts'
-import { failure, failureOf, noSuchFile, SftpFailure, unsupported } from './sftp-failure.ts'
-import { StagedFile } from './staged-file.ts'
-import {
-  attrsReply,
-  dataReply,
-  extendedReply,
-  FieldReader,
-  handleReply,
-  MalformedPacket,
-  nameReply,
-  OPEN,
-  REQUEST,
-  STATUS,
-  statusReply,
-  TRANSFER_MAX,
-  versionReply,
-} from './wire.ts'
-import { setStage, shown, Workspace } from './workspace.ts'
+import { Requests } from './requests.ts'
+import { failure, failureOf, SftpFailure } from './sftp-failure.ts'
+import { FieldReader, MalformedPacket, REQUEST, STATUS, statusReply, versionReply } from './wire.ts'
 
 /** Requests of a client that wait for their answers; what is more stays in its connection. */
 const REQUESTS_MAX = 256
 /** Bytes of writes on their way to the store. */
 const WRITING_MAX = 2 * 1024 * 1024
-const NAMES_IN_REPLY = 100
 
 export interface SftpSessionDeps {
   readonly files: Files
@@ -38,7 +17,7 @@ export interface SftpSessionDeps {
   readonly outlet: Outlet
   readonly handlesMax: number
   readonly now: () => number
-  /** Where requests stop being read, and go on, by how many there are. */
+  /** Where requests should stop coming in, and where they may go on. */
   readonly onPressure: (tooMuch: boolean) => void
   /** Of errors that the client can do nothing about. */
   readonly onBug: (error: unknown) => void
@@ -46,70 +25,43 @@ export interface SftpSessionDeps {
   readonly signal: AbortSignal
 }
 
-type Request = (id: number, fields: FieldReader) => Promise<Buffer>
-
 /**
  * Answers the requests of one SFTP channel. Reads and writes go on beside each other; all other requests are answered
- * one after the other in the order in which they came, and so are reads and writes of a handle that one of those is
- * about, so that a client need not wait for one answer before it asks for the next thing.
+ * one after the other in the order in which they came, and reads and writes wait for those that came before them, so
+ * that a client need not wait for one answer before it asks for the next thing.
  */
 export class SftpSession {
   readonly #deps: SftpSessionDeps
-  readonly #workspace: Workspace
-  readonly #handles: OpenHandles
+  readonly #requests: Requests
   readonly #ended = new AbortController()
-  readonly #requests: ReadonlyMap<number, Request>
-  readonly #extended: ReadonlyMap<string, Request>
   /** Ends when everything that came before has its answer. */
   #queue: Promise<void> = Promise.resolve()
   #queued = 0
   #waiting = 0
+  /** Bytes of writes that have no answer. */
   #writing = 0
+  #settled: PromiseWithResolvers<void> | undefined
   #isPressed = false
   #isInitialized = false
 
   constructor(deps: SftpSessionDeps) {
     this.#deps = deps
-    this.#workspace = new Workspace(deps)
-    this.#handles = new OpenHandles(deps.handlesMax)
-    this.#requests = new Map<number, Request>([
-      [REQUEST.open, (id, fields) => this.#open(id, fields)],
-      [REQUEST.close, (id, fields) => this.#close(id, fields)],
-      [REQUEST.lstat, (id, fields) => this.#stat(id, fields)],
-      [REQUEST.stat, (id, fields) => this.#stat(id, fields)],
-      [REQUEST.fstat, (id, fields) => this.#fstat(id, fields)],
-      [REQUEST.setstat, (id, fields) => this.#setstat(id, fields)],
-      [REQUEST.fsetstat, (id, fields) => this.#fsetstat(id, fields)],
-      [REQUEST.opendir, (id, fields) => this.#opendir(id, fields)],
-      [REQUEST.readdir, (id, fields) => this.#readdir(id, fields)],
-      [REQUEST.remove, (id, fields) => this.#done(id, this.#workspace.removeFile(placeOf(fields)))],
-      [REQUEST.mkdir, (id, fields) => this.#done(id, this.#workspace.makeDirectory(placeOf(fields)))],
-      [REQUEST.rmdir, (id, fields) => this.#done(id, this.#workspace.removeDirectory(placeOf(fields)))],
-      [REQUEST.rename, (id, fields) => this.#rename(id, fields, false)],
-      [REQUEST.realpath, async (id, fields) => realpathReply(id, fields.bytes())],
-      [REQUEST.readlink, async () => Promise.reject(failure('there are no links here'))],
-    ])
-    this.#extended = new Map<string, Request>([
-      ['posix-rename@openssh.com', (id, fields) => this.#rename(id, fields, true)],
-      ['statvfs@openssh.com', (id, fields) => this.#statvfs(id, placeOf(fields))],
-      ['fstatvfs@openssh.com', (id, fields) => this.#statvfs(id, this.#handles.get(fields.bytes()).place)],
-      ['fsync@openssh.com', (id, fields) => this.#fsync(id, fields)],
-      ['lsetstat@openssh.com', (id, fields) => this.#setstat(id, fields)],
-      ['limits@openssh.com', async (id) => extendedReply(id, limitsFields(deps.handlesMax))],
-      ['expand-path@openssh.com', async (id, fields) => realpathReply(id, withoutHome(fields.bytes()))],
-      ['copy-data', (id, fields) => this.#copyData(id, fields)],
-      ['home-directory', async (id) => realpathReply(id, Buffer.alloc(0))],
-    ])
+    this.#requests = new Requests({
+      ...deps,
+      outlet: { ...deps.outlet, send: (reply) => this.#send(reply) },
+      onRefused: (id, error) => this.#refuse(id, error),
+      ended: this.#ended.signal,
+    })
   }
 
-  /** Requests that have no answer yet, or answers that are not on their way. */
+  /** Whether the client waits for something, or has something open that it may go on with. */
   get isBusy(): boolean {
-    return this.#waiting > 0
+    return this.#waiting > 0 || this.#requests.hasOpenHandles
   }
 
   /** @param packet type and fields; left alone from now on. @throws MalformedPacket */
   receive(packet: Buffer): void {
-    const type = packet[0]
+    const type = packet[0] ?? 0
     const fields = new FieldReader(packet, 1)
     if (!this.#isInitialized) {
       if (type !== REQUEST.init) throw new MalformedPacket('the first packet is not SSH_FXP_INIT')
@@ -119,61 +71,61 @@ export class SftpSession {
     }
     const id = fields.uint32()
     this.#waiting++
-    if (type === REQUEST.read) this.#inTurn(id, () => this.#read(id, fields))
-    else if (type === REQUEST.write) this.#inTurn(id, () => this.#write(id, fields))
-    else this.#enqueue(id, () => this.#answer(type ?? 0, id, fields))
+    if (type === REQUEST.write) this.#write(id, fields, packet.length)
+    else if (type !== REQUEST.read) this.#enqueue(id, () => this.#requests.answer(type, id, fields))
+    else if (this.#queued > 0) this.#enqueue(id, async () => this.#requests.read(id, fields))
+    else void this.#reply(id, async () => this.#requests.read(id, fields))
     this.#press()
   }
 
-  /**
-   * The client is gone, or says that it has no more requests: what it asked for is answered, what it left open is
-   * closed as for a connection that broke.
-   */
-  async end(): Promise<void> {
-    this.#ended.abort(new SftpFailure(STATUS.failure, 'the connection is gone'))
-    await this.#queue
-    for (const handle of this.#handles.takeAll()) {
-      try {
-        if (handle.kind === 'stage') await this.#workspace.abandonStage(handle.stage)
-        else await this.#dispose(handle)
-      } catch (error) {
-        if (!failureOf(error)) this.#deps.onBug(error)
-      }
-    }
+  /** Resolves once everything that was asked for is answered, or the session is ended. */
+  async settle(): Promise<void> {
+    if (this.#waiting === 0 || this.#ended.signal.aborted) return
+    this.#settled ??= Promise.withResolvers<void>()
+    await this.#settled.promise
   }
 
-  /** Reads and writes wait only where something else that may be about their handle came before. */
-  #inTurn(id: number, work: () => void): void {
-    if (this.#queued > 0) {
-      this.#enqueue(id, async () => {
-        work()
-        return undefined
-      })
-      return
+  /** The client is gone: what it left open is closed as for a connection that broke. */
+  async end(): Promise<void> {
+    this.#settled?.resolve()
+    this.#ended.abort(new SftpFailure(STATUS.failure, 'the connection is gone'))
+    await this.#queue
+    await this.#requests.abandonAll(this.#deps.onBug)
+  }
+
+  #write(id: number, fields: FieldReader, length: number): void {
+    this.#writing += length
+    const work = async () => {
+      try {
+        return await this.#requests.write(id, fields)
+      } finally {
+        this.#writing -= length
+      }
     }
-    try {
-      work()
-    } catch (error) {
-      this.#refuse(id, error)
-    }
+    if (this.#queued === 0) void this.#reply(id, work)
+    // Begun in its turn, and then beside what follows.
+    else this.#enqueue(id, async () => void this.#reply(id, work))
   }
 
   #enqueue(id: number, work: () => Promise<Buffer | undefined>): void {
     this.#queued++
     this.#queue = this.#queue.then(async () => {
-      try {
-        const reply = await work()
-        if (reply) this.#send(reply)
-      } catch (error) {
-        this.#refuse(id, error)
-      } finally {
-        this.#queued--
-      }
+      await this.#reply(id, work)
+      this.#queued--
     })
   }
 
+  async #reply(id: number, work: () => Promise<Buffer | undefined>): Promise<void> {
+    try {
+      const reply = await work()
+      if (reply) this.#send(reply)
+    } catch (error) {
+      this.#refuse(id, error)
+    }
+  }
+
   #send(reply: Buffer): void {
-    this.#waiting--
+    if (--this.#waiting === 0) this.#settled?.resolve()
     this.#deps.outlet.send(reply)
     this.#press()
   }
@@ -192,208 +144,4 @@ export class SftpSession {
     this.#isPressed = tooMuch
     this.#deps.onPressure(tooMuch)
   }
-
-  async #answer(type: number, id: number, fields: FieldReader): Promise<Buffer> {
-    const request = type === REQUEST.extended ? this.#extended.get(fields.text()) : this.#requests.get(type)
-    if (!request) throw unsupported()
-    return await request(id, fields)
-  }
-
-  async #done(id: number, work: Promise<void>): Promise<Buffer> {
-    await work
-    return statusReply(id, STATUS.ok, 'Success')
-  }
-
-  async #open(id: number, fields: FieldReader): Promise<Buffer> {
-    const path = fields.bytes()
-    const place = toPlace(path)
-    const flags = fields.uint32()
-    this.#handles.demandRoom()
-    if (!(flags & OPEN.write)) return handleReply(id, this.#handles.add(await this.#openReader(place)))
-    if (endsInSlash(path)) throw failure('Is a directory')
-    const stage = await this.#workspace.openForWriting(place, flags)
-    return handleReply(id, this.#handles.add({ kind: 'stage', place, stage, isWritable: true }))
-  }
-
-  async #openReader(place: Place): Promise<Handle> {
-    const opened = await this.#workspace.openForReading(place)
-    if (opened instanceof StagedFile) return { kind: 'stage', place, stage: opened, isWritable: false }
-    const { files, contents, outlet } = this.#deps
-    try {
-      const reader = new ReadHandle({
-        reader: await contents.openReader(opened.parts),
-        outlet: { ...outlet, send: (reply) => this.#send(reply) },
-        onFailure: (id, error) => this.#refuse(id, error),
-        signal: AbortSignal.any([this.#ended.signal, this.#deps.signal]),
-      })
-      const { info } = opened
-      const attributes: ShownAttributes = { kind: 'file', size: info.size, mtime: mtimeOf(info) }
-      return { kind: 'read', place, located: opened, reader, attributes }
-    } catch (error) {
-      await files.release(opened.lease)
-      throw error
-    }
-  }
-
-  async #close(id: number, fields: FieldReader): Promise<Buffer> {
-    const handle = this.#handles.take(fields.bytes())
-    if (handle.kind === 'stage') await this.#workspace.closeStage(handle.stage)
-    else {
-      if (handle.kind === 'read') await handle.reader.settle()
-      await this.#dispose(handle)
-    }
-    return statusReply(id, STATUS.ok, 'Success')
-  }
-
-  async #dispose(handle: Exclude<Handle, { kind: 'stage' }>): Promise<void> {
-    if (handle.kind === 'directory') await handle.pages.return?.()
-    else {
-      await handle.reader[Symbol.asyncDispose]()
-      await this.#deps.files.release(handle.located.lease)
-    }
-  }
-
-  #read(id: number, fields: FieldReader): void {
-    const handle = this.#handles.get(fields.bytes())
-    const offset = fields.uint64()
-    const length = Math.min(fields.uint32(), TRANSFER_MAX)
-    if (handle.kind === 'read') handle.reader.read(id, offset, length)
-    else if (handle.kind === 'stage') void this.#readStage(id, handle.stage, offset, length)
-    else throw failure('Is a directory')
-  }
-
-  async #readStage(id: number, stage: StagedFile, offset: number, length: number): Promise<void> {
-    try {
-      const bytes = await stage.read(offset, length)
-      this.#send(bytes.length === 0 ? statusReply(id, STATUS.eof, 'End of file') : dataReply(id, bytes))
-    } catch (error) {
-      this.#refuse(id, error)
-    }
-  }
-
-  #write(id: number, fields: FieldReader): void {
-    const handle = this.#handles.get(fields.bytes())
-    const offset = fields.uint64()
-    const data = fields.bytes()
-    if (handle.kind !== 'stage' || !handle.isWritable) throw failure('the file is not open for writing')
-    void this.#writeStage(id, handle.stage, offset, data)
-  }
-
-  async #writeStage(id: number, stage: StagedFile, offset: number, data: Buffer): Promise<void> {
-    this.#writing += data.length
-    try {
-      await stage.write(offset, data)
-      this.#writing -= data.length
-      this.#send(statusReply(id, STATUS.ok, ''))
-    } catch (error) {
-      this.#writing -= data.length
-      this.#refuse(id, error)
-    }
-  }
-
-  async #stat(id: number, fields: FieldReader): Promise<Buffer> {
-    return attrsReply(id, attributeFields(await this.#workspace.show(placeOf(fields))))
-  }
-
-  async #fstat(id: number, fields: FieldReader): Promise<Buffer> {
-    const handle = this.#handles.get(fields.bytes())
-    if (handle.kind === 'stage') return attrsReply(id, attributeFields(shown(handle.stage)))
-    const attributes = handle.kind === 'read' ? handle.attributes : await this.#workspace.show(handle.place)
-    return attrsReply(id, attributeFields(attributes))
-  }
-
-  #setstat(id: number, fields: FieldReader): Promise<Buffer> {
-    const place = placeOf(fields)
-    return this.#done(id, this.#workspace.set(place, readAttributes(fields)))
-  }
-
-  async #fsetstat(id: number, fields: FieldReader): Promise<Buffer> {
-    const handle = this.#handles.get(fields.bytes())
-    const change = readAttributes(fields)
-    if (handle.kind === 'stage') {
-      if (change.size !== undefined && !handle.isWritable) throw failure('the file is not open for writing')
-      return await this.#done(id, setStage(handle.stage, change))
-    }
-    return await this.#done(id, this.#workspace.set(handle.place, change))
-  }
-
-  async #opendir(id: number, fields: FieldReader): Promise<Buffer> {
-    const place = placeOf(fields)
-    this.#handles.demandRoom()
-    const pages = this.#workspace.list(place)
-    // The first page tells whether there is such a directory.
-    const first = await pages.next()
-    return handleReply(id, this.#handles.add({ kind: 'directory', place, pages, rest: first.value ?? [] }))
-  }
-
-  async #readdir(id: number, fields: FieldReader): Promise<Buffer> {
-    const handle = this.#handles.get(fields.bytes())
-    if (handle.kind !== 'directory') throw failure('Not a directory')
-    while (handle.rest.length === 0) {
-      const { done, value } = await handle.pages.next()
-      if (done) throw new SftpFailure(STATUS.eof, 'End of file')
-      handle.rest = value
-    }
-    const entries = handle.rest.slice(0, NAMES_IN_REPLY)
-    handle.rest = handle.rest.slice(NAMES_IN_REPLY)
-    const now = this.#deps.now() / 1000
-    return nameReply(
-      id,
-      entries.map(({ name, attributes }) => ({
-        name,
-        long: longName(name, attributes, now),
-        attributes: attributeFields(attributes),
-      })),
-    )
-  }
-
-  #rename(id: number, fields: FieldReader, replace: boolean): Promise<Buffer> {
-    const [from, to] = [placeOf(fields), placeOf(fields)]
-    return this.#done(id, this.#workspace.rename(from, to, { replace }))
-  }
-
-  async #statvfs(id: number, place: Place): Promise<Buffer> {
-    return extendedReply(id, statvfsFields(await this.#workspace.usage(place)))
-  }
-
-  /** What a client was told is safe must be found again, whatever becomes of its connection. */
-  async #fsync(id: number, fields: FieldReader): Promise<Buffer> {
-    const handle = this.#handles.get(fields.bytes())
-    if (handle.kind === 'stage') await handle.stage.publish()
-    return statusReply(id, STATUS.ok, 'Success')
-  }
-
-  async #copyData(id: number, fields: FieldReader): Promise<Buffer> {
-    const from = this.#handles.get(fields.bytes())
-    const [offset, length] = [fields.uint64(), fields.uint64()]
-    const to = this.#handles.get(fields.bytes())
-    const target = fields.uint64()
-    if (from === to || to.kind !== 'stage' || !to.isWritable) throw failure('cannot copy to that handle')
-    const { contents } = this.#deps
-    const signal = AbortSignal.any([this.#ended.signal, this.#deps.signal])
-    await copyData({ from, offset, length, to: to.stage, target, contents, signal })
-    return statusReply(id, STATUS.ok, 'Success')
-  }
-}
-
-function toPlace(path: Buffer): Place {
-  const place = parsePath(path)
-  if (!place) throw noSuchFile()
-  return place
-}
-
-const placeOf = (fields: FieldReader): Place => toPlace(fields.bytes())
-
-/** There are no links, so a path is real once it is tidy. */
-function realpathReply(id: number, path: Buffer): Buffer {
-  const name = printPlace(toPlace(path))
-  const attributes = attributeFields({ kind: 'directory', mtime: 0 })
-  return nameReply(id, [{ name, long: name, attributes }])
-}
-
-/** Everybody's home is the root. */
-function withoutHome(path: Buffer): Buffer {
-  if (path[0] !== 0x7e) return path
-  const slash = path.indexOf('/')
-  return slash < 0 ? Buffer.alloc(0) : path.subarray(slash)
 }
