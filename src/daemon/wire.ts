@@ -101,7 +101,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const orbit: Orbit = createOrbit({
     catalog,
     contents,
-    acquirePin: (manifest) => library.acquirePin(manifest),
+    acquirePins: (manifests) => library.acquirePins(manifests),
     keep,
     now: createClock(now),
     quota: config.quota,

@@ -78,7 +78,7 @@ export async function openSwift(
   const orbit = createOrbit({
     catalog,
     contents,
-    acquirePin: async () => NOTHING,
+    acquirePins: async () => NOTHING,
     keep: async () => NOTHING,
     now: createClock(Date.now),
     quota: undefined,

@@ -36,7 +36,7 @@ export function createLibrary(options: LibraryOptions): Library {
       roots: () => readRoots(catalog, now),
       bytesOf: (tables, accountId) => room.bytesOf(tables, accountId),
     },
-    acquirePin: (manifest) => pins.acquire(manifest),
+    acquirePins: (manifests) => pins.acquire(manifests),
     async start() {
       await recover(options, files)
       jobs.start()

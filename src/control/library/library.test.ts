@@ -226,8 +226,8 @@ test('roots: manifests of what is not deleted and of what is being read; the old
   const image = await registerAvailable(fixture)
   const manifest = image.manifest ?? ''
   {
-    await using _pin = await library.acquirePin(manifest)
-    await using _again = await library.acquirePin(manifest)
+    await using _pin = await library.acquirePins([manifest])
+    await using _again = await library.acquirePins([manifest])
     await library.destroy(owner, image.id)
     assert.deepEqual(await manifestsOf(library), [manifest])
     clock.at += 2000
@@ -246,8 +246,8 @@ test('roots: manifests of what is not deleted and of what is being read; the old
 test('pins: are given up a minute after their process was last heard of', async () => {
   await using fixture = await openLibrary()
   const { library, clock } = fixture
-  await library.acquirePin('aa')
-  const held = await library.acquirePin('bb')
+  await library.acquirePins(['aa'])
+  const held = await library.acquirePins(['bb'])
   await held[Symbol.asyncDispose]()
   await held[Symbol.asyncDispose]()
   clock.at += 59_999

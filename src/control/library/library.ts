@@ -116,8 +116,8 @@ export interface Library extends AsyncDisposable {
     /** Bytes of an account's images and of uploads that become images. */
     bytesOf(tables: Tables, accountId: string): Promise<number>
   }
-  /** Keeps a manifest's blocks from collection until disposed of; renewed by itself while held. */
-  acquirePin(manifest: string): Promise<AsyncDisposable>
+  /** Keeps manifests' blocks from collection until disposed of; renewed by itself while held. */
+  acquirePins(manifests: Iterable<string>): Promise<AsyncDisposable>
 
   /** Mends what a crash left behind, then begins to work on jobs. */
   start(): Promise<void>

@@ -10,10 +10,17 @@ export interface PinsOptions {
   readonly now: () => number
 }
 
+interface Reader {
+  count: number
+  /** The setting that covers it, and until when. */
+  written: Promise<void>
+  until: number
+}
+
 /** Manifests that this process is reading: one row each, however many readers there are, renewed while there is one. */
 export class ReaderPins implements AsyncDisposable {
   readonly #options: PinsOptions
-  readonly #counts = new Map<string, number>()
+  readonly #readers = new Map<string, Reader>()
   #renewal: NodeJS.Timeout | undefined
   // Writes go one after another, so that a removal cannot overtake the setting that follows it.
   #last: Promise<unknown> = Promise.resolve()
@@ -22,53 +29,80 @@ export class ReaderPins implements AsyncDisposable {
     this.#options = options
   }
 
-  /** Resolves once a collection will see it. */
-  async acquire(manifest: string): Promise<AsyncDisposable> {
-    const { holder } = this.#options
-    this.#counts.set(manifest, (this.#counts.get(manifest) ?? 0) + 1)
-    this.#renewal ??= setInterval(() => void this.renew().catch(() => {}), RENEW_MS).unref()
+  /** Resolves once a collection will see them all: one write at most, and none where all are being read already. */
+  async acquire(manifests: Iterable<string>): Promise<AsyncDisposable> {
+    const wanted = [...new Set(manifests)]
+    const readers = this.#enter(wanted)
     try {
-      await this.#write((catalog, until) =>
-        catalog.relaxed((tables) => tables.pins.set(manifest, holder, until)),
-      )
+      await Promise.all(readers.map((reader) => reader.written))
     } catch (error) {
-      await this.#release(manifest).catch(() => {})
+      await this.#release(wanted).catch(() => {})
       throw error
     }
     let released = false
     return {
       [Symbol.asyncDispose]: async () => {
-        if (!released) await this.#release(manifest)
+        if (!released) await this.#release(wanted)
         released = true
       },
     }
   }
 
-  async #release(manifest: string): Promise<void> {
-    const count = (this.#counts.get(manifest) ?? 1) - 1
-    if (count > 0) {
-      this.#counts.set(manifest, count)
-      return
+  #enter(manifests: readonly string[]): Reader[] {
+    const now = this.#options.now()
+    // A process that slept may hold what somebody took for abandoned since.
+    const unset = manifests.filter((manifest) => (this.#readers.get(manifest)?.until ?? 0) <= now)
+    const written = unset.length === 0 ? Promise.resolve() : this.#set(unset)
+    const until = now + PIN_MS
+    for (const manifest of unset) {
+      const count = this.#readers.get(manifest)?.count ?? 0
+      this.#readers.set(manifest, { count, written, until })
     }
-    this.#counts.delete(manifest)
-    if (this.#counts.size === 0) {
+    const readers = manifests
+      .map((manifest) => this.#readers.get(manifest))
+      .filter((reader) => reader !== undefined)
+    for (const reader of readers) reader.count++
+    if (readers.length > 0)
+      this.#renewal ??= setInterval(() => void this.renew().catch(() => {}), RENEW_MS).unref()
+    return readers
+  }
+
+  #set(manifests: Iterable<string>): Promise<void> {
+    const { holder } = this.#options
+    return this.#write((catalog, until) =>
+      catalog.relaxed(async ({ pins }) => {
+        for (const manifest of manifests) await pins.set(manifest, holder, until)
+      }),
+    )
+  }
+
+  async #release(manifests: readonly string[]): Promise<void> {
+    const unread: string[] = []
+    for (const manifest of manifests) {
+      const reader = this.#readers.get(manifest)
+      if (!reader || --reader.count > 0) continue
+      this.#readers.delete(manifest)
+      unread.push(manifest)
+    }
+    if (this.#readers.size === 0) {
       clearInterval(this.#renewal)
       this.#renewal = undefined
     }
+    if (unread.length === 0) return
     const { holder } = this.#options
-    await this.#write(async (catalog) => {
-      if (!this.#counts.has(manifest)) await catalog.relaxed((tables) => tables.pins.remove(manifest, holder))
-    })
+    await this.#write((catalog) =>
+      catalog.relaxed(async ({ pins }) => {
+        // Whoever has begun to read one since has its setting behind this removal.
+        for (const manifest of unread) await pins.remove(manifest, holder)
+      }),
+    )
   }
 
   /** Keeps what is held for another minute, even where somebody took it for abandoned. */
   async renew(): Promise<void> {
-    const { holder } = this.#options
-    await this.#write((catalog, until) =>
-      catalog.relaxed(async ({ pins }) => {
-        for (const manifest of this.#counts.keys()) await pins.set(manifest, holder, until)
-      }),
-    )
+    const until = this.#options.now() + PIN_MS
+    await this.#set(this.#readers.keys())
+    for (const reader of this.#readers.values()) reader.until = Math.max(reader.until, until)
   }
 
   #write(change: (catalog: Pick<Catalog, 'relaxed'>, until: number) => Promise<void>): Promise<void> {

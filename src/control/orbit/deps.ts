@@ -6,8 +6,8 @@ import type { Timestamp } from '#model/orbit.ts'
 export interface OrbitDeps {
   readonly catalog: Catalog
   readonly contents: ContentStore
-  /** Keeps a manifest from collection while it is read. */
-  readonly acquirePin: (manifest: string) => Promise<AsyncDisposable>
+  /** Keeps manifests from collection while they are read. */
+  readonly acquirePins: (manifests: Iterable<string>) => Promise<AsyncDisposable>
   /**
    * Makes collection leave alone what is written from now on, until disposed of. Writers and editors do so by
    * themselves; who else makes a manifest (`contents.join`) holds one until the manifest's row is committed.

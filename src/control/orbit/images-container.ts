@@ -47,7 +47,7 @@ export interface ImagesContainer {
   locate(caller: Caller, path: ObjectPath): Promise<LocatedObject>
 }
 
-type Deps = Pick<OrbitDeps, 'catalog' | 'acquirePin' | 'contents'>
+type Deps = Pick<OrbitDeps, 'catalog' | 'acquirePins' | 'contents'>
 
 export function createImagesContainer(deps: Deps): ImagesContainer {
   const { catalog } = deps
@@ -150,11 +150,11 @@ const etagOf = (manifest: string, form: ImageForm): string =>
   createHash('sha256').update(`${form}-${ETAG_VERSION}-${manifest}`).digest('hex').slice(0, 32)
 
 /** Sizes follow from manifests, which never change; finding one out reads all of a manifest. */
-function createSizes({ acquirePin, contents }: Pick<Deps, 'acquirePin' | 'contents'>) {
+function createSizes({ acquirePins, contents }: Pick<Deps, 'acquirePins' | 'contents'>) {
   const known = new Map<string, number>()
 
   async function measure(manifest: string, form: ImageForm): Promise<number> {
-    await using _pin = await acquirePin(manifest)
+    await using _pin = await acquirePins([manifest])
     try {
       return await contents.measure(manifest, form)
     } catch (error) {

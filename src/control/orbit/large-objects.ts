@@ -39,7 +39,7 @@ export interface LargeObjects {
   readRows(object: StoredObject): Promise<StaticSegmentRow[]>
 }
 
-export type LargeObjectsDeps = Pick<OrbitDeps, 'catalog' | 'contents' | 'acquirePin' | 'now'>
+export type LargeObjectsDeps = Pick<OrbitDeps, 'catalog' | 'contents' | 'acquirePins' | 'now'>
 
 export function createLargeObjects(deps: LargeObjectsDeps): LargeObjects {
   return {
@@ -205,12 +205,12 @@ class Gathering {
 const MANIFEST_MAX = 32 * 1024 * 1024
 
 async function readRows(
-  { contents, acquirePin }: LargeObjectsDeps,
+  { contents, acquirePins }: LargeObjectsDeps,
   content: Content,
 ): Promise<StaticSegmentRow[]> {
   if (content.kind === 'inline') return parseManifest(Buffer.from(content.bytes).toString())
   if (content.size > MANIFEST_MAX) throw new Error('internal error: a static manifest that is too large')
-  await using _pin = await acquirePin(content.manifest)
+  await using _pin = await acquirePins([content.manifest])
   await using reader = await contents.openReader([{ content, offset: 0, length: content.size }])
   const chunks: Buffer[] = []
   for await (const chunk of reader.read(0, content.size, new AbortController().signal))

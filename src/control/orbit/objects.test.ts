@@ -172,7 +172,7 @@ test('read: an object that is replaced while its manifest is being pinned is rea
   let replace: (() => Promise<unknown>) | undefined
   const pinned: string[] = []
   await using fixture = await openOrbit({
-    acquirePin: async (manifest) => {
+    acquirePins: async ([manifest = '']) => {
       await replace?.()
       pinned.push(manifest)
       return { [Symbol.asyncDispose]: async () => void pinned.splice(pinned.indexOf(manifest), 1) }
@@ -194,7 +194,7 @@ test('read: an object that is replaced while its manifest is being pinned is rea
 test('read: one that is removed while it is being pinned is gone, and pinned no longer', async () => {
   const pinned: string[] = []
   await using fixture = await openOrbit({
-    acquirePin: async (manifest) => {
+    acquirePins: async ([manifest = '']) => {
       pinned.push(manifest)
       await orbit.objects.remove(owner, path)
       return { [Symbol.asyncDispose]: async () => void pinned.pop() }

@@ -115,9 +115,11 @@ export async function openOrbit(change: Partial<OrbitDeps> = {}): Promise<OrbitF
   const deps: OrbitDeps = {
     catalog,
     contents,
-    acquirePin: async (manifest) => {
-      pinned.push(manifest)
-      return { [Symbol.asyncDispose]: async () => void pinned.splice(pinned.indexOf(manifest), 1) }
+    acquirePins: async (manifests) => {
+      const added = [...manifests]
+      pinned.push(...added)
+      const release = () => added.forEach((manifest) => void pinned.splice(pinned.indexOf(manifest), 1))
+      return { [Symbol.asyncDispose]: async () => release() }
     },
     keep: async () => ({ [Symbol.asyncDispose]: async () => {} }),
     now: () => (clock.at += 10),

@@ -11,13 +11,13 @@ export interface Needing<T> {
  * same after its manifests were pinned, or it is read once more.
  */
 export async function readPinned<T>(
-  { acquirePin }: Pick<OrbitDeps, 'acquirePin'>,
+  { acquirePins }: Pick<OrbitDeps, 'acquirePins'>,
   read: () => Promise<Needing<T>>,
 ): Promise<{ readonly value: T } & AsyncDisposable> {
   for (let found = await read(); ; ) {
     await using pins = new AsyncDisposableStack()
     const pinned = new Set(found.manifests)
-    for (const manifest of pinned) pins.use(await acquirePin(manifest))
+    if (pinned.size > 0) pins.use(await acquirePins(pinned))
     const again = pinned.size === 0 ? found : await read()
     if (again.manifests.every((manifest) => pinned.has(manifest))) {
       const held = pins.move()

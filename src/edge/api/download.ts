@@ -17,7 +17,7 @@ export function downloadRoutes(app: App, { library, openForm }: ApiDeps): void {
     // Whatever the log says of this request names its image.
     request.log = request.log.child({ image: image.id })
     // A slow download may outlive the image: its blocks must not be collected under it.
-    await using _pin = await library.acquirePin(image.manifest)
+    await using _pin = await library.acquirePins([image.manifest])
     await using form = await openForm(image.manifest, kind)
     reply.headers({
       'content-disposition': attachment(image.name || image.id, form.fileSuffix),
