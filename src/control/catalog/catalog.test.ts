@@ -167,6 +167,30 @@ test('transaction: a failure undoes all of it, and others wait meanwhile', async
   assert.deepEqual(order, ['first', 'second'])
 })
 
+test('snapshot: sees one moment whatever others write, and ends also where reading fails', async () => {
+  await using file = await temporaryFile()
+  await using catalog = await openCatalog({ path: file.path })
+  await using other = await openCatalog({ path: file.path })
+  await catalog.settings.set('a', 'old')
+  const seen = await catalog.snapshot(async ({ settings }) => {
+    const before = await settings.get('a')
+    await other.settings.set('a', 'new')
+    return [before, await settings.get('a')]
+  })
+  assert.deepEqual(seen, ['old', 'old'])
+  const failing = catalog.snapshot(() => Promise.reject(new Error('stop')))
+  await assert.rejects(failing, /stop/)
+  assert.equal(await catalog.settings.get('a'), 'new')
+  await catalog.transaction(({ settings }) => settings.set('a', 'newer'))
+})
+
+test('rows: have all columns by name, in statements that are used again', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  const account = await addAccount(catalog)
+  for (let count = 0; count < 2; count++) assert.deepEqual(await catalog.accounts.find(account.id), account)
+  assert.deepEqual(await catalog.accounts.list(), [account])
+})
+
 test('ids: one that is taken is drawn again, also inside a transaction', async () => {
   let draws = 0
   // Each id comes three times before the next.
