@@ -65,22 +65,31 @@ export class BlockWindow implements AsyncDisposable {
   /** Stores full blocks in the order in which they are summed; one whose turn will not come any more, at once. */
   #storeFull(diskSize: number): void {
     const { sum } = this.#deps
-    const isFull = (held: HeldBlock | undefined) => held !== undefined && held.written >= BLOCK_SIZE
-    while (isFull(this.#held.get(sum.next))) if (!this.#store(sum.next, diskSize)) break
+    for (let turn = sum.next; this.#isFull(turn); turn++) this.#store(turn, diskSize)
     if (this.#held.has(sum.next)) return
-    for (const [index, held] of this.#held) if (isFull(held)) this.#store(index, diskSize)
+    for (const index of this.#held.keys()) if (this.#isFull(index)) this.#store(index, diskSize)
+  }
+
+  #isFull(index: number): boolean {
+    const held = this.#held.get(index)
+    return held?.isDirty === true && held.written >= BLOCK_SIZE
+  }
+
+  /** Has a block in memory for the next call. */
+  async bring(index: number, diskSize: number): Promise<void> {
+    await this.#take(index, diskSize)
   }
 
   async #take(index: number, diskSize: number): Promise<HeldBlock> {
     await this.#held.get(index)?.storing
     this.#throwFailure()
-    const held = this.#held.get(index) ?? (await this.#bring(index, diskSize))
+    const held = this.#held.get(index) ?? (await this.#load(index, diskSize))
     this.#held.delete(index)
     this.#held.set(index, held)
     return held
   }
 
-  async #bring(index: number, diskSize: number): Promise<HeldBlock> {
+  async #load(index: number, diskSize: number): Promise<HeldBlock> {
     while (this.#held.size >= HELD) await this.#pushOut(diskSize)
     const { pool, entries, signal } = this.#deps
     const entry = await entries.get(index)

@@ -108,12 +108,16 @@ class Editor implements ContentEditor {
     return this.#window.change(index, { diskSize: this.#size, count }, write)
   }
 
-  /** Makes the disk at least so long. A last block that was shorter is another block then. */
   async #grow(size: number): Promise<void> {
-    if (size <= this.#size) return
-    const last = blockCount(this.#size) - 1
-    if (this.#size % BLOCK_SIZE > 0 && (await this.#hasData(last))) await this.#change(last, 0, () => {})
+    if (size > this.#size) await this.#resize(size, Math.floor(this.#size / BLOCK_SIZE), () => {})
+  }
+
+  /** Gives the disk another size. The block at its old or new end is another one then. */
+  async #resize(size: number, index: number, change: (bytes: Uint8Array) => void): Promise<void> {
+    const isCut = Math.min(size, this.#size) % BLOCK_SIZE > 0 && (await this.#hasData(index))
+    if (isCut) await this.#window.bring(index, this.#size)
     this.#size = size
+    if (isCut) await this.#change(index, 0, change)
   }
 
   async #hasData(index: number): Promise<boolean> {
@@ -138,14 +142,11 @@ class Editor implements ContentEditor {
     return this.#run(async () => {
       checkRange(size, 0)
       if (size >= this.#size) return await this.#grow(size)
-      const blocks = blockCount(size)
-      await this.#window.cut(blocks)
-      await this.#entries.cut(blocks)
-      const left = size % BLOCK_SIZE
-      if (left > 0 && (await this.#hasData(blocks - 1)))
-        await this.#change(blocks - 1, 0, (bytes) => bytes.fill(0, left, BLOCK_SIZE))
-      this.#sum.changed(Math.floor(size / BLOCK_SIZE))
-      this.#size = size
+      await this.#window.cut(blockCount(size))
+      await this.#entries.cut(blockCount(size))
+      const end = Math.floor(size / BLOCK_SIZE)
+      await this.#resize(size, end, (bytes) => bytes.fill(0, size % BLOCK_SIZE, BLOCK_SIZE))
+      this.#sum.changed(end)
     })
   }
 

@@ -33,25 +33,40 @@ export function openParts(parts: readonly Part[], openStored: OpenStored): Conte
 /** @param start where the part begins; @param from the first byte of it that is wanted */
 async function* piecesOf(part: Part, start: number, from: number, forms: OpenForms): AsyncGenerator<Piece> {
   const { content, length } = part
+  const whole = (load: Piece['load']): Piece => ({ offset: start, length, load })
   if (!content) {
-    const load = () => Promise.reject(new LibraryError('conflict', part.why))
-    yield { offset: start, length, load }
-    return
+    yield whole(() => Promise.reject(new LibraryError('conflict', part.why)))
+  } else if (content.kind === 'inline') {
+    yield whole(() => content.bytes.subarray(part.offset, part.offset + length))
+  } else {
+    await using form = new AsyncDisposableStack()
+    let layout: Layout
+    try {
+      layout = form.use(await forms.use(content)).layout
+    } catch (error) {
+      // What lies before it can be read all the same.
+      yield whole(() => Promise.reject(error))
+      return
+    }
+    yield* cut(layout, part.offset, length, { start, from })
   }
-  const { offset } = part
-  if (content.kind === 'inline') {
-    yield { offset: start, length, load: () => content.bytes.subarray(offset, offset + length) }
-    return
-  }
-  await using form = await forms.use(content)
+}
+
+/** The pieces of a range of a file, as they lie where the range begins at `start`. */
+async function* cut(
+  layout: Layout,
+  offset: number,
+  length: number,
+  { start, from }: { start: number; from: number },
+): AsyncGenerator<Piece> {
   const end = offset + length
-  for await (const piece of form.layout.pieces(offset + from)) {
-    if (piece.offset >= end) return
+  for await (const piece of layout.pieces(offset + from)) {
     const first = Math.max(offset, piece.offset)
     const last = Math.min(end, piece.offset + piece.length)
     const load = async (signal: AbortSignal) =>
       partOf(await piece.load(signal), first - piece.offset, last - piece.offset)
     yield { offset: start + first - offset, length: last - first, load }
+    if (last === end) return
   }
 }
 

@@ -93,10 +93,11 @@ export async function* readPieces(
   let ahead: Loading | undefined
   try {
     for await (const piece of untilAborted(layout.pieces(offset), signal)) {
-      if (piece.offset >= end) break
       using current = ahead
       ahead = new Loading(piece, signal)
       if (current) yield await current.within(offset, end)
+      // What lies behind is not even looked at.
+      if (piece.offset + piece.length >= end) break
     }
     if (ahead) yield await ahead.within(offset, end)
   } finally {
