@@ -77,6 +77,11 @@ export interface Objects extends ObjectScans {
     container: Pick<ContainerRecord, 'id' | 'accountId'>,
     object: Pick<StoredObject, 'name' | 'size' | 'bytesId'>,
   ): Promise<void>
+  /** The same for many of one container, some hundreds at most. */
+  removeAll(
+    container: Pick<ContainerRecord, 'id' | 'accountId'>,
+    objects: readonly Pick<StoredObject, 'name' | 'size' | 'bytesId'>[],
+  ): Promise<void>
   /** Objects in the order of their names' bytes. Expired ones too: who lists removes them before. */
   walk(containerId: number, walk: NameWalk): Promise<Walked<ListedObject>[]>
   /** The same with everything, their bytes too. */
@@ -125,12 +130,8 @@ export function objectsTable(context: TableContext): Objects {
       const query = db.updateTable('objects').set(toChangedRow(change))
       await query.where('container_id', '=', containerId).where('name', '=', name).execute()
     },
-    async remove(container, object) {
-      const query = db.deleteFrom('objects').where('container_id', '=', container.id)
-      await query.where('name', '=', object.name).execute()
-      await removeBytes(db, [object])
-      await count(db, container, -1, -object.size)
-    },
+    remove: (container, object) => removeAll(db, container, [object]),
+    removeAll: (container, objects) => removeAll(db, container, objects),
   }
 }
 
@@ -192,6 +193,18 @@ const selectWhole = (db: Kysely<Schema>, containerId: number) =>
     .selectAll('o')
     .select('b.bytes')
     .where('o.container_id', '=', containerId)
+
+async function removeAll(
+  db: Kysely<Schema>,
+  container: Pick<ContainerRecord, 'id' | 'accountId'>,
+  objects: readonly Pick<StoredObject, 'name' | 'size' | 'bytesId'>[],
+): Promise<void> {
+  const names = objects.map(({ name }) => name)
+  await db.deleteFrom('objects').where('container_id', '=', container.id).where('name', 'in', names).execute()
+  await removeBytes(db, objects)
+  const bytes = objects.reduce((sum, { size }) => sum + size, 0)
+  await count(db, container, -objects.length, -bytes)
+}
 
 async function removeBytes(db: Kysely<Schema>, objects: readonly Pick<StoredObject, 'bytesId'>[]) {
   const ids = objects.map(({ bytesId }) => bytesId).filter((id) => id !== null)

@@ -3,7 +3,7 @@ import type { ContainerAttributes, ContainerRecord } from '#control/catalog/cont
 import type { Walked } from '#control/catalog/name-walk.ts'
 import type { ListedObject } from '#control/catalog/objects.ts'
 import type { Caller, ContainerPath } from '#model/orbit.ts'
-import { cleanList, demand, demandContainer, factsOf, ownChange } from './access.ts'
+import { cleanList, demand, demandContainer, factsOf, notFound, ownChange } from './access.ts'
 import { containerInfoOf } from './container-info.ts'
 import type { OrbitDeps } from './deps.ts'
 import type { Expiry, Settle } from './expiry.ts'
@@ -38,11 +38,12 @@ export function createContainers({ deps: { catalog, now }, expiry }: ContainersD
       checkNames(path)
       return catalog.transaction(async ({ containers }) => {
         const { account: accountId, container: name } = path
+        const fresh = changed(caller, accountId, NOTHING, change)
+        if (await containers.insert({ accountId, name }, fresh, now())) return true
         const found = await containers.findToChange(accountId, name)
-        const attributes = changed(caller, path.account, found ?? NOTHING, change)
-        if (found) await containers.update(found.id, attributes, now())
-        else await containers.insert({ accountId, name }, attributes, now())
-        return found === undefined
+        if (!found) throw notFound()
+        await containers.update(found.id, changed(caller, accountId, found, change), now())
+        return false
       })
     },
     async update(caller, path, change) {

@@ -27,7 +27,7 @@ test('expiry: from its second on an object is gone for everybody who reads, writ
 })
 
 test('expiry: what has expired is neither listed nor counted', async () => {
-  await using fixture = await openExpiring(450)
+  await using fixture = await openExpiring(1100)
   const { orbit, owner, account, pass } = fixture
   const path = { account, container: 'c' }
   pass(0)
@@ -63,11 +63,11 @@ test('expiry: a container in which all has expired is empty', async () => {
 })
 
 test('expiry: the job removes what has expired, and says how much', async () => {
-  await using fixture = await openExpiring(201)
+  await using fixture = await openExpiring(501)
   const { signal } = new AbortController()
   assert.equal(await fixture.orbit.expire(signal), 0)
   fixture.pass(0)
-  assert.equal(await fixture.orbit.expire(signal), 201)
+  assert.equal(await fixture.orbit.expire(signal), 501)
   assert.equal(await fixture.orbit.expire(signal), 0)
   await assert.rejects(fixture.orbit.expire(AbortSignal.abort(new Error('stop'))), /stop/)
 })

@@ -3,7 +3,7 @@ import type { Tables } from '#control/catalog/catalog.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 
 /** Objects removed in one transaction. */
-const BATCH = 200
+const BATCH = 500
 
 export type ExpiryScope = { readonly containerId: number } | { readonly accountId: string }
 
@@ -34,7 +34,13 @@ export function createExpiry({ catalog, now }: Pick<OrbitDeps, 'catalog' | 'now'
       signal?.throwIfAborted()
       const removed = await catalog.transaction(async ({ objects }) => {
         const due = await objects.listDue(secondsOf(now()), BATCH, scope)
-        for (const { container, object } of due) await objects.remove(container, object)
+        for (const [first, ...rest] of Map.groupBy(due, ({ container }) => container.id).values()) {
+          if (first)
+            await objects.removeAll(
+              first.container,
+              [first, ...rest].map(({ object }) => object),
+            )
+        }
         return due.length
       })
       total += removed
