@@ -72,6 +72,7 @@ export function withGet(store: Store, get: BlockStore['get']): Store {
     manifests: store.manifests,
     blocks: {
       get,
+      readInto: (digest, target) => blocks.readInto(digest, target),
       claim: (digest) => blocks.claim(digest),
       put: (digest, bytes) => blocks.put(digest, bytes),
       remove: (digest, since) => blocks.remove(digest, since),

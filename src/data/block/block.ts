@@ -158,6 +158,20 @@ export function verifyStored(bytes: Uint8Array, plainLength?: number): void {
 }
 
 /**
+ * As `verifyStored`, where the block lies in a codec's memory and its plain length is known.
+ * @throws corrupt
+ */
+export function verifyStoredAt(
+  codec: Codec,
+  place: { source: number; storedLength: number; length: number },
+): void {
+  const { source, storedLength, length } = place
+  const payload = payloadFor(length, codec.bytes, source, storedLength)
+  if (codec.xxh32(source + WORD, payload, 0) !== readWord(codec.bytes, source + WORD + payload))
+    throw new LibraryError('corrupt', `read a block at rest of ${storedLength} bytes: its checksum is wrong`)
+}
+
+/**
  * Decodes a block at rest from anywhere in memory.
  * @param length its plain bytes
  * @returns a new array

@@ -142,9 +142,11 @@ class Editor implements ContentEditor {
     return this.#run(async () => {
       checkRange(size, 0)
       if (size >= this.#size) return await this.#grow(size)
+      const end = Math.floor(size / BLOCK_SIZE)
+      // First what can fail.
+      if (size % BLOCK_SIZE > 0 && (await this.#hasData(end))) await this.#window.bring(end, this.#size)
       await this.#window.cut(blockCount(size))
       await this.#entries.cut(blockCount(size))
-      const end = Math.floor(size / BLOCK_SIZE)
       await this.#resize(size, end, (bytes) => bytes.fill(0, size % BLOCK_SIZE, BLOCK_SIZE))
       this.#sum.changed(end)
     })

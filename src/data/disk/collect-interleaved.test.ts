@@ -79,6 +79,7 @@ function inTurns(store: Store, turns: Turns): Store {
       claim: (digest) => taking(() => blocks.claim(digest)),
       put: (digest, bytes) => taking(() => blocks.put(digest, bytes)),
       get: (digest) => taking(() => blocks.get(digest)),
+      readInto: (digest, target) => taking(() => blocks.readInto(digest, target)),
       remove: (digest, since) => taking(() => blocks.remove(digest, since)),
       list: () => listing(blocks.list()),
       quarantine: (digest) => taking(() => blocks.quarantine(digest)),

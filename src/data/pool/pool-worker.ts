@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
 import { Resources } from '#base/resources.ts'
 import { toPlainError } from '#base/thread-errors.ts'
-import { decodeBlock, verifyStored } from '#data/block/block.ts'
+import { BLOCK_SIZE, decodeBlock, maxStoredSize, verifyStoredAt } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { blockingFiles } from '#data/store/blocking-files.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -31,30 +31,25 @@ const bytesAt = (address: number, length: number) => codec.bytes.subarray(addres
 
 type LoadTask = Extract<PoolTask, { kind: 'plain' | 'stored' }>
 
-async function fetch({ digest, storedLength }: LoadTask): Promise<Uint8Array> {
-  const stored = await blocks.get(digest)
-  if (stored.length === storedLength) return stored
-  throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
+/** Reads a block at rest to `address`, and verifies it there. */
+async function fetch({ digest, storedLength, length }: LoadTask, address: number): Promise<void> {
+  const got = await blocks.readInto(digest, bytesAt(address, maxStoredSize(BLOCK_SIZE)))
+  if (got !== storedLength)
+    throw new LibraryError('corrupt', `${got} bytes are stored instead of ${storedLength}`)
+  verifyStoredAt(codec, { source: address, storedLength, length })
 }
 
 async function loadPlain(task: LoadTask): Promise<undefined> {
   const { address, length, digest, storedLength } = task
-  const stored = await fetch(task)
   const source = await outputs.acquire()
   try {
-    codec.bytes.set(stored, source)
+    await fetch(task, source)
     decodeBlock(codec, { source, storedLength, target: address, length })
   } finally {
     outputs.release(source)
   }
   if (hash('sha256', bytesAt(address, length), 'hex') !== digest)
     throw new LibraryError('corrupt', 'its bytes have another digest')
-}
-
-async function loadStored(task: LoadTask): Promise<undefined> {
-  const stored = await fetch(task)
-  verifyStored(stored, task.length)
-  codec.bytes.set(stored, task.address)
 }
 
 function sumOf(stream: number): Hash {
@@ -72,7 +67,8 @@ async function run(task: PoolTask): Promise<PoolAnswer> {
     case 'plain':
       return loadPlain(task)
     case 'stored':
-      return loadStored(task)
+      await fetch(task, task.address)
+      return undefined
     case 'md5-update':
       sumOf(task.stream).update(bytesAt(task.address, task.length))
       return undefined

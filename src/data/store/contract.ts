@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
-import { BLOCK_SIZE, digestOf, encodeBlock, FRAMING_SIZE } from '#data/block/block.ts'
+import { BLOCK_SIZE, digestOf, encodeBlock, FRAMING_SIZE, maxStoredSize } from '#data/block/block.ts'
 import { createCodecMemory, openCodec } from '#data/codec/codec.ts'
 import type { Digest, Store, StoredFile } from './store.ts'
 
@@ -50,6 +50,10 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
       await store.blocks.put(digest, stored)
       assert.deepEqual(Buffer.from(await store.blocks.get(digest)), Buffer.from(stored))
       assert.equal(await store.blocks.claim(digest), stored.length)
+      const target = new Uint8Array(maxStoredSize(BLOCK_SIZE)).fill(7)
+      assert.equal(await store.blocks.readInto(digest, target), stored.length)
+      assert.deepEqual(Buffer.from(target.subarray(0, stored.length)), Buffer.from(stored))
+      assert.ok(target.subarray(stored.length).every((byte) => byte === 7))
     }
     await store.sync()
   })
@@ -86,6 +90,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
   contract('what is not there is not found', async (store) => {
     const { digest } = exampleBlock(3)
     await assert.rejects(store.blocks.get(digest), isError('not_found'))
+    await assert.rejects(store.blocks.readInto(digest, new Uint8Array(9)), isError('not_found'))
     await assert.rejects(store.manifests.open(digest), isError('not_found'))
     assert.equal(await store.manifests.claim(digest), undefined)
     assert.equal(await store.blocks.remove(digest, LATER()), false)

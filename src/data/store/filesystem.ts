@@ -78,6 +78,14 @@ function blockStore(set: FileSet, reserve: Reserve | undefined): BlockStore {
       await using handle = await set.open(digest)
       return await attempting(`get block ${digest}`, () => readBlock(handle, digest))
     },
+    async readInto(digest, target) {
+      await using handle = await set.open(digest)
+      return await attempting(`get block ${digest}`, async () => {
+        const size = await blockSize(handle, digest)
+        await readWhole(handle, digest, target.subarray(0, size))
+        return size
+      })
+    },
     remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
     list: () => set.list(),
     quarantine: (digest) => set.quarantine(digest),
@@ -130,14 +138,21 @@ async function readAt(handle: FileHandle, target: Uint8Array, offset: number): P
 }
 
 async function readBlock(handle: FileHandle, digest: Digest): Promise<Uint8Array> {
-  const { size } = await handle.stat()
-  if (size > maxStoredSize(BLOCK_SIZE))
-    throw new LibraryError('corrupt', `get block ${digest}: the file has ${size} bytes`)
-  const bytes = new Uint8Array(size)
-  if ((await readAt(handle, bytes, 0)) < size)
-    throw new LibraryError('corrupt', `get block ${digest}: the file ends early`)
+  const bytes = new Uint8Array(await blockSize(handle, digest))
+  await readWhole(handle, digest, bytes)
   verifyStored(bytes)
   return bytes
+}
+
+async function blockSize(handle: FileHandle, digest: Digest): Promise<number> {
+  const { size } = await handle.stat()
+  if (size <= maxStoredSize(BLOCK_SIZE)) return size
+  throw new LibraryError('corrupt', `get block ${digest}: the file has ${size} bytes`)
+}
+
+async function readWhole(handle: FileHandle, digest: Digest, target: Uint8Array): Promise<void> {
+  if ((await readAt(handle, target, 0)) < target.length)
+    throw new LibraryError('corrupt', `get block ${digest}: the file ends early`)
 }
 
 /** A power cut can leave a block that was not synced with too few bytes; never with others than were written. */

@@ -52,6 +52,12 @@ class HeldBlocks extends HeldFiles {
     verifyStored(bytes)
     return new Uint8Array(bytes)
   }
+
+  async readInto(digest: Digest, target: Uint8Array): Promise<number> {
+    const bytes = this.find(digest)
+    target.set(bytes)
+    return bytes.length
+  }
 }
 
 class HeldManifests extends HeldFiles {

@@ -32,6 +32,13 @@ export interface BlockStore {
    */
   get(digest: Digest): Promise<Uint8Array>
   /**
+   * Reads a block at rest into memory of the caller's, who verifies it there.
+   * @param target room for maxStoredSize(BLOCK_SIZE) bytes
+   * @returns its bytes at rest
+   * @throws not_found; corrupt where it is longer
+   */
+  readInto(digest: Digest, target: Uint8Array): Promise<number>
+  /**
    * Removes a block unless it was put or claimed at or after `unclaimedSince` (milliseconds since 1970), however the
    * two calls interleave.
    * @returns whether it was removed
