@@ -13,9 +13,12 @@ const BOTH: Readonly<Record<string, string>> = {
   '.svgz': '.svg',
 }
 
+/** Where Swift's table has another name for a type. */
+const SWIFTS: Readonly<Record<string, string>> = { '.wav': 'audio/x-wav' }
+
 /** A type by the ending of a name, as Swift guesses it. */
 export function guessContentType(name: string): string {
   const last = extname(name).toLowerCase()
   const ending = BOTH[last] ?? extname(name.replace(PACKED, '')).toLowerCase()
-  return (ending && lookup(ending)) || UNKNOWN
+  return SWIFTS[ending] ?? ((ending && lookup(ending)) || UNKNOWN)
 }

@@ -14,6 +14,7 @@ import { createBodyWatch, hasBody } from './body-watch.ts'
 import { checkHost } from './host.ts'
 import { createInterceptedServer, type Interceptor, type Surroundings } from './intercept.ts'
 import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
+import { readmit } from './raw-url.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
 
 export interface AppOptions {
@@ -58,7 +59,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     schemaErrorFormatter: (findings, part) => validationProblem(findings, part),
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
     clientErrorHandler(error, socket) {
-      if (!interceptors.some(({ cutShort }) => cutShort(socket, error))) answerBadRequest(error, socket)
+      if (interceptors.some(({ cutShort }) => cutShort(socket, error))) return
+      if (!readmit(app.server, socket, error)) answerBadRequest(error, socket)
     },
   })
   // Ten thousand images: JSON.stringify needs 9 ms for each 4 MB, a compiled serialiser 5 to 60.

@@ -34,12 +34,58 @@ test('body: lengths that are none, or two, are refused', async () => {
     'Content-Length: five',
     'Content-Length: 5\r\nContent-Length: 6',
     'Transfer-Encoding: gzip',
+    'Transfer-Encoding: gzip, chunked',
     'Transfer-Encoding: chunked\r\nContent-Length: 5',
   ]) {
     const answer = await send(`${head('/c/odd', headers)}hello`)
     assert.match(answer, /^HTTP\/1\.1 (?:400|501) /, headers)
   }
   assert.equal(await isThere('/c/odd'), false)
+})
+
+test('body: where there is none, what comes after the request does not hide its answer', async () => {
+  const answer = await send(`${head('/c/unsaid', 'X-A: b')}testing`)
+  assert.match(answer, /^HTTP\/1\.1 411 Length Required\r\n/)
+  assert.equal(answer.split('HTTP/1.1').length, 2)
+})
+
+test('address: bytes beyond ASCII are taken as they are, on connections that go on', async () => {
+  const raw = (path: string) => Buffer.from(path).toString('latin1')
+  const requests = [
+    [head(raw('/c/é'), 'Content-Length: 11'), 'ab', 'c/é GET x'],
+    [head(raw('/c/é'), 'X-A: b', 'GET')],
+    [head('/c/plain', 'X-A: b', 'GET')],
+    [head('/c/\xff', 'Connection: close', 'GET')],
+  ]
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+  const answers: string[] = []
+  for (const parts of requests) {
+    for (const part of parts) {
+      socket.write(part, 'latin1')
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const [answer] = (await once(socket, 'data')) as [string]
+    answers.push(answer)
+  }
+  const statuses = answers.map((answer) => /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
+  assert.deepEqual(statuses, ['201', '200', '404', '412'])
+  assert.match(answers[1] ?? '', /\r\n\r\nabc/)
+  assert.equal((await ask('HEAD', '/c/%C3%A9')).headers['content-length'], '11')
+})
+
+test('address: bytes that may be of a body are not taken for the beginning of a request', async () => {
+  // The first request is refused before its body came, whose end and the second request come together.
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+  socket.on('error', () => undefined)
+  socket.write(head('/none/x', 'Content-Length: 9'))
+  await once(socket, 'data')
+  let answer = ''
+  socket.on('data', (text) => {
+    answer += text
+  })
+  socket.write('DELETE /?GET /v1/\xe9 HTTP/1.1\r\nHost: h\r\n\r\n', 'latin1')
+  await once(socket, 'close')
+  assert.match(answer, /^HTTP\/1\.1 400 /)
 })
 
 test('body: chunks that are none break the upload off with an answer', async () => {

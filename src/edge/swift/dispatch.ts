@@ -62,7 +62,7 @@ export async function dispatch(exchange: Exchange): Promise<void> {
 
 function resourceOf({ method, path, query }: Exchange): { handlers: Handlers; handle: Handler | undefined } {
   const handlers = path.object !== undefined ? OBJECT : path.container !== undefined ? CONTAINER : ACCOUNT
-  if (handlers === ACCOUNT && query.has('bulk-delete') && (method === 'POST' || method === 'DELETE')) {
+  if (query.has('bulk-delete') && (method === 'POST' || method === 'DELETE')) {
     return { handlers, handle: bulkDelete }
   }
   if (method === 'PUT' && query.has('extract-archive')) return { handlers, handle: uploadArchive }

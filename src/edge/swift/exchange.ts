@@ -37,6 +37,8 @@ export interface Exchange {
   caller: Caller | undefined
   /** Of the request: `cut` where its rest will not come, or cannot be read. */
   body: 'unread' | 'reading' | 'cut'
+  /** Ends the reading of the body, with this status. */
+  cut: ((status: number) => void) | undefined
   readonly transId: string
   readonly log: FastifyBaseLogger
   /** Change the headers of whatever answer it will be, just before they are sent. */

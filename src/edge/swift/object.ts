@@ -47,6 +47,9 @@ export async function updateObject(exchange: Exchange, caller: Caller): Promise<
 export async function deleteObject(exchange: Exchange, caller: Caller): Promise<void> {
   const { objects } = exchange.deps.orbit
   const path = objectPathOf(exchange)
+  if (!/^\s*\d+\s*$/.test(headerOf(exchange, 'x-if-delete-at') ?? '0')) {
+    throw new SwiftProblem(400, 'Bad X-If-Delete-At header value')
+  }
   if (exchange.query.get('multipart-manifest') !== 'delete') {
     await objects.remove(caller, path)
     return sendEmpty(exchange, 204)

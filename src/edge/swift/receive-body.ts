@@ -7,8 +7,17 @@ import { SwiftProblem } from './reply.ts'
 /** Bytes of a body that wait for being written before the client has to wait. */
 const HIGH_WATER = 1024 * 1024
 
-/** By connection, how to end what reads a body from it. */
-const receiving = new WeakMap<Socket, (status: number) => void>()
+/** The exchange that each connection is used for now. */
+const current = new WeakMap<Socket, Exchange>()
+
+/** Has the exchange hear of it where its client sends more than its request, or less. */
+export function watchConnection(exchange: Exchange): void {
+  const { socket } = exchange.raw
+  current.set(socket, exchange)
+  exchange.response.once('close', () => {
+    if (current.get(socket) === exchange) current.delete(socket)
+  })
+}
 
 /**
  * Reads the body of a request to its end, asking for it first where the client waits to be asked.
@@ -62,7 +71,7 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
     if (!raw.complete) cut(499)
   }
   exchange.body = 'reading'
-  receiving.set(raw.socket, cut)
+  exchange.cut = cut
   surroundings.bodies.watch(raw, () => cut(408))
   if (raw.destroyed) breakOff()
   raw.on('data', take)
@@ -73,11 +82,15 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
   return promise
 }
 
-/** A body that ended before it was complete, while the client still listens. @returns whether somebody reads it */
+/**
+ * What a client sent is no HTTP any more, or ended before its request did, while it still waits for an answer.
+ * @returns whether somebody answers
+ */
 export function cutShort(socket: Socket, error: Error & { code?: string }): boolean {
-  const cut = receiving.get(socket)
-  if (!cut || !error.code?.startsWith('HPE_')) return false
-  cut(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400)
+  const exchange = current.get(socket)
+  if (!exchange || !error.code?.startsWith('HPE_')) return false
+  exchange.body = 'cut'
+  exchange.cut?.(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400)
   return true
 }
 
@@ -94,12 +107,16 @@ export async function receiveText(exchange: Exchange, limit: number, text: strin
   return Buffer.concat(chunks)
 }
 
+const UNKNOWN_CODING = 'Unsupported Transfer-Coding header value specified in Transfer-Encoding header'
+
 /**
  * How long the client says the body is; undefined where it comes in chunks.
- * @throws SwiftProblem 411 where nothing is said
+ * @throws SwiftProblem 411 where nothing is said, 501 for any other coding
  */
 export function announcedLength({ raw: { headers } }: Exchange): number | undefined {
-  if (headers['transfer-encoding'] !== undefined) return undefined
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') throw new SwiftProblem(501, UNKNOWN_CODING)
+  if (coding !== undefined) return undefined
   const length = headers['content-length']
   if (length === undefined) throw new SwiftProblem(411, 'Missing Content-Length header.')
   return Number(length)

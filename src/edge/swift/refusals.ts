@@ -2,7 +2,7 @@ import { LibraryError } from '#base/errors.ts'
 import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
 import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import type { Exchange, Headers } from './exchange.ts'
-import { SwiftProblem, sendPage, sendText, sendUnauthorized } from './reply.ts'
+import { HTML, SwiftProblem, sendPage, sendText, sendUnauthorized } from './reply.ts'
 
 /** How a refusal is answered. */
 export interface Answer {
@@ -41,6 +41,10 @@ export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): 
   return { status: 500, text: undefined, headers: {} }
 }
 
+/** Texts that Swift sends as pages, although they are lines; nothing of the request stands in them. */
+const isInPage = (status: number, text = ''): boolean =>
+  status === 412 || text.startsWith('Container name length')
+
 /** Answers what was thrown while a request was handled; once an answer is under way, breaks the connection. */
 export function sendRefusal(exchange: Exchange, error: unknown): void {
   const { response, log, raw } = exchange
@@ -51,7 +55,8 @@ export function sendRefusal(exchange: Exchange, error: unknown): void {
     response.destroy()
     return
   }
-  if (text !== undefined) sendText(exchange, status, text, { ...headers })
+  const type: Headers = isInPage(status, text) ? { 'Content-Type': HTML } : {}
+  if (text !== undefined) sendText(exchange, status, text, { ...headers, ...type })
   else if (status === 401) sendUnauthorized(exchange, { ...headers })
   else sendPage(exchange, status, { ...headers })
 }

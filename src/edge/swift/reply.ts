@@ -3,7 +3,7 @@ import { hasBody } from '#edge/http/body-watch.ts'
 import { expectsContinue } from '#edge/http/intercept.ts'
 import type { Exchange, Headers } from './exchange.ts'
 
-const HTML = 'text/html; charset=UTF-8'
+export const HTML = 'text/html; charset=UTF-8'
 
 /** Texts of Swift's own error pages. */
 const TEXTS: Readonly<Record<number, string>> = {
@@ -50,7 +50,7 @@ const SANDBOX = 'sandbox allow-downloads allow-forms allow-popups allow-scripts'
 
 /** Writes status line and headers; what Orbit answers never has them otherwise. */
 export function writeHead(exchange: Exchange, status: number, headers: Headers): void {
-  const { response, transId, surroundings } = exchange
+  const { response, raw, transId, surroundings } = exchange
   headers['X-Trans-Id'] = transId
   headers['X-Openstack-Request-Id'] = transId
   headers['Content-Security-Policy'] = SANDBOX
@@ -58,6 +58,10 @@ export function writeHead(exchange: Exchange, status: number, headers: Headers):
   for (const finish of exchange.finishers) finish(headers, status)
   if (surroundings.isClosing() || exchange.body === 'cut' || leavesBody(exchange))
     headers.Connection = 'close'
+  // Connections go on by themselves in HTTP/1.1; only who speaks of it is told.
+  else if (raw.headers.connection === undefined && raw.httpVersion === '1.1') {
+    response.removeHeader('Connection')
+  }
   response.setTimeout(STALL_MS, () => response.destroy())
   response.writeHead(status, reasonOf(status), headers)
 }

@@ -6,7 +6,7 @@ import { createTransId, type Exchange, type SwiftDeps } from './exchange.ts'
 import { INFO } from './info.ts'
 import { isLogin, logIn } from './login.ts'
 import { type BadPath, parsePath, parseQuery, type SwiftPath } from './path.ts'
-import { cutShort } from './receive-body.ts'
+import { cutShort, watchConnection } from './receive-body.ts'
 import { sendRefusal } from './refusals.ts'
 import { SwiftProblem, sendBytes, sendEmpty, sendText } from './reply.ts'
 
@@ -45,10 +45,12 @@ async function answer(
     query: parseQuery(query),
     caller: undefined,
     body: 'unread',
+    cut: undefined,
     transId,
     log: surroundings.log,
     finishers: [],
   }
+  watchConnection(exchange)
   response.once('close', () => {
     const { method, socket } = raw
     const ms = performance.now() - started
