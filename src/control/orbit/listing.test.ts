@@ -136,3 +136,16 @@ test('listing: a path with more pseudo-directories than one step passes over is 
     assert.deepEqual(await list(walk, { path: 'p', limit: 2 }), ['p/!', 'p/2000'])
   })
 })
+
+test('listing: the last name that there can be belongs to its group and to its prefix', async () => {
+  await using catalog = await openCatalog({ path: ':memory:' })
+  const last = `a/${'\u{10ffff}'.repeat(255)}xx`
+  assert.equal(Buffer.byteLength(last), 1024)
+  await catalog.transaction(async (tables) => {
+    const id = await addNames(tables, ['a/b', last, 'b'])
+    const walk: Walk<{ readonly name: string }> = (range) => tables.objects.walk(id, range)
+    assert.deepEqual(await list(walk, { limit: 9, delimiter: '/' }), ['a/ (group)', 'b'])
+    assert.deepEqual(await list(walk, { limit: 9, prefix: 'a/' }), ['a/b', last])
+    assert.deepEqual(await list(walk, { limit: 9, delimiter: '/', marker: 'a/' }), ['b'])
+  })
+})
