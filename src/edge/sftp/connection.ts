@@ -54,6 +54,8 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
     else login = number
   }
 
+  // Each channel waits for it to drain.
+  socket.setMaxListeners(0)
   const answer = createAuthentication({ desk, address, tries: limits.tries, end })
   connection.on('error', () => undefined)
   connection.on('handshake', () => void speedUp(connection))

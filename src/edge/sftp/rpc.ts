@@ -27,16 +27,12 @@ type PlainError =
 export interface DeskCaller {
   readonly desk: Desk
   receive(answer: RpcAnswer): void
-  /** From now on nothing is answered: those who wait are told the reason, and all who come later. */
-  fail(reason: Error): void
 }
 
 export function createDeskCaller(send: (call: RpcCall) => void): DeskCaller {
   const waiting = new Map<number, PromiseWithResolvers<unknown>>()
-  let failure: Error | undefined
   let last = 0
   const ask = (method: string, args: readonly unknown[]) => {
-    if (failure) return Promise.reject(failure)
     const answer = Promise.withResolvers<unknown>()
     waiting.set(++last, answer)
     send({ kind: 'call', id: last, method, args })
@@ -50,11 +46,6 @@ export function createDeskCaller(send: (call: RpcCall) => void): DeskCaller {
       waiting.delete(id)
       if (error) answer?.reject(fromPlain(error))
       else answer?.resolve(value)
-    },
-    fail(reason) {
-      failure = reason
-      for (const answer of waiting.values()) answer.reject(reason)
-      waiting.clear()
     },
   }
 }

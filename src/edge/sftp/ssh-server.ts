@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import ssh2, { type Connection, type ServerConfig } from 'ssh2'
-import { serveConnection } from './connection.ts'
+import ssh2, { type ServerConfig } from 'ssh2'
+import { type ServedConnection, serveConnection } from './connection.ts'
 import { gatherWrites } from './fast-socket.ts'
 import type { Desk } from './rpc-methods.ts'
 import type { SftpSessionDeps } from './sftp-session.ts'
@@ -60,11 +60,7 @@ export function createSshServer(deps: SshServerDeps): SshServer {
     algorithms: ALGORITHMS,
     keepaliveInterval: KEEPALIVE_MS,
   }
-  const open = new Set<{
-    readonly socket: Socket
-    readonly isBusy: () => boolean
-    readonly end: () => void
-  }>()
+  const open = new Map<Socket, ServedConnection>()
   const killed = new AbortController()
 
   return {
@@ -72,30 +68,28 @@ export function createSshServer(deps: SshServerDeps): SshServer {
       gatherWrites(socket)
       const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
       const grace = setTimeout(() => socket.destroy(), limits.graceMs)
-      const greeted = Promise.withResolvers<Connection>()
-      // The library tells of a connection without its socket, so each has a server of its own.
-      const server = new ssh2.Server(config, (connection) => greeted.resolve(connection))
-      server.injectSocket(socket)
-      const connection = await Promise.race([greeted.promise, closed])
-      if (!connection) return clearTimeout(grace)
-      const signal = killed.signal
-      const session = { contents, now, onBug, signal, handlesMax: limits.handles }
       const onLogin = () => clearTimeout(grace)
-      const served = serveConnection({ connection, socket, address, desk, limits, session, onLogin })
-      const state = { socket, isBusy: served.isBusy, end: served.end }
-      open.add(state)
+      const session = { contents, now, onBug, signal: killed.signal, handlesMax: limits.handles }
+      let state: ServedConnection | undefined
+      // The library tells of a connection without its socket, so each has a server of its own; and what it says next
+      // may be in the same chunk of bytes.
+      const server = new ssh2.Server(config, (connection) => {
+        state = serveConnection({ connection, socket, address, desk, limits, session, onLogin })
+        open.set(socket, state)
+      })
+      server.injectSocket(socket)
       await closed
       clearTimeout(grace)
-      open.delete(state)
-      await served.cleanUp()
+      open.delete(socket)
+      await state?.cleanUp()
     },
 
     async stop(graceMs) {
       const deadline = now() + graceMs
       while (open.size > 0) {
-        for (const { isBusy, end, socket } of open) {
+        for (const [socket, connection] of open) {
           if (now() >= deadline) socket.destroy()
-          else if (!isBusy()) end()
+          else if (!connection.isBusy()) connection.end()
         }
         await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
       }

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { readHostKeys } from './host-key.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'host-key-'))
+after(() => rmSync(folder, { recursive: true }))
+
+test('host key: it is made once, for the library alone, and stays the same', async () => {
+  const made = await readHostKeys(join(folder, 'ssh'))
+  assert.match(made.fingerprint, /^SHA256:[\w+/]{43}$/)
+  assert.deepEqual(await readHostKeys(join(folder, 'ssh')), made)
+  const path = join(folder, 'ssh/ssh_host_ed25519_key')
+  assert.equal(statSync(path).mode & 0o777, 0o600)
+  assert.match(readFileSync(`${path}.pub`, 'utf8'), /^ssh-ed25519 [\w+/=]+\n$/)
+})
+
+test('host key: one that is damaged is an error, not another key', async () => {
+  writeFileSync(join(folder, 'ssh/ssh_host_rsa_key'), 'nonsense')
+  await assert.rejects(readHostKeys(join(folder, 'ssh')), /ssh_host_rsa_key: it is not a private key/)
+})
