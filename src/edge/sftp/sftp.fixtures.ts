@@ -12,7 +12,7 @@ import { FieldReader, OPEN, REQUEST, STATUS, uint32Field, uint64Fields } from '.
 
 export const CREATE = OPEN.write | OPEN.create | OPEN.truncate
 
-/** Lets in `owner`, `other` and `storage`, an API client of the owner's account for Orbit only, with the key `secret`. */
+/** Lets in `owner`, `other` and `storage`, a client of the owner's account for Orbit only, with the key `secret`. */
 function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
   const refused = { ok: false, error: 'invalid_client', description: 'no' } as const
   const identify = (user: string) => {
@@ -37,7 +37,7 @@ function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
 
 /** Orbit on a real content store in an empty folder, with one container, `c`. */
 export async function openFixture(t: TestContext) {
-  const { contents, kept } = await openTemporary(t)
+  const { contents, kept, storeDirectory, spoolDirectory } = await openTemporary(t)
   const orbit = await openOrbit({ contents })
   t.after(() => orbit[Symbol.asyncDispose]())
   const { owner, other, account } = orbit
@@ -58,7 +58,19 @@ export async function openFixture(t: TestContext) {
     })
   const at = (object: string) => ({ account, container: 'c', object })
   return {
-    ...{ contents, kept, orbit: orbit.orbit, owner, account, auth, guard, openDesk, at },
+    ...{
+      contents,
+      kept,
+      storeDirectory,
+      spoolDirectory,
+      orbit: orbit.orbit,
+      owner,
+      account,
+      auth,
+      guard,
+      openDesk,
+      at,
+    },
     put: orbit.put,
     names: orbit.names,
     info: (name: string) => orbit.orbit.objects.show(owner, at(name)),

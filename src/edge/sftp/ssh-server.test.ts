@@ -4,9 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import ssh2, { type ConnectConfig, type SFTPWrapper } from 'ssh2'
+import ssh2, { type ConnectConfig } from 'ssh2'
 import { exampleBytes } from '#data/content/content.fixtures.ts'
 import { openFixture } from './sftp.fixtures.ts'
+import { logIn, openSftp } from './ssh-client.fixtures.ts'
 import { createSshServer, type SshLimits } from './ssh-server.ts'
 
 const LIMITS: SshLimits = { graceMs: 10_000, tries: 6, idleMs: 60_000, handles: 256 }
@@ -39,29 +40,6 @@ async function listen(t: TestContext, limits: Partial<SshLimits> = {}) {
     assert.deepEqual(bugs, [])
   })
   return { ...fixture, server, port, served, login: (config: ConnectConfig = {}) => logIn(t, port, config) }
-}
-
-async function logIn(t: TestContext, port: number, config: ConnectConfig) {
-  const client = new ssh2.Client()
-  const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
-  const failed = new Promise<never>((_resolve, reject) => client.on('error', reject))
-  const ready = new Promise<void>((resolve) => client.once('ready', () => resolve()))
-  client.connect({ host: '127.0.0.1', port, username: 'owner', password: 'secret', ...config })
-  t.after(() => client.destroy())
-  failed.catch(() => {})
-  await Promise.race([ready, failed])
-  client.setNoDelay(true)
-  return { client, closed, sftp: () => openSftp(client) }
-}
-
-async function openSftp(client: ssh2.Client) {
-  const sftp: SFTPWrapper = await promisify(client.sftp.bind(client))()
-  return {
-    sftp,
-    read: promisify<string, Buffer>(sftp.readFile.bind(sftp)),
-    write: promisify<string, Buffer, void>(sftp.writeFile.bind(sftp)),
-    list: promisify(sftp.readdir.bind(sftp)),
-  }
 }
 
 for (const cipher of [
