@@ -278,6 +278,8 @@ export interface StaticManifest {
   readonly entries: readonly StaticEntry[]
   /** What the client says the large object's ETag will be. */
   readonly etag?: string
+  /** Refuse where an object is there. */
+  readonly ifNoneMatch?: boolean
 }
 
 export type StaticEntry =

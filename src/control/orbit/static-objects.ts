@@ -67,7 +67,7 @@ export function createStaticObjects({ deps, large, remove }: StaticObjectsDeps):
       const object = await catalog.transaction(async (tables) => {
         const held = await holdContainer(tables, path)
         demandContainer(caller, 'write', path, held)
-        return placeObject(deps, tables, held, draft)
+        return placeObject(deps, tables, held, draft, { ifNoneMatch: manifest.ifNoneMatch ?? false })
       })
       return infoOf(object, { size, etag, large: 'static' })
     },

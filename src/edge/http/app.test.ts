@@ -157,6 +157,9 @@ test('app: what is not HTTP, or too much of it, is answered in JSON', async () =
   const { port } = app.server.address() as AddressInfo
   const cases = [
     ['NONSENSE\r\n\r\n', 400],
+    ['LICK /x HTTP/1.1\r\nHost: h\r\n\r\n', 405],
+    ['GET_x /x HTTP/1.1\r\nHost: h\r\n\r\n', 405],
+    ['GET /a b HTTP/1.1\r\nHost: h\r\n\r\n', 400],
     [`GET /${'x'.repeat(100_000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 431],
     ['GET /throw/bug HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
     ['GET /throw/bug HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n', 400],

@@ -14,7 +14,7 @@ import { createBodyWatch, hasBody } from './body-watch.ts'
 import { checkHost } from './host.ts'
 import { createInterceptedServer, type Interceptor, type Surroundings } from './intercept.ts'
 import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
-import { readmit } from './raw-url.ts'
+import { type ParseError, readmit } from './raw-url.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
 
 export interface AppOptions {
@@ -158,23 +158,40 @@ export function logGone({ log, method, url }: FastifyRequest): void {
 }
 
 /** Answers what is not HTTP, or too much of it: there is no request yet, so the bytes are written by hand. */
-function answerBadRequest(error: Error & { code?: string }, socket: Socket): void {
+function answerBadRequest(error: ParseError, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()
     return
   }
-  const [status, name, sentence] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? (['431 Request Header Fields Too Large', 'too_large', 'URL and headers are too long'] as const)
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? (['408 Request Timeout', 'request_timeout', 'the request did not arrive in time'] as const)
-        : (['400 Bad Request', 'bad_request', 'this is not a valid HTTP request'] as const)
+  const { status, name, sentence, headers = '' } = nonsenseOf(error)
   const body = JSON.stringify({ error_name: name, errors: [sentence] })
   socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status}\r\n${headers}Content-Type: application/json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
 }
+
+/** What was wrong with bytes that are no request. */
+function nonsenseOf(error: ParseError) {
+  if (error.code === 'HPE_HEADER_OVERFLOW') {
+    const sentence = 'URL and headers are too long'
+    return { status: '431 Request Header Fields Too Large', name: 'too_large', sentence }
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    const sentence = 'the request did not arrive in time'
+    return { status: '408 Request Timeout', name: 'request_timeout', sentence }
+  }
+  if (isUnknownMethod(error)) {
+    const headers = 'Allow: GET, HEAD, POST, PUT, DELETE, COPY, OPTIONS\r\n'
+    const sentence = 'there is no such method'
+    return { status: '405 Method Not Allowed', name: 'method_not_allowed', sentence, headers }
+  }
+  return { status: '400 Bad Request', name: 'bad_request', sentence: 'this is not a valid HTTP request' }
+}
+
+/** A request line of which nothing but the method is unknown to Node. */
+const isUnknownMethod = ({ code, rawPacket }: ParseError): boolean =>
+  code === 'HPE_INVALID_METHOD' && /^[\w-]{1,40} \S+ HTTP\/1\.[01]\r?\n/.test(String(rawPacket))
 
 /** The only expectation there is, `100-continue`, is met by Node. */
 function refuseExpectation(_request: IncomingMessage, response: ServerResponse): void {

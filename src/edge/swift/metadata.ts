@@ -66,6 +66,15 @@ export function readAttributes(exchange: Exchange): ObjectAttributes {
   }
 }
 
+/** Whether a PUT is only for where no object is. @throws SwiftProblem 400 for any other condition */
+export function readIfNoneMatch(exchange: Exchange): boolean {
+  const value = headerOf(exchange, 'if-none-match')
+  if (value !== undefined && value.trim() !== '*') {
+    throw new SwiftProblem(400, 'If-None-Match only supports *')
+  }
+  return value !== undefined
+}
+
 function readContentType(exchange: Exchange): string | undefined {
   const value = headerOf(exchange, 'content-type')
   if (!value || isTrue(headerOf(exchange, 'x-detect-content-type'))) return undefined

@@ -93,7 +93,7 @@ async function showSegments(exchange: Exchange, caller: Caller, info: ObjectInfo
   const etag = createHash('md5').update(body).digest('hex')
   const headers = objectHeaders(info)
   headers.Etag = etag
-  headers['Content-Type'] = 'application/json; charset=utf-8'
+  if (!isRaw) headers['Content-Type'] = 'application/json; charset=utf-8'
   headers['X-Static-Large-Object'] = 'True'
   delete headers['Accept-Ranges']
   if (sendUnlessWanted(exchange, { etag, modifiedAt: info.modifiedAt }, headers)) return

@@ -2,11 +2,10 @@ import { requestSignal } from '#edge/http/close-signal.ts'
 import type { Caller } from '#model/orbit.ts'
 import { copyHere } from './copy.ts'
 import { type Exchange, headerOf } from './exchange.ts'
-import { readAttributes } from './metadata.ts'
+import { readAttributes, readIfNoneMatch } from './metadata.ts'
 import { objectPathOf, refuseReserved, sendCreated } from './object.ts'
 import { putStatic } from './put-static.ts'
 import { announcedLength, receiveBody } from './receive-body.ts'
-import { SwiftProblem } from './reply.ts'
 
 /** PUT of an object: its bytes, a copy of another one, or the manifest of a large one. */
 export async function putObject(exchange: Exchange, caller: Caller): Promise<void> {
@@ -14,14 +13,11 @@ export async function putObject(exchange: Exchange, caller: Caller): Promise<voi
   const length = announcedLength(exchange)
   if (exchange.query.get('multipart-manifest') === 'put') return await putStatic(exchange, caller)
   refuseReserved(exchange)
-  const noneMatch = headerOf(exchange, 'if-none-match')
-  if (noneMatch !== undefined && noneMatch.trim() !== '*') {
-    throw new SwiftProblem(400, 'If-None-Match only supports *')
-  }
+  const ifNoneMatch = readIfNoneMatch(exchange)
   await using upload = await exchange.deps.orbit.objects.beginPut(caller, objectPathOf(exchange), {
     attributes: readAttributes(exchange),
     ...(length === undefined ? {} : { length }),
-    ifNoneMatch: noneMatch !== undefined,
+    ifNoneMatch,
     signal: requestSignal(exchange.raw),
   })
   await receiveBody(exchange, (chunk) => upload.write(chunk))

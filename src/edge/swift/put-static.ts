@@ -2,12 +2,12 @@ import { type ObjectInfo, OrbitRefusal, type StaticManifest } from '#control/orb
 import type { Caller } from '#model/orbit.ts'
 import { type Exchange, headerOf } from './exchange.ts'
 import type { ListingType } from './listing.ts'
-import { isTrue, readAttributes } from './metadata.ts'
+import { isTrue, readAttributes, readIfNoneMatch } from './metadata.ts'
 import { objectPathOf, sendCreated } from './object.ts'
 import { bestOutcomeType, printOutcome } from './outcome.ts'
 import { receiveText } from './receive-body.ts'
 import { answerOf } from './refusals.ts'
-import { sendBytes, statusLine, writeHead } from './reply.ts'
+import { explain, statusLine, writeHead } from './reply.ts'
 import { etagOf } from './send-object.ts'
 import { MAX_MANIFEST_SIZE, parseEntries } from './static-entries.ts'
 import { printHttpDate } from './times.ts'
@@ -17,22 +17,17 @@ const HEARTBEAT_MS = 5000
 
 /** PUT with `?multipart-manifest=put`: the body lists the segments of a static large object. */
 export async function putStatic(exchange: Exchange, caller: Caller): Promise<void> {
+  const ifNoneMatch = readIfNoneMatch(exchange)
   const attributes = readAttributes(exchange)
   const body = await receiveText(exchange, MAX_MANIFEST_SIZE, `Manifest File > ${MAX_MANIFEST_SIZE} bytes`)
   const path = objectPathOf(exchange)
   const entries = parseEntries(body, `/${path.container}/${path.object}`)
   const etag = headerOf(exchange, 'etag')?.replace(/^"|"$/g, '')
-  const manifest: StaticManifest = { entries, ...(etag === undefined ? {} : { etag }) }
+  const manifest: StaticManifest = { entries, ifNoneMatch, ...(etag === undefined ? {} : { etag }) }
   const work = () => exchange.deps.orbit.objects.putStatic(caller, path, attributes, manifest)
   const type = bestOutcomeType(exchange)
   if (isTrue(exchange.query.get('heartbeat'))) return await reportAlive(exchange, type, work)
-  try {
-    sendCreated(exchange, await work())
-  } catch (error) {
-    if (!(error instanceof OrbitRefusal) || error.problems.length === 0) throw error
-    const text = printOutcome(type, 'upload', {}, error.problems)
-    sendBytes(exchange, 400, { 'Content-Type': type }, Buffer.from(text))
-  }
+  sendCreated(exchange, await work())
 }
 
 /** Answers at once and says later what came of it, so that no proxy on the way loses patience. */
@@ -67,9 +62,12 @@ async function report(
     }
     return printOutcome(type, 'upload', values, [])
   } catch (error) {
-    const { status, text = '' } = answerOf(exchange, error)
+    const { status, text } = answerOf(exchange, error)
     const problems = error instanceof OrbitRefusal ? error.problems : []
-    const values = { 'Response Status': statusLine(status), 'Response Body': problems.length > 0 ? '' : text }
+    const values = {
+      'Response Status': statusLine(status),
+      'Response Body': problems.length === 0 && text !== undefined ? text : explain(status),
+    }
     return printOutcome(type, 'upload', values, problems)
   }
 }

@@ -2,7 +2,8 @@ import { LibraryError } from '#base/errors.ts'
 import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
 import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import type { Exchange, Headers } from './exchange.ts'
-import { HTML, SwiftProblem, sendPage, sendText, sendUnauthorized } from './reply.ts'
+import { bestOutcomeType, printOutcome } from './outcome.ts'
+import { HTML, SwiftProblem, sendBytes, sendPage, sendText, sendUnauthorized } from './reply.ts'
 
 /** How a refusal is answered. */
 export interface Answer {
@@ -31,8 +32,9 @@ export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): 
   if (error instanceof ClientGone) return { status: 499, text: undefined, headers: {} }
   if (error instanceof HttpProblem) return { status: error.status, text: error.message, headers: {} }
   if (error instanceof OrbitRefusal) {
-    const isNobody = error.kind === 'denied' && !caller?.session && !caller?.grant
-    const status = isNobody ? 401 : STATUSES[error.kind]
+    // A container's key says nothing of who asks for what lies elsewhere.
+    const isNobody = !caller?.session && (!caller?.grant || caller.grant.container !== undefined)
+    const status = error.kind === 'denied' && isNobody ? 401 : STATUSES[error.kind]
     return { status, text: SPOKEN.includes(error.kind) ? error.message : undefined, headers: {} }
   }
   if (error instanceof LibraryError && error.code === 'unavailable') {
@@ -45,14 +47,26 @@ export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): 
 const isInPage = (status: number, text = ''): boolean =>
   status === 412 || text.startsWith('Container name length')
 
+/** Answers with a list of what is wrong with the segments of a large object. */
+function sendProblems(exchange: Exchange, status: number, problems: OrbitRefusal['problems']): void {
+  const type = bestOutcomeType(exchange)
+  const text = printOutcome(type, 'upload', {}, problems)
+  sendBytes(exchange, status, { 'Content-Type': type }, Buffer.from(text))
+}
+
 /** Answers what was thrown while a request was handled; once an answer is under way, breaks the connection. */
 export function sendRefusal(exchange: Exchange, error: unknown): void {
   const { response, log, raw } = exchange
   const { status, text, headers } = answerOf(exchange, error)
   const isGone = status === 499 || response.destroyed
-  if (status >= 500 && !isGone) log.error({ err: error }, 'request failed')
+  if (status >= 500 && !isGone && !(error instanceof SwiftProblem))
+    log.error({ err: error }, 'request failed')
   if (response.headersSent || raw.socket.destroyed) {
     response.destroy()
+    return
+  }
+  if (error instanceof OrbitRefusal && error.problems.length > 0) {
+    sendProblems(exchange, status, error.problems)
     return
   }
   const type: Headers = isInPage(status, text) ? { 'Content-Type': HTML } : {}

@@ -39,6 +39,9 @@ const reasonOf = (status: number): string => REASONS[status] ?? STATUS_CODES[sta
 /** `404 Not Found`, as bodies name a status. */
 export const statusLine = (status: number): string => `${status} ${reasonOf(status)}`
 
+/** What a status means, on two lines. */
+export const explain = (status: number): string => `${reasonOf(status)}\n${TEXTS[status] ?? ''}`
+
 /** A client that takes no byte for this long is given up. */
 const STALL_MS = 300_000
 

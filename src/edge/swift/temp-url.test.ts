@@ -77,6 +77,15 @@ test('temporary URL: any flaw is a 401 that says no more', async () => {
   }
 })
 
+test('temporary URL: a container’s key opens nothing of another container', async () => {
+  await ask('PUT', '/keyed', { headers: { 'X-Container-Meta-Temp-URL-Key': 'own' } })
+  await ask('PUT', '/keyed/dlo', { body: '', headers: { 'X-Object-Manifest': 'c/o' } })
+  const lines = ['GET', EXPIRES, `/v1/${account}/keyed/dlo`].join('\n')
+  const signature = createHmac('sha256', 'own').update(lines).digest('hex')
+  const answer = await nobody('GET', `/keyed/dlo?temp_url_sig=${signature}&temp_url_expires=${EXPIRES}`)
+  assert.equal(answer.status, 401)
+})
+
 test('temporary URL: nobody points at other objects with one', async () => {
   for (const name of ['X-Object-Manifest', 'X-Symlink-Target']) {
     const answer = await nobody('PUT', `/c/p?${sign('p', { method: 'PUT' })}`, '', { [name]: 'c/o' })
