@@ -102,9 +102,8 @@ class BlockSequence implements AsyncDisposable {
     this.#filled = 0
     this.#inFlight.add(done)
     void done.then(() => this.#inFlight.delete(done))
-    // A block with memory of its own is one too many.
-    const most = room.address === undefined ? 1 : IN_FLIGHT
-    while (this.#inFlight.size >= most) await orAbort(Promise.race(this.#inFlight), this.#signal)
+    const most = () => (this.#deps.pool.isBusy ? 1 : IN_FLIGHT)
+    while (this.#inFlight.size >= most()) await orAbort(Promise.race(this.#inFlight), this.#signal)
     if (this.#failure) throw this.#failure.reason
   }
 

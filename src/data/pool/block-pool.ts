@@ -11,6 +11,10 @@ import { Slots } from './slots.ts'
 const SLOTS = 128
 /** Of these, so many are never given to a client's pace: they are free again as soon as a thread is done. */
 const WORKING_SHARE = 1 / 4
+/** Rooms outside of the shared memory that are kept for the next who needs one. */
+const SPARE = 32
+/** With so many tasks waiting for each thread, more would only wait longer. */
+const ENOUGH_PER_THREAD = 3
 
 /** Room for one block, plain or at rest, until it is disposed of, which may happen twice. */
 export interface Room extends Disposable {
@@ -44,6 +48,8 @@ export interface BlockPool extends AsyncDisposable {
    * already, in memory of its own, which is copied when it is stored. So no client can keep others from going on.
    */
   room(): Room
+  /** Whether all threads have enough to do: then nobody should have several blocks under way. */
+  readonly isBusy: boolean
   /**
    * Stores a block, and adds it to an MD5 on another thread meanwhile.
    * @returns undefined where its bytes are all zeros
@@ -79,6 +85,7 @@ class Pool implements BlockPool {
   readonly #lanes: readonly Lane[]
   /** Rooms in the shared memory that clients may hold. */
   #roomsLeft: number
+  readonly #spare: Buffer[] = []
   #streams = 0
 
   constructor({ storeDirectory, reserve, threads, slots = SLOTS }: BlockPoolOptions) {
@@ -92,7 +99,7 @@ class Pool implements BlockPool {
 
   room(): Room {
     const address = this.#roomsLeft > 0 ? this.#slots.take() : undefined
-    return address === undefined ? ownRoom() : this.#lend(address)
+    return address === undefined ? this.#ownRoom() : this.#lend(address)
   }
 
   #lend(address: number): Room {
@@ -108,6 +115,26 @@ class Pool implements BlockPool {
         this.#slots.release(address)
       },
     }
+  }
+
+  /** Not left to the garbage collector, which comes late for memory that is not its own. */
+  #ownRoom(): Room {
+    // Untouched pages of a large buffer cost nothing.
+    const bytes = this.#spare.pop() ?? Buffer.allocUnsafeSlow(SLOT_SIZE)
+    let lent = true
+    return {
+      address: undefined,
+      bytes,
+      [Symbol.dispose]: () => {
+        if (lent && this.#spare.length < SPARE) this.#spare.push(bytes)
+        lent = false
+      },
+    }
+  }
+
+  get isBusy(): boolean {
+    const waiting = this.#lanes.reduce((sum, lane) => sum + lane.busy, 0)
+    return waiting >= ENOUGH_PER_THREAD * this.#lanes.length
   }
 
   async store({ room, length }: RoomBytes, { signal, md5 }: { signal: AbortSignal; md5?: RunningMd5 }) {
@@ -161,7 +188,7 @@ class Pool implements BlockPool {
       throw error
     }
     if (this.#roomsLeft > 0) return this.#lend(address)
-    const room = ownRoom()
+    const room = this.#ownRoom()
     room.bytes.set(Buffer.from(this.#memory.buffer, address, Math.max(length, storedLength)))
     this.#slots.release(address)
     return room
@@ -192,10 +219,3 @@ class Pool implements BlockPool {
     await Promise.all(this.#lanes.map((lane) => lane[Symbol.asyncDispose]()))
   }
 }
-
-/** Untouched pages of a large buffer cost nothing. */
-const ownRoom = (): Room => ({
-  address: undefined,
-  bytes: Buffer.allocUnsafeSlow(SLOT_SIZE),
-  [Symbol.dispose]: () => {},
-})
