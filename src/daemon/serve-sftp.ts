@@ -20,8 +20,7 @@ export async function serveSftp(config: Config, parts: Parts, log: Logger): Prom
         storeDirectory: folder('store'),
         spoolDirectory: folder('spool'),
         reserve: config.reserve,
-        // The processes are as many as there are cores: one thread for the blocks of each keeps all of them busy.
-        threads: Math.max(1, Math.floor(config.orbit.threads / processes)),
+        threads: config.orbit.threads,
         limits,
       },
       now: Date.now,
