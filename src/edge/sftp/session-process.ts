@@ -6,6 +6,9 @@ import { createDeskCaller } from './rpc.ts'
 import type { Desk } from './rpc-methods.ts'
 import { createSshServer, type SshServer } from './ssh-server.ts'
 
+/** Blocks in memory of a process with a few connections: there are several processes. */
+const SLOTS = 40
+
 const send = (message: FromProcess): void => {
   if (process.connected) process.send?.(message)
 }
@@ -24,7 +27,7 @@ async function keep(desk: Desk): Promise<AsyncDisposable> {
 async function setUp(setup: ProcessSetup, desk: Desk): Promise<SshServer> {
   const { hostKeys, limits, ...options } = setup
   const store = await openFilesystemStore(options.storeDirectory, { exclusive: false })
-  const contents = createContentStore({ ...options, store, keep: () => keep(desk) })
+  const contents = createContentStore({ ...options, slots: SLOTS, store, keep: () => keep(desk) })
   return createSshServer({ hostKeys, limits, desk, contents, now: Date.now, onBug })
 }
 
