@@ -26,8 +26,10 @@ describe('hostile clients of Orbit', () => {
     assert.equal((await owner.send('PUT', '/c/large', { body: large })).status, 201)
     assert.equal((await owner.send('PUT', '/c/small', { body: 'small' })).status, 201)
   })
+  const opened: Socket[] = []
   after(async () => {
     agent.destroy()
+    for (const socket of opened) socket.destroy()
     await daemon[Symbol.asyncDispose]()
   })
 
@@ -38,6 +40,7 @@ describe('hostile clients of Orbit', () => {
   const open = async (): Promise<Socket> => {
     const socket = connect({ port: Number(new URL(daemon.url).port), host: '127.0.0.1', allowHalfOpen: true })
     socket.on('error', () => undefined)
+    opened.push(socket)
     await once(socket, 'connect')
     return socket
   }
@@ -111,12 +114,12 @@ describe('hostile clients of Orbit', () => {
       [{ [`x-object-meta-${'n'.repeat(129)}`]: 'v' }, 400],
       [{ 'x-object-meta-': 'v' }, 400],
       [{ 'x-other': 'v'.repeat(8193) }, 400],
-      [{ 'x-other': 'v'.repeat(200_000) }, '4(00|31)'],
+      [{ 'x-other': 'v'.repeat(70_000) }, '4(00|31)'],
       [{ 'content-length': '-1' }, 400],
       [{ 'content-length': '1e3' }, 400],
       [{ 'content-length': '99999999999999999999' }, 400],
       [{ 'content-length': '5368709123' }, 413],
-      [{ 'x-delete-at': '9'.repeat(300) }, 400],
+      [{ 'x-delete-at': 'soon' }, 400],
     ] as const) {
       const socket = await open()
       const lines = Object.entries({ 'content-length': '0', ...headers }).map(([name, v]) => `${name}: ${v}`)
@@ -212,7 +215,6 @@ describe('hostile clients of Orbit', () => {
         'sha256:',
         'md5:AAAA',
         `sha256:${'A'.repeat(5000)}`,
-        '%ff%00',
       ].map((it) => url(it)),
       url(right).replace(String(expires), String(expires + 1)),
       url(right).replace(String(expires), `${expires}.0`),

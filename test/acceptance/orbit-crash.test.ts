@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
-import { randomInt } from 'node:crypto'
+import { spawn } from 'node:child_process'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startDaemon } from '../support/daemon.ts'
-import { firstUser, type OrbitUser } from '../support/orbit.ts'
+import { firstUser, type OrbitUser, sftpPort } from '../support/orbit.ts'
 import { bytesOf, ObjectModel, type Version } from '../support/orbit-model.ts'
 import { createRandom } from '../support/random-disk.ts'
 import { execute } from '../support/registration.ts'
@@ -83,18 +86,79 @@ test(
     assert.match(String(lastFailure), /hang up|ECONN|aborted/, 'what ended the last writer was the kill')
 
     const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
-    await using daemon = await startDaemon({ data })
-    const user = await firstUser(daemon)
-    await assertAllStand(user, possible)
-    await operator('check')
-    await operator('collect')
-    await operator('check')
-    await assertAllStand(user, possible)
-    for (const name of NAMES) await user.send('DELETE', `/c/${name}`)
-    assert.equal((await user.send('DELETE', '/c')).status, 204)
+    {
+      await using daemon = await startDaemon({ data })
+      const user = await firstUser(daemon)
+      await assertAllStand(user, possible)
+      await operator('check')
+      await operator('collect')
+      await operator('check')
+      await assertAllStand(user, possible)
+      for (const name of NAMES) await user.send('DELETE', `/c/${name}`)
+      assert.equal((await user.send('DELETE', '/c')).status, 204)
+    }
+    forgetTheDead(data)
     await operator('collect')
     const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
     assert.equal(stdout, '', 'nothing is left after collection')
     assert.deepEqual(await readdir(join(data, 'spool')).catch(() => []), [])
   },
 )
+
+test(
+  'orbit: killed during an upload over SFTP, the old file stays and no process',
+  needs('sftp'),
+  async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'orbit-crash-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    const data = join(folder, 'data')
+    const large = join(folder, 'large')
+    await writeFile(large, randomBytes(48 << 20))
+    const key = join(folder, 'id')
+    await execute('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
+    {
+      await using daemon = await startDaemon({ data, arguments: ['--sftp', '127.0.0.1:0'] })
+      const user = await firstUser(daemon)
+      await user.send('PUT', '/c')
+      await user.send('PUT', '/c/file', { body: 'old' })
+      const public_key = await readFile(`${key}.pub`, 'utf8')
+      assert.equal((await daemon.api('POST', '/1.0/ssh_keys', { public_key })).status, 201)
+      const options = [`Port=${sftpPort(daemon)}`, 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null']
+      const words = [...options, `IdentityFile=${key}`].flatMap((option) => ['-o', option])
+      const destination = `${user.user}@127.0.0.1`
+      const client = spawn('sftp', ['-q', ...words, '-l', '40000', '-b', '-', destination], {
+        stdio: ['pipe', 'ignore', 'ignore'],
+      })
+      const ended = once(client, 'close')
+      client.stdin.end(`put ${large} c/file\n`)
+      const pid = daemon.process.pid ?? 0
+      await delay(1500)
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+      assert.notDeepEqual(children, [''], 'there are processes for SFTP')
+      daemon.process.kill('SIGKILL')
+      const [code] = await ended
+      assert.notEqual(code, 0, 'the upload did not end before the library')
+      const deadline = Date.now() + 5000
+      while (children.some((child) => existsSync(`/proc/${child}`))) {
+        assert.ok(Date.now() < deadline, `${children} are left`)
+        await delay(20)
+      }
+    }
+    {
+      await using daemon = await startDaemon({ data })
+      assert.equal((await (await firstUser(daemon)).send('GET', '/c/file')).text, 'old')
+    }
+    forgetTheDead(data)
+    await execute('bin/image-library', ['check', '--data', data])
+    await execute('bin/image-library', ['collect', '--data', data])
+    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
+    assert.equal(stdout, '', 'what was uploaded of it is gone')
+  },
+)
+
+/** Collection gives a process a minute to name what it wrote; those that were killed need none. */
+function forgetTheDead(data: string): void {
+  const database = new DatabaseSync(join(data, 'catalog.sqlite'))
+  database.exec('DELETE FROM upload_guards')
+  database.close()
+}

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
@@ -37,16 +39,19 @@ const pick = <T>(from: readonly T[], random: () => number): T => from[Math.floor
 describe('Orbit against a model', () => {
   const model = new ObjectModel()
   const agent = new Agent({ keepAlive: true })
+  let data: string
   let daemon: Daemon
   let owner: OrbitUser
   before(async () => {
-    daemon = await startDaemon()
+    data = await mkdtemp(join(tmpdir(), 'orbit-model-'))
+    daemon = await startDaemon({ data })
     owner = await firstUser(daemon)
     for (const container of CONTAINERS) await owner.send('PUT', `/${container}`)
   })
   after(async () => {
     agent.destroy()
     await daemon[Symbol.asyncDispose]()
+    await rm(data, { recursive: true, force: true })
   })
 
   async function ask(
@@ -84,7 +89,7 @@ describe('Orbit against a model', () => {
     }
     const headers = { 'x-auth-token': owner.token, 'content-length': body.length + 1 }
     const sent = request(`${owner.storage}${path}`, { method: 'PUT', headers })
-    const closed = once(sent, 'close')
+    const closed = new Promise((resolve) => sent.on('close', resolve))
     sent.on('error', () => undefined)
     sent.write(body, () => sent.destroy())
     await closed
@@ -159,7 +164,7 @@ describe('Orbit against a model', () => {
     }
   }
 
-  const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', daemon.data])
+  const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
 
   test('clients at work see whole versions, and listings and counts of one moment', async (t) => {
     t.diagnostic(`seed ${seed}`)
@@ -204,8 +209,10 @@ describe('Orbit against a model', () => {
     for (const container of CONTAINERS) {
       assert.equal((await owner.send('DELETE', `/${container}`)).status, 204)
     }
+    // A library that runs may be about to name what it wrote a moment ago.
+    await daemon[Symbol.asyncDispose]()
     await operator('collect')
-    const { stdout } = await execute('find', [`${daemon.data}/store`, '-type', 'f', '-size', '+0'])
+    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
     assert.equal(stdout, '')
   })
 })
