@@ -48,7 +48,9 @@ export class BlockWindow implements AsyncDisposable {
     return (this.#held.get(index) ?? (await this.#take(index, diskSize))).room.bytes
   }
 
-  /** Changes `count` bytes of a block by way of `write`; where it is full then, it is stored as soon as others allow. */
+  /**
+   * Changes `count` bytes of a block by way of `write`; where it is full then, it is stored as soon as others allow.
+   */
   async change(
     index: number,
     { diskSize, count }: { diskSize: number; count: number },

@@ -53,8 +53,9 @@ export interface ContentStore extends AsyncDisposable {
    */
   measure(manifest: string, form: 'raw' | 'lz4' | 'qcow2'): Promise<number>
   /**
-   * One disk of several contents without moving data, where each but the last is a whole number of blocks long and the
-   * whole is a whole number of sectors.
+   * One disk of several contents without moving data, but for a last one that is inline. Each but the last must be a
+   * whole number of blocks long, and the whole a whole number of sectors. Whoever asks sees to it that collection
+   * spares the parts, and what nothing names yet.
    * @returns the manifest's digest, on stable storage; undefined where they do not fit together so
    */
   join(parts: readonly Part[]): Promise<{ readonly manifest: string; readonly size: number } | undefined>

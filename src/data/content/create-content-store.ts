@@ -19,8 +19,8 @@ export interface ContentStoreOptions {
   /** Bytes of the file system that stay free; undefined for a part of it. */
   readonly reserve: number | undefined
   /**
-   * Has collection leave alone what is put or claimed from now on, until disposed of. Called before the first block of a
-   * writer or editor; disposed of with that.
+   * Has collection leave alone what is put or claimed from now on, until disposed of. Called before the first block of
+   * a writer or editor; disposed of with that.
    */
   readonly keep: () => Promise<AsyncDisposable>
   /** Blocks in shared memory at once, where the default is too much. */

@@ -28,7 +28,7 @@ export async function joinParts(
   return { manifest: content.manifest, size }
 }
 
-/** Whether the part consists of whole blocks of its content, to the last of which only the end of a disk may be shorter. */
+/** Whether the part consists of whole blocks of its content; only that at the end of a disk may be shorter. */
 function fits(part: Part, isLast: boolean): boolean {
   const { content, length } = part
   if (!content || (!isLast && length % BLOCK_SIZE > 0)) return false

@@ -23,7 +23,7 @@ export interface StoringDeps {
 export class StoredContent implements AsyncDisposable {
   readonly #deps: StoringDeps
   #keeping: Promise<AsyncDisposable> | undefined
-  /** Blocks that may not be on stable storage; those that were known too, since their first writer may still be at it. */
+  /** May not be on stable storage; also those that were known, as whoever put them may not have come to it. */
   readonly #unsynced = new Set<Digest>()
 
   constructor(deps: StoringDeps) {

@@ -32,7 +32,10 @@ export interface Piece {
 export interface Layout {
   /** Bytes, exactly. */
   readonly size: number
-  /** From the piece that holds `from` to the end, ascending and without gaps. A piece may be loaded after the next is known. */
+  /**
+   * From the piece that holds `from` to the end, ascending and without gaps. A piece may be loaded after the next is
+   * known.
+   */
   pieces(from: number): AsyncIterable<Piece>
 }
 

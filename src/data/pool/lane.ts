@@ -12,7 +12,7 @@ interface Pending {
   readonly reject: (reason: unknown) => void
 }
 
-/** One worker thread at a time, started when it is first needed and again after it died. It keeps the order of tasks. */
+/** A worker thread, started when it is first needed and again after it died. It keeps the order of tasks. */
 export class Lane implements AsyncDisposable {
   readonly #workerData: PoolWorkerData
   readonly #pending = new Map<number, Pending>()
