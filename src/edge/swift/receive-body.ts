@@ -32,6 +32,7 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
   let waitingBytes = 0
   let isWriting = false
   let isComplete = false
+  let failure: { readonly reason: unknown } | undefined
 
   async function writeAll(): Promise<void> {
     isWriting = true
@@ -39,13 +40,14 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
       for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
         await write(chunk)
         waitingBytes -= chunk.length
-        if (waitingBytes < HIGH_WATER && raw.isPaused()) raw.resume()
+        if (waitingBytes < HIGH_WATER && !failure && raw.isPaused()) raw.resume()
       }
-      isWriting = false
-      if (isComplete) resolve()
     } catch (error) {
       fail(error)
     }
+    isWriting = false
+    if (failure) reject(failure.reason)
+    else if (isComplete) resolve()
   }
   function take(chunk: Buffer): void {
     waiting.push(chunk)
@@ -53,11 +55,13 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
     if (waitingBytes >= HIGH_WATER) raw.pause()
     if (!isWriting) void writeAll()
   }
-  function fail(error: unknown): void {
+  function fail(reason: unknown): void {
+    failure ??= { reason }
     waiting.length = 0
     raw.off('data', take)
     raw.pause()
-    reject(error)
+    // Whoever hears of it may dispose of what is written to, so nothing may be on its way there.
+    if (!isWriting) reject(failure.reason)
   }
   const end = () => {
     isComplete = true
