@@ -27,7 +27,8 @@ export interface WindowDeps {
 
 /**
  * The few blocks of a changing disk that are in memory. Those that must go are stored and their entries set; a block
- * that is not here is where its entry says. Calls come one after another; the disk's size is that at the call.
+ * that is not here is where its entry says. Calls come one after another; the disk's size is that at the call. Where it
+ * changes, the block at the old or new end is brought before, and changed after.
  */
 export class BlockWindow implements AsyncDisposable {
   readonly #deps: WindowDeps
