@@ -24,6 +24,18 @@ test(
   },
 )
 
+for (const [page, tools] of [
+  ['docs/guides/orbit.md', needs('bash', 'cmp', 'curl', 'grep', 'swift')],
+  ['docs/guides/large-images.md', needs('bash', 'grep')],
+] as const) {
+  test(`${page}: the tour prints what it says`, tools, async () => {
+    await using daemon = await startDaemon()
+    const [CLIENT = ''] = /cli-\w{5}/.exec(daemon.output()) ?? []
+    const [, SECRET = ''] = /secret (\w+)/.exec(daemon.output()) ?? []
+    await runTour({ page, daemon, environment: { ORBIT: daemon.url, CLIENT, SECRET } })
+  })
+}
+
 test('README: the library says what it says on a new folder', async () => {
   await using daemon = await startDaemon()
   const [start] = await stepsOf('README.md', 'start')

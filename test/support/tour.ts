@@ -54,7 +54,7 @@ export const normalise = (output: string): string =>
     .replace(/ {2,}/g, '  ')
     .split('\n')
     .map((line) => line.trimEnd())
-    .filter((line) => line !== '' && !/^(?:Registering|Downloading) /.test(line))
+    .filter((line) => line !== '' && !/^(?:Registering|Uploading|Downloading) /.test(line))
     .join('\n')
 
 export interface TourOptions {
