@@ -17,7 +17,7 @@ export interface ConnectionOptions {
   readonly address: string
   readonly desk: Desk
   readonly limits: SshLimits
-  readonly session: Omit<SftpSessionDeps, 'files' | 'outlet' | 'onPressure'>
+  readonly session: Omit<SftpSessionDeps, 'files' | 'outlet' | 'onPressure' | 'onTaken'>
   readonly onLogin: () => void
 }
 
@@ -81,8 +81,9 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
     const outlet = createOutlet({ channel, socket, onProgress: onActive })
     const onPressure = (tooMuch: boolean) => void (tooMuch ? channel.pause() : channel.resume())
     const files = filesOf(desk, number)
-    const session = new SftpSession({ ...options.session, files, outlet, onPressure })
     const cutter = new PacketCutter((packet) => session.receive(packet))
+    const onTaken = (packet: Buffer) => cutter.giveBack(packet)
+    const session = new SftpSession({ ...options.session, files, outlet, onPressure, onTaken })
     let ending: Promise<void> | undefined
     const finish = () => {
       ending ??= session.end().finally(() => channels.delete(session))

@@ -2,10 +2,14 @@ import { MalformedPacket, PACKET_MAX } from './wire.ts'
 
 /** Bytes of a length field. */
 const LENGTH = 4
+/** Bytes of a packet whose memory is worth using again. */
+const LARGE = 64 * 1024
+/** Packets whose memory is kept; a client has no more of its writes under way. */
+const FREE_MAX = 8
 
 /**
  * Cuts what a channel receives into packets, copying only those that arrive in pieces. A packet is handed out without
- * its length, as type and fields; its bytes stay as they are for as long as somebody needs them.
+ * its length, as type and fields; its bytes stay as they are until it is given back, which it need not be.
  */
 export class PacketCutter {
   readonly #onPacket: (packet: Buffer) => void
@@ -13,6 +17,7 @@ export class PacketCutter {
   #head: Buffer = Buffer.alloc(0)
   #packet: Buffer | undefined
   #filled = 0
+  readonly #free: ArrayBuffer[] = []
 
   constructor(onPacket: (packet: Buffer) => void) {
     this.#onPacket = onPacket
@@ -35,11 +40,23 @@ export class PacketCutter {
         this.#onPacket(chunk.subarray(at, at + length))
         at += length
       } else {
-        this.#packet = Buffer.allocUnsafeSlow(length)
+        this.#packet = this.#takeMemory(length)
         at = this.#fill(chunk, at)
       }
     }
     if (at < chunk.length) this.#head = Buffer.from(chunk.subarray(at))
+  }
+
+  /** Nobody needs the packet any more. */
+  giveBack({ buffer }: Buffer): void {
+    const isOurs = buffer instanceof ArrayBuffer && buffer.byteLength === PACKET_MAX
+    if (isOurs && this.#free.length < FREE_MAX) this.#free.push(buffer)
+  }
+
+  #takeMemory(length: number): Buffer {
+    if (length < LARGE) return Buffer.allocUnsafe(length)
+    const memory = this.#free.pop() ?? new ArrayBuffer(PACKET_MAX)
+    return Buffer.from(memory, 0, length)
   }
 
   /** @returns where the rest of the chunk begins */

@@ -19,6 +19,8 @@ export interface SftpSessionDeps {
   readonly now: () => number
   /** Where requests should stop coming in, and where they may go on. */
   readonly onPressure: (tooMuch: boolean) => void
+  /** The bytes of a packet are not needed any more; not of every packet. */
+  readonly onTaken: (packet: Buffer) => void
   /** Of errors that the client can do nothing about. */
   readonly onBug: (error: unknown) => void
   /** Ends everything at once, the files that are being written among it. */
@@ -71,7 +73,7 @@ export class SftpSession {
     }
     const id = fields.uint32()
     this.#waiting++
-    if (type === REQUEST.write) this.#write(id, fields, packet.length)
+    if (type === REQUEST.write) this.#write(id, fields, packet)
     else if (type !== REQUEST.read) this.#enqueue(id, () => this.#requests.answer(type, id, fields))
     else if (this.#queued > 0) this.#enqueue(id, async () => this.#requests.read(id, fields))
     else void this.#reply(id, async () => this.#requests.read(id, fields))
@@ -93,13 +95,14 @@ export class SftpSession {
     await this.#requests.abandonAll(this.#deps.onBug)
   }
 
-  #write(id: number, fields: FieldReader, length: number): void {
-    this.#writing += length
+  #write(id: number, fields: FieldReader, packet: Buffer): void {
+    this.#writing += packet.length
     const work = async () => {
       try {
         return await this.#requests.write(id, fields)
       } finally {
-        this.#writing -= length
+        this.#writing -= packet.length
+        this.#deps.onTaken(packet)
       }
     }
     if (this.#queued === 0) void this.#reply(id, work)
