@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- [--rounds N] [--disk MiB] [--data MiB] [--only WORD] [--folder DIR]`: registers a disk over
  * loopback in every form, in turn with the pipeline that a system administrator would write for the same result, and
- * prints ratios.
+ * prints ratios. Without --only, orbit.ts and sftp.ts follow.
  */
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -127,3 +127,11 @@ console.log(
 console.log(
   `largest resident size of the process: ${Math.max(...seen.map(({ peakMiB }) => peakMiB), first.peakMiB)} MiB`,
 )
+
+if (values.only === '') {
+  const words = ['--rounds', values.rounds, '--folder', values.folder]
+  for (const name of ['orbit.ts', 'sftp.ts']) {
+    console.log(`\n# ${name}\n`)
+    spawnSync(process.execPath, [join(import.meta.dirname, name), ...words], { stdio: 'inherit' })
+  }
+}
