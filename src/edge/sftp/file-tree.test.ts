@@ -208,3 +208,18 @@ test('tree: who has Orbit only sees nothing, and enters what was given to him', 
     'another account has no such container',
   )
 })
+
+test('tree: a large object is listed with what is known of it, whoever may read its parts', async (t) => {
+  const { connect, put, orbit, owner, account } = await openFixture(t)
+  const at = { account, container: 'parts' }
+  await orbit.containers.put(owner, at, { metadata: {} })
+  await put('seg/1', 'abc')
+  await put('large', '', { attributes: { headers: {}, metadata: {}, dynamicManifest: 'c/seg/' } })
+  await put('foreign', '', { attributes: { headers: {}, metadata: {}, dynamicManifest: 'parts/x' } })
+  const change = { metadata: {}, read: `${account}:cli-store` }
+  await orbit.containers.update(owner, { account, container: 'c' }, change)
+  const client = await connect('storage')
+  assert.deepEqual(await client.list('/c'), ['foreign', 'large', 'seg/'])
+  assert.deepEqual([await client.stat('/c/large'), await client.get('/c/large')], [3, 'abc'])
+  assert.equal(await client.status(REQUEST.stat, '/c/foreign'), STATUS.permissionDenied)
+})

@@ -200,10 +200,9 @@ export class Requests {
   async #fsetstat(id: number, fields: FieldReader): Promise<Buffer> {
     const handle = this.#handles.get(fields.bytes())
     const change = readAttributes(fields)
-    if (handle.kind === 'stage') {
-      if (change.size !== undefined && !handle.isWritable) throw failure('the file is not open for writing')
-      return await this.#done(id, setStage(handle.stage, change))
-    }
+    const isWritable = handle.kind === 'stage' && handle.isWritable
+    if (change.size !== undefined && !isWritable) throw failure('the file is not open for writing')
+    if (handle.kind === 'stage') return await this.#done(id, setStage(handle.stage, change))
     return await this.#done(id, this.#workspace.set(handle.place, change))
   }
 

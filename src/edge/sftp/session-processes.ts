@@ -6,9 +6,9 @@ import type { FromProcess, ProcessSetup, ToProcess } from './process-messages.ts
 import { answerCall } from './rpc.ts'
 
 /**
- * Every packet leaves behind memory outside of the heap, a GiB of it for each GiB. With a small young heap it is picked up
- * soon, and at little cost; threads that help with that take more time than they save. Measured: a third less of
- * processor time for a transfer.
+ * Every packet leaves memory outside of the heap behind, a GiB of it for each GiB. With a small young heap it is
+ * picked up soon, and at little cost; threads that help with that take more time than they save. Measured: a third
+ * less of processor time for a transfer.
  */
 const HEAP = ['--max-semi-space-size=1', '--single-threaded-gc']
 /** How long a process that was told to stop may take once its connections are closed. */

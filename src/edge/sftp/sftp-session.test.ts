@@ -168,6 +168,7 @@ test('session: times and sizes are set, modes are taken and forgotten', async (t
   assert.deepEqual(await read('b'), Buffer.from('a\0\0'))
   const reading = await client.open('/c/b')
   assert.equal(await client.status(REQUEST.fsetstat, text(reading), times(3000)), STATUS.ok)
+  assert.equal(await client.status(REQUEST.fsetstat, text(reading), size(0)), STATUS.failure)
   assert.equal(await client.mtime('/c/b'), 3000)
 })
 
