@@ -22,6 +22,14 @@ export const median = (numbers: readonly number[]): number => {
     : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
 }
 
+/** A line of a table: what either side does, and how many times as fast we are. */
+export function printRow(name: string, verdict: Verdict, rateOf: (seconds: number) => string): string {
+  const { ours, theirs, ratio, spread } = verdict
+  const [low, high] = spread.map((one) => one.toFixed(2))
+  if (Number.isNaN(theirs)) return `| ${name} | ${rateOf(ours)} | | |`
+  return `| ${name} | ${rateOf(ours)} | ${rateOf(theirs)} | **${ratio.toFixed(2)}×** (${low}–${high}) |`
+}
+
 export async function hold(contest: Contest, rounds: number): Promise<Verdict> {
   const ours: number[] = []
   const theirs: number[] = []

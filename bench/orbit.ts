@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Daemon, startDaemon } from '../test/support/daemon.ts'
 import { firstUser } from '../test/support/orbit.ts'
-import { type Contest, hold } from './contest.ts'
+import { type Contest, hold, printRow } from './contest.ts'
 import { peakDuring, residentMiB } from './memory.ts'
 import { fillContainer } from './million-objects.ts'
 import { ask, logIn, quantile, repeat, type Side } from './object-client.ts'
@@ -110,13 +110,8 @@ async function measure(ours: Side, theirs: Side | undefined): Promise<string[]> 
     await contest.ours()
     if (theirs) await contest.theirs()
     const verdict = await hold(contest, rounds)
-    const rate = (seconds: number) => `${Math.round(line.amount / seconds)}${line.unit}`
-    const [low, high] = verdict.spread.map((ratio) => ratio.toFixed(1))
-    rows.push(
-      theirs
-        ? `| ${line.name} | ${rate(verdict.ours)} | ${rate(verdict.theirs)} | **${verdict.ratio.toFixed(1)}×** (${low}–${high}) |`
-        : `| ${line.name} | ${rate(verdict.ours)} | | |`,
-    )
+    const rateOf = (seconds: number) => `${Math.round(line.amount / seconds)}${line.unit}`
+    rows.push(printRow(line.name, verdict, rateOf))
   }
   return rows
 }

@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util'
 import { type Daemon, startDaemon } from '../test/support/daemon.ts'
 import { firstUser, sftpPort } from '../test/support/orbit.ts'
 import { isInstalled } from '../test/support/tools.ts'
-import { hold } from './contest.ts'
+import { hold, printRow } from './contest.ts'
 import { freePort } from './swift-node.ts'
 
 const MiB = 1024 * 1024
@@ -141,11 +141,8 @@ try {
         theirs: () => work(theirs, connections),
       }
       const verdict = await hold(contest, Number(values.rounds))
-      const rate = (s: number) => `${Math.round((large * connections) / s)} MiB/s`
-      const [low, high] = verdict.spread.map((ratio) => ratio.toFixed(2))
-      rows.push(
-        `| ${contest.name} | ${rate(verdict.ours)} | ${rate(verdict.theirs)} | **${verdict.ratio.toFixed(2)}×** (${low}–${high}) |`,
-      )
+      const rateOf = (seconds: number) => `${Math.round((large * connections) / seconds)} MiB/s`
+      rows.push(printRow(contest.name, verdict, rateOf))
     }
   }
   console.log(`${cpus().length} × ${cpus()[0]?.model}; Node ${process.version}; ${values.cipher}\n`)

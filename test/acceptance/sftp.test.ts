@@ -191,7 +191,8 @@ describe('sftp', needs('sftp', 'sshpass', 'lftp', 'cmp'), () => {
     await mkdir(join(folder, 'site/sub'), { recursive: true })
     for (let n = 0; n < 30; n++)
       await writeFile(join(folder, `site/${n % 2 ? 'sub/' : ''}${n}`), randomBytes(n * 3000))
-    const connect = `set sftp:auto-confirm yes; set net:max-retries 1; set sftp:connect-program "ssh -a -x ${options.join(' ')}"`
+    const program = `ssh -a -x ${options.join(' ')}`
+    const connect = `set sftp:auto-confirm yes; set net:max-retries 1; set sftp:connect-program "${program}"`
     const open = `open -u ${owner.user},${owner.key} sftp://127.0.0.1:${sftpPort(daemon)}`
     const lftp = (commands: string) =>
       execute('lftp', ['-c', `${connect}; ${open}; ${commands}`], {

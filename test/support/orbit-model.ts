@@ -37,8 +37,8 @@ export function bytesOf({ id, size }: Pick<Version, 'id' | 'size'>): Buffer {
 }
 
 /**
- * What objects may be seen as while clients are at work. Changes of one name come one after another, reads whenever they
- * like: a read may see what stood when it began, and whatever was begun before it ended.
+ * What objects may be seen as while clients are at work. Changes of one name come one after another, reads whenever
+ * they like: a read may see what stood when it began, and whatever was begun before it ended.
  */
 export class ObjectModel {
   readonly #changes = new Map<string, Change[]>()
