@@ -20,7 +20,19 @@ export async function putObject(exchange: Exchange, caller: Caller): Promise<voi
     ifNoneMatch,
     signal: requestSignal(exchange.raw),
   })
-  await receiveBody(exchange, (chunk) => upload.write(chunk))
+  await receiveBody(exchange, async (chunk) => {
+    await upload.write(chunk)
+    release(chunk)
+  })
   const etag = headerOf(exchange, 'etag')?.replace(/^"|"$/g, '')
   sendCreated(exchange, await upload.finish(etag === undefined ? {} : { etag }))
+}
+
+/**
+ * Gives the memory of a chunk back at once. Left to the collector it would have it run for every few dozen MiB that
+ * come in; that took a quarter of the time of a large upload.
+ */
+function release({ buffer, length }: Uint8Array): void {
+  // Memory that others use as well is not ours.
+  if (length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }

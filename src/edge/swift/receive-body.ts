@@ -21,7 +21,7 @@ export function watchConnection(exchange: Exchange): void {
 
 /**
  * Reads the body of a request to its end, asking for it first where the client waits to be asked.
- * @param write given one chunk after another
+ * @param write given one chunk after another; may take its memory
  * @throws SwiftProblem 408 for a client that falls silent, 499 for one that ends early; what `write` throws
  */
 export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Promise<void>): Promise<void> {
@@ -38,8 +38,9 @@ export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Pr
     isWriting = true
     try {
       for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
+        const { length } = chunk
         await write(chunk)
-        waitingBytes -= chunk.length
+        waitingBytes -= length
         if (waitingBytes < HIGH_WATER && !failure && raw.isPaused()) raw.resume()
       }
     } catch (error) {
