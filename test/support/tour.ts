@@ -8,8 +8,8 @@ import { delimiter, dirname, join } from 'node:path'
 import type { Daemon } from './daemon.ts'
 
 /**
- * Documents are run as they are printed. Code blocks marked `console tour` hold commands after `$ ` and what they print;
- * one shell runs all commands of a page, in a folder of its own.
+ * Documents are run as they are printed. Code blocks marked `console tour` hold commands after `$ ` and what they
+ * print; one shell runs all commands of a page, in a folder of its own.
  */
 export interface Step {
   readonly command: string
