@@ -28,6 +28,8 @@ export async function send(method: string, url: string, options: Request = {}): 
   const { hostname, port, origin } = new URL(url)
   const sent = request({ method, host: hostname, port, path: url.slice(origin.length), headers, agent })
   const answered = once(sent, 'response')
+  // Whoever is refused early may find the connection closed while it still sends; the answer is what counts.
+  sent.on('error', () => undefined)
   if (body instanceof Readable) await pipeline(body, sent).catch(() => undefined)
   else sent.end(body)
   const [response] = await answered
