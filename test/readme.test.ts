@@ -37,7 +37,7 @@ for (const [page, tools] of [
 }
 
 test('README: the library says what it says on a new folder', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startDaemon({ arguments: ['--sftp', '127.0.0.1:0'] })
   const [start] = await stepsOf('README.md', 'start')
   assert.ok(start)
   const said = daemon.output().replace(/^\{.*\n/gm, '')
