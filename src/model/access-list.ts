@@ -1,3 +1,5 @@
+import { trimBoth } from '#base/trim.ts'
+
 /** What an access list of a container lets in: Swift's grammar, ".r:*,.rlistings,acc-xxxxx:cli-yyyyy". */
 export interface AccessList {
   /** What `.r:` items say, in their order: `*`, `host`, `.domain`, each with `-` before it where it keeps out. */
@@ -73,7 +75,7 @@ export function admitsGroup(list: AccessList, groups: readonly string[]): boolea
 }
 
 /** Not String.trim: what that takes for space may be a byte of a letter. */
-const trim = (text: string): string => text.replace(/^[ \t\r\n\v\f]+|[ \t\r\n\v\f]+$/g, '')
+const trim = (text: string): string => trimBoth(text, ' \t\r\n\v\f')
 
 /** As Python prints a text: clients know the messages so. */
 const quote = (text: string): string =>

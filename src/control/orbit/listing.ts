@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { trimEnd } from '#base/trim.ts'
 import { afterAll, type NameWalk, type Walked } from '#control/catalog/name-walk.ts'
 import type { ListQuery } from './orbit.ts'
 
@@ -33,7 +34,7 @@ export async function listNames<Row extends { readonly name: string }>(
 function rangeOf(query: ListQuery): Omit<NameWalk, 'limit'> | undefined {
   const { marker, endMarker, path, reverse = false } = query
   const isPath = path !== undefined
-  const prefix = path === undefined ? (query.prefix ?? '') : path && `${path.replace(/\/+$/, '')}/`
+  const prefix = path === undefined ? (query.prefix ?? '') : path && `${trimEnd(path, '/')}/`
   const delimiter = isPath ? '/' : query.delimiter
   const groups = delimiter ? { prefix, delimiter, closed: isPath } : undefined
   const [above, below] = reverse ? [endMarker, marker] : [marker, endMarker]

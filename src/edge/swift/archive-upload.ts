@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { type Duplex, PassThrough } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ByteFeed } from '#base/byte-feed.ts'
+import { trimBoth, trimEnd } from '#base/trim.ts'
 import { requestSignal } from '#edge/http/close-signal.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { BULK_LIMITS } from './bulk-delete.ts'
@@ -30,7 +31,7 @@ interface Outcome {
 
 /** PUT with `?extract-archive`: makes an object of each file of an archive. */
 export async function uploadArchive(exchange: Exchange, caller: Caller): Promise<void> {
-  const format = (exchange.query.get('extract-archive') ?? '').toLowerCase().replace(/^\.+|\.+$/g, '')
+  const format = trimBoth((exchange.query.get('extract-archive') ?? '').toLowerCase(), '.')
   const open = FORMATS.get(format)
   if (!open) throw new SwiftProblem(400, 'Unsupported archive format')
   announcedLength(exchange)
@@ -116,7 +117,7 @@ function nameOf({ path }: Exchange, { isFile, name }: TarEntry): Buffer | undefi
   if (name[0] === DOT && name[1] === SLASH) start = 2
   while (name[start] === SLASH) start++
   const base = [path.container, path.object].filter((part) => part !== undefined).join('/')
-  const folder = Buffer.from(base === '' ? '' : `${base.replace(/\/+$/, '')}/`)
+  const folder = Buffer.from(base === '' ? '' : `${trimEnd(base, '/')}/`)
   const whole = Buffer.concat([folder, name.subarray(start)])
   return whole.includes(SLASH) ? whole : undefined
 }

@@ -1,3 +1,4 @@
+import { trimBoth } from '#base/trim.ts'
 import { closeSignal } from '#edge/http/close-signal.ts'
 import type { Caller } from '#model/orbit.ts'
 import { type Exchange, headerOf } from './exchange.ts'
@@ -88,7 +89,7 @@ async function readNames(exchange: Exchange): Promise<string[]> {
 async function removeAll(exchange: Exchange, caller: Caller, names: readonly string[]): Promise<Outcome> {
   const signal = closeSignal(exchange.response)
   const outcome = newOutcome()
-  const isObject = (name: string) => trimSlashes(decodePercent(name) ?? name).includes('/')
+  const isObject = (name: string) => trimBoth(decodePercent(name) ?? name, '/').includes('/')
   for (const name of [...names.filter(isObject), ...names.filter((name) => !isObject(name))]) {
     signal.throwIfAborted()
     if (outcome.errors.length >= BULK_LIMITS.failures) {
@@ -99,8 +100,6 @@ async function removeAll(exchange: Exchange, caller: Caller, names: readonly str
   }
   return outcome
 }
-
-const trimSlashes = (name: string) => name.replace(/^\/+|\/+$/g, '')
 
 async function removeOne(exchange: Exchange, caller: Caller, raw: string, outcome: Outcome): Promise<void> {
   const { orbit } = exchange.deps

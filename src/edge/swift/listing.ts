@@ -53,7 +53,9 @@ export function bestType(accept: string | undefined): ListingType | undefined {
   if (!accept?.trim()) return 'text/plain'
   const liked = accept.split(',').map((text) => {
     const [type = '', ...parameters] = text.split(';').map((part) => part.trim().toLowerCase())
-    const quality = parameters.map((parameter) => /^q\s*=\s*(\d*\.?\d*)$/.exec(parameter)?.[1]).find(Boolean)
+    const quality = parameters
+      .map((parameter) => /^q\s*=\s*(\d*(?:\.\d*)?)$/.exec(parameter)?.[1])
+      .find(Boolean)
     if (!/^[^\s/]+\/[^\s/]+$/.test(type)) throw new SwiftProblem(400, 'Invalid Accept header')
     return { type, quality: Number(quality ?? 1) }
   })

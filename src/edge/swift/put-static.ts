@@ -1,4 +1,5 @@
-import { type ObjectInfo, OrbitRefusal, type StaticManifest } from '#control/orbit/orbit.ts'
+import { type ObjectInfo, OrbitRefusal, type PutOptions, type StaticManifest } from '#control/orbit/orbit.ts'
+import { requestSignal } from '#edge/http/close-signal.ts'
 import type { Caller } from '#model/orbit.ts'
 import { type Exchange, headerOf } from './exchange.ts'
 import type { ListingType } from './listing.ts'
@@ -19,6 +20,7 @@ const HEARTBEAT_MS = 5000
 export async function putStatic(exchange: Exchange, caller: Caller): Promise<void> {
   const ifNoneMatch = readIfNoneMatch(exchange)
   const attributes = readAttributes(exchange)
+  await refuseEarly(exchange, caller, { attributes, ifNoneMatch })
   const body = await receiveText(exchange, MAX_MANIFEST_SIZE, `Manifest File > ${MAX_MANIFEST_SIZE} bytes`)
   const path = objectPathOf(exchange)
   const entries = parseEntries(body, `/${path.container}/${path.object}`)
@@ -28,6 +30,17 @@ export async function putStatic(exchange: Exchange, caller: Caller): Promise<voi
   const type = bestOutcomeType(exchange)
   if (isTrue(exchange.query.get('heartbeat'))) return await reportAlive(exchange, type, work)
   sendCreated(exchange, await work())
+}
+
+/** Nobody's list is read into memory, and taken apart, who may not put an object there. */
+async function refuseEarly(
+  exchange: Exchange,
+  caller: Caller,
+  options: Pick<PutOptions, 'attributes' | 'ifNoneMatch'>,
+): Promise<void> {
+  const signal = requestSignal(exchange.raw)
+  const path = objectPathOf(exchange)
+  await using _upload = await exchange.deps.orbit.objects.beginPut(caller, path, { ...options, signal })
 }
 
 /** Answers at once and says later what came of it, so that no proxy on the way loses patience. */

@@ -67,9 +67,9 @@ function parseEntry(value: unknown, place: { own: string; isLast: boolean }): St
 }
 
 function parseData(data: unknown): Uint8Array {
-  const isBase64 = typeof data === 'string' && /^[A-Za-z\d+/\s]*={0,2}\s*$/.test(data)
-  const letters = isBase64 ? data.replace(/\s/g, '') : ''
-  if (!isBase64 || letters.length % 4 !== 0) throw new Flaw('data must be valid base64')
+  const letters = typeof data === 'string' ? data.replace(/\s/g, '') : '-'
+  const isBase64 = /^[A-Za-z\d+/]*={0,2}$/.test(letters) && letters.length % 4 === 0
+  if (!isBase64) throw new Flaw('data must be valid base64')
   if (letters === '') throw new Flaw('too small; each segment must be at least 1 byte.')
   return Buffer.from(letters, 'base64')
 }
