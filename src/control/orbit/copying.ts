@@ -1,7 +1,7 @@
 import type { Tables } from '#control/catalog/catalog.ts'
 import { isExpired, type StoredObject } from '#control/catalog/objects.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
-import { demandContainer, notFound } from './access.ts'
+import { demandContainer, denied, notFound } from './access.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import type { ImagesContainer } from './images-container.ts'
 import type { LargeObjects } from './large-objects.ts'
@@ -80,6 +80,8 @@ function copyRow(
     const info = infoOf(source, measureStored(source))
     const attributes = mergeAttributes(info, options)
     checkAttributes(to, attributes)
+    // It would point at other objects of the target's account, which a signature for reading opens with it.
+    if (caller.grant && attributes.dynamicManifest !== undefined) throw denied()
     const object = await placeObject(deps, tables, container, {
       name: to.object,
       size: source.size,

@@ -12,6 +12,7 @@ import { deleteObject, showObject, updateObject } from './object.ts'
 import { putObject } from './put-object.ts'
 import { SwiftProblem, sendEmpty } from './reply.ts'
 import { answerStaticWeb } from './static-web.ts'
+import { invalidTempUrl } from './temp-url.ts'
 
 type Handler = (exchange: Exchange, caller: Caller) => Promise<void>
 type Handlers = Readonly<Record<string, Handler>>
@@ -56,6 +57,8 @@ export async function dispatch(exchange: Exchange): Promise<void> {
   }
   const caller = await callerOf(exchange)
   exchange.caller = caller
+  // What is signed is one object's address; a request about many would reach others by it.
+  if (caller.grant && handle !== OBJECT[method]) throw invalidTempUrl(method)
   if (isForWeb(exchange, caller) && (await answerStaticWeb(exchange, caller))) return
   await handle(exchange, caller)
 }

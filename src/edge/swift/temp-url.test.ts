@@ -96,6 +96,28 @@ test('temporary URL: nobody points at other objects with one', async () => {
   }
 })
 
+test('temporary URL: a manifest that points at other objects cannot be copied with one either', async () => {
+  await ask('PUT', '/public', { headers: { 'X-Container-Read': '.r:*' } })
+  await ask('PUT', '/public/manifest', { body: '', headers: { 'X-Object-Manifest': 'private/x' } })
+  const copy = await nobody('PUT', `/c/p?multipart-manifest=get&${sign('p', { method: 'PUT' })}`, '', {
+    'X-Copy-From': 'public/manifest',
+  })
+  assert.equal(copy.status, 403)
+  assert.equal((await ask('HEAD', '/c/p')).headers['x-object-manifest'], undefined)
+})
+
+test('temporary URL: opens its object and not what a body names', async () => {
+  await ask('PUT', '/c/kept', { body: 'x' })
+  for (const method of ['POST', 'DELETE'] as const) {
+    const path = `/c/o?bulk-delete&${sign('o', { method })}`
+    const answer = await nobody(method, path, '/c/kept\n', { 'Content-Length': '8' })
+    assert.deepEqual([answer.status, answer.text], [401, '401 Unauthorized: Temp URL invalid\n'])
+  }
+  assert.equal((await ask('HEAD', '/c/kept')).status, 200)
+  const archive = await nobody('PUT', `/c/o?extract-archive=tar&${sign('o', { method: 'PUT' })}`, 'x')
+  assert.deepEqual([archive.status, archive.text], [401, '401 Unauthorized: Temp URL invalid\n'])
+})
+
 test('temporary URL: what the file is called', async () => {
   const object = 'd/a b"é.txt'
   const path = '/c/d/a%20b%22%C3%A9.txt'

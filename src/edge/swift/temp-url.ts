@@ -29,16 +29,19 @@ export async function grantOf(exchange: Exchange): Promise<Grant | undefined> {
           clientIp: raw.socket.remoteAddress ?? '',
         })
       : undefined
-  if (!grant) {
-    const headers = { 'Www-Authenticate': 'Swift realm="unknown"' }
-    throw new SwiftProblem(401, method === 'HEAD' ? '' : INVALID, headers)
-  }
+  if (!grant) throw invalidTempUrl(method)
   const forbidden = FORBIDDEN.find((name) => raw.headers[name] !== undefined)
   if (forbidden !== undefined && (method === 'PUT' || method === 'POST')) {
     throw new SwiftProblem(400, `The header '${titleCase(forbidden)}' is not allowed in this tempurl`)
   }
   if (method === 'GET' || method === 'HEAD') exchange.finishers.push(dress(exchange, expires ?? ''))
   return grant
+}
+
+/** What is answered to a temporary URL that opens nothing, whatever the reason. */
+export function invalidTempUrl(method: string): SwiftProblem {
+  const headers = { 'Www-Authenticate': 'Swift realm="unknown"' }
+  return new SwiftProblem(401, method === 'HEAD' ? '' : INVALID, headers)
 }
 
 /** Makes the finisher for answers to temporary URLs: what to call the file, until when, and no metadata. */
