@@ -10,7 +10,7 @@ import { type OrbitDeps, secondsOf } from './deps.ts'
 import { parseDynamicManifest } from './dynamic-manifest.ts'
 import { type Measure, measureStored } from './object-info.ts'
 import { OrbitRefusal, type StaticEntry, type StaticSegmentRow } from './orbit.ts'
-import { cutParts, PartList, TOO_MANY } from './part-list.ts'
+import { PartList, TOO_MANY } from './part-list.ts'
 import { parseManifest, rangeOfRow, type SegmentLook, verifyEntries } from './static-manifests.ts'
 
 /** Static large objects in static large objects, the outermost counted. */
@@ -102,7 +102,7 @@ class Gathering {
     const found = this.#segments.get(key) ?? (await this.#collectSegment(row, depth))
     this.#segments.set(key, found)
     if (typeof found === 'string') list.addBroken(found, length)
-    else for (const part of cutParts(found.parts, offset, length)) list.add(part)
+    else for (const part of found.cut(offset, length)) list.add(part)
   }
 
   /** @returns why it is not what the row says */

@@ -32,6 +32,9 @@ test('parts: a range of them reads as that range of the whole', () => {
         const cut = [...cutParts(parts, offset, length)]
         assert.equal(cut.map(textOf).join(''), whole.slice(offset, offset + length))
         assert.ok(cut.every((one) => one.length > 0))
+        const list = new PartList()
+        for (const one of parts) list.add(one)
+        assert.deepEqual([...list.cut(offset, length)], cut)
       },
     ),
   )

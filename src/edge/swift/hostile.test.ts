@@ -26,3 +26,33 @@ test('hostile: ten thousand names of slashes', soon, async () => {
   const headers = { 'Content-Type': 'text/plain' }
   assert.equal((await ask('POST', '?bulk-delete', { body, headers })).status, 200)
 })
+
+const putStatic = (name: string, entries: readonly object[]) =>
+  ask('PUT', `/c/${name}?multipart-manifest=put`, { body: JSON.stringify(entries) })
+const repeat = (times: number, entry: object) => Array.from({ length: times }, () => entry)
+
+test('hostile: a static large object of the last bytes of large objects of many parts', soon, async () => {
+  await ask('PUT', '/c/byte', { body: 'x' })
+  await putStatic('thousand', repeat(1000, { path: '/c/byte' }))
+  await putStatic('many', repeat(99, { path: '/c/thousand' }))
+  for (const name of ['a', 'b', 'c', 'd'])
+    await putStatic(name, [{ data: 'AAAA' }, ...repeat(999, { path: '/c/many', range: '-1' })])
+  const all = ['a', 'b', 'c', 'd'].flatMap((name) => repeat(250, { path: `/c/${name}`, range: '-1' }))
+  assert.equal((await putStatic('all', all)).status, 201)
+  assert.equal((await ask('GET', '/c/all')).text, 'x'.repeat(1000))
+})
+
+test('hostile: others have their turns while thousands of small segments are sent', soon, async () => {
+  let turns = 0
+  const counting = setInterval(() => turns++)
+  const { bytes } = await ask('GET', '/c/many')
+  clearInterval(counting)
+  assert.equal(bytes.length, 99_000)
+  assert.ok(turns > 10, `${turns} turns`)
+})
+
+test('hostile: segments of any kind are counted', soon, async () => {
+  const entries = [{ path: '/c/byte' }, ...repeat(10_000, { data: 'AAAA' })]
+  const { status, text } = await putStatic('small', entries)
+  assert.deepEqual([status, text], [413, 'Number of segments must be <= 10000'])
+})

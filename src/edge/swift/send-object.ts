@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
 import type { Part } from '#base/content.ts'
 import { assert } from '#base/errors.ts'
 import type { LocatedObject, ObjectInfo } from '#control/orbit/orbit.ts'
@@ -154,6 +155,9 @@ function isMissing(parts: readonly Part[], offset: number): boolean {
   return part !== undefined && part.content === undefined
 }
 
+/** Chunks. */
+const IN_A_TURN = 32
+
 interface OpenRange {
   readonly length: number
   readonly chunks: AsyncGenerator<Uint8Array>
@@ -171,9 +175,12 @@ async function writeRange(
   signal: AbortSignal,
 ): Promise<void> {
   let sent = 0
+  let count = 0
   try {
     for (let next = first; !next.done; next = await chunks.next()) {
       signal.throwIfAborted()
+      // Where nothing has to be waited for, thousands of small segments would go out before anybody else has a turn.
+      if (++count % IN_A_TURN === 0) await setImmediate()
       sent += next.value.length
       assert(sent <= length, `${sent} bytes for a range of ${length}`)
       await write(response, next.value)

@@ -5,6 +5,8 @@ import { SwiftProblem } from './reply.ts'
 export const MAX_MANIFEST_SIZE = 8 * 1024 * 1024
 /** Segments that are objects. */
 export const MAX_SEGMENTS = 1000
+/** Segments of any kind: each is looked at whenever the object is read. */
+const MAX_ENTRIES = 10 * MAX_SEGMENTS
 
 const KEYS = ['path', 'etag', 'size_bytes', 'range', 'data']
 
@@ -22,6 +24,7 @@ export function parseEntries(body: Buffer, own: string): StaticEntry[] {
   if (list.filter((entry) => !isInline(entry)).length > MAX_SEGMENTS) {
     throw new SwiftProblem(413, `Number of object-backed segments must be <= ${MAX_SEGMENTS}`)
   }
+  if (list.length > MAX_ENTRIES) throw new SwiftProblem(413, `Number of segments must be <= ${MAX_ENTRIES}`)
   const flaws: string[] = []
   const entries = list.flatMap((value: unknown, index) => {
     try {
