@@ -43,6 +43,18 @@ test('body: lengths that are none, or two, are refused', async () => {
   assert.equal(await isThere('/c/odd'), false)
 })
 
+test('body: one that is cut before anybody reads it is answered at once, and a whole one is taken', async () => {
+  const answers = await Promise.all([
+    send(`${head('/c/cut', 'Transfer-Encoding: chunked')}zz\r\n`),
+    send(`${head('/c/cut', 'Content-Length: 5')}hel`, { end: true }),
+    send(`${head('/c/whole', 'Content-Length: 5')}hello this is no request\r\n\r\n`),
+  ])
+  assert.deepEqual(
+    answers.map((answer) => answer.slice(9, 12)),
+    ['400', '499', '201'],
+  )
+})
+
 test('body: where there is none, what comes after the request does not hide its answer', async () => {
   const answer = await send(`${head('/c/unsaid', 'X-A: b')}testing`)
   assert.match(answer, /^HTTP\/1\.1 411 Length Required\r\n/)

@@ -39,6 +39,8 @@ export interface Exchange {
   body: 'unread' | 'reading' | 'cut'
   /** Ends the reading of the body, with this status. */
   cut: ((status: number) => void) | undefined
+  /** The status of a body that was cut before anybody read it. */
+  cutStatus: number | undefined
   readonly transId: string
   readonly log: FastifyBaseLogger
   /** Change the headers of whatever answer it will be, just before they are sent. */

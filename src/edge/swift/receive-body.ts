@@ -27,6 +27,8 @@ export function watchConnection(exchange: Exchange): void {
 export function receiveBody(exchange: Exchange, write: (chunk: Uint8Array) => Promise<void>): Promise<void> {
   const { raw, response, surroundings } = exchange
   if (!hasBody(raw)) return Promise.resolve()
+  // Nothing more will be heard of it.
+  if (exchange.cutStatus !== undefined) return Promise.reject(new SwiftProblem(exchange.cutStatus))
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const waiting: Uint8Array[] = []
   let waitingBytes = 0
@@ -95,7 +97,10 @@ export function cutShort(socket: Socket, error: Error & { code?: string }): bool
   const exchange = current.get(socket)
   if (!exchange || !error.code?.startsWith('HPE_')) return false
   exchange.body = 'cut'
-  exchange.cut?.(error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400)
+  // What comes behind a request does it no harm.
+  if (exchange.raw.complete) return true
+  exchange.cutStatus = error.code === 'HPE_INVALID_EOF_STATE' ? 499 : 400
+  exchange.cut?.(exchange.cutStatus)
   return true
 }
 

@@ -46,6 +46,7 @@ async function answer(
     caller: undefined,
     body: 'unread',
     cut: undefined,
+    cutStatus: undefined,
     transId,
     log: surroundings.log,
     finishers: [],
