@@ -2,6 +2,7 @@ import type { Part } from '#base/content.ts'
 import { isExpired, type StoredObject } from '#control/catalog/objects.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { demandContainer, notFound } from './access.ts'
+import { timeAfter } from './clock.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import type { LargeObjects } from './large-objects.ts'
 import { infoOf, measureStored } from './object-info.ts'
@@ -65,11 +66,10 @@ export function createObjects({ deps, large }: ObjectsDeps): Objects {
         const container = await tables.containers.findToChange(path.account, path.container)
         const record = demandContainer(caller, 'write', path, container)
         checkAttributes(path, attributes)
-        const at = now()
         const object = await tables.objects.findIn(record.id, path.object)
-        if (!object || isExpired(object, secondsOf(at))) throw notFound()
+        if (!object || isExpired(object, secondsOf(now()))) throw notFound()
         const { contentType, headers, metadata, deleteAt = null, dynamicManifest = null } = attributes
-        const change = { headers, metadata, deleteAt, dynamicManifest, modifiedAt: at }
+        const change = { headers, metadata, deleteAt, dynamicManifest, modifiedAt: timeAfter(now, object) }
         await tables.objects.update(record.id, path.object, {
           ...change,
           ...(contentType === undefined ? {} : { contentType }),

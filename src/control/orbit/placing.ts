@@ -3,6 +3,7 @@ import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { isExpired, type ObjectRecord } from '#control/catalog/objects.ts'
 import type { ContainerPath } from '#model/orbit.ts'
 import { notFound } from './access.ts'
+import { timeAfter } from './clock.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import { OrbitRefusal } from './orbit.ts'
 import { demandRoom, exceeded } from './quotas.ts'
@@ -34,8 +35,8 @@ export async function placeObject(
   { ifNoneMatch = false }: { readonly ifNoneMatch?: boolean } = {},
 ): Promise<ObjectRecord> {
   const replaced = await tables.objects.findIn(container.id, draft.name)
-  const object: ObjectRecord = { ...draft, modifiedAt: deps.now() }
-  const stands = replaced !== undefined && !isExpired(replaced, secondsOf(object.modifiedAt))
+  const object: ObjectRecord = { ...draft, modifiedAt: timeAfter(deps.now, replaced) }
+  const stands = replaced !== undefined && !isExpired(replaced, secondsOf(deps.now()))
   if (stands && ifNoneMatch) throw new OrbitRefusal('precondition', '')
   if ((await demandRoom(deps, tables, container, replaced)) < draft.size) throw exceeded()
   if (stands) await archiveReplaced(deps, tables, container, replaced)

@@ -197,3 +197,17 @@ test('versions: who may write needs no rights in the archive', async () => {
   await orbit.objects.remove(other, pathOf(fixture))
   assert.equal(await fixture.read('o'), 'one')
 })
+
+test('versions: keep their order where the clock was set back between two starts', async () => {
+  for (const mode of ['stack', 'history'] as const) {
+    await using fixture = await openVersions(mode)
+    for (const text of ['one', 'two', 'three']) {
+      await fixture.put('o', text)
+      fixture.clock.at -= 3_600_000_000
+    }
+    await fixture.orbit.objects.update(fixture.owner, pathOf(fixture), { headers: {}, metadata: {} })
+    assert.equal(await fixture.read('o'), 'three')
+    await remove(fixture)
+    assert.deepEqual(await archived(fixture), mode === 'stack' ? ['one'] : ['one', 'two', 'three', 'mark'])
+  }
+})

@@ -3,6 +3,7 @@ import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { afterAll } from '#control/catalog/name-walk.ts'
 import { isExpired, type ObjectRecord, type StoredObject } from '#control/catalog/objects.ts'
 import type { Timestamp } from '#model/orbit.ts'
+import { timeAfter } from './clock.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import { LIMITS } from './limits.ts'
 import { OrbitRefusal } from './orbit.ts'
@@ -48,7 +49,7 @@ export async function removeVersioned(
   if (container.versions?.mode === 'history') {
     const target = await demandArchive(tables, container)
     if (object) await archive(deps, tables, target, object)
-    await mark(deps, tables, target, name)
+    await mark(tables, target, { name, modifiedAt: timeAfter(deps.now, object) })
   } else {
     const source = await findArchive(tables, container)
     if (source && (await pop(deps, tables, { source, container, name, standing, object }))) return true
@@ -79,7 +80,11 @@ async function pop(
   if (isMark && object) return false
   const restored = isMark ? (await versions.next()).value : newest
   if (restored && restored.contentType !== DELETED) {
-    await tables.objects.put(container, { ...restored, name, modifiedAt: deps.now() }, standing)
+    await tables.objects.put(
+      container,
+      { ...restored, name, modifiedAt: timeAfter(deps.now, object) },
+      standing,
+    )
     await tables.objects.remove(source, restored)
   }
   if (isMark) await tables.objects.remove(source, newest)
@@ -116,8 +121,11 @@ async function archive(
   })
 }
 
-async function mark({ now }: Deps, tables: Tables, target: ContainerRecord, name: string): Promise<void> {
-  const modifiedAt = now()
+async function mark(
+  tables: Tables,
+  target: ContainerRecord,
+  { name, modifiedAt }: Pick<ObjectRecord, 'name' | 'modifiedAt'>,
+): Promise<void> {
   await add(tables, target, {
     name: nameOfVersion(name, modifiedAt),
     size: 0,
