@@ -156,7 +156,7 @@ test(
   },
 )
 
-/** Collection gives a process a minute to name what it wrote; those that were killed need none. */
+/** Collection gives a process half a day to name what it wrote; those that were killed need none. */
 function forgetTheDead(data: string): void {
   const database = new DatabaseSync(join(data, 'catalog.sqlite'))
   database.exec('DELETE FROM upload_guards')

@@ -1,6 +1,10 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
 
-const GUARD_MS = 60_000
+/**
+ * Far longer than the time between renewals: a machine that was suspended finds its clock an hour on and the next
+ * renewal seconds away, and what it was writing must not be collected in these seconds.
+ */
+const GUARD_MS = 12 * 3_600_000
 const RENEW_MS = 20_000
 
 export interface UploadGuardOptions {
@@ -49,7 +53,7 @@ export class UploadGuard implements AsyncDisposable {
     }
   }
 
-  /** Keeps the row for another minute while somebody writes, and else removes it. */
+  /** Keeps the row for longer while somebody writes, and else removes it. */
   async renew(): Promise<void> {
     if (this.#began.size > 0) return await this.#write()
     clearInterval(this.#renewal)
