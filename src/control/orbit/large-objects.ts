@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Content, Part } from '#base/content.ts'
+import { Resources } from '#base/resources.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { afterAll } from '#control/catalog/name-walk.ts'
 import { isExpired, type StoredObject } from '#control/catalog/objects.ts'
@@ -41,14 +42,23 @@ export interface LargeObjects {
 
 export type LargeObjectsDeps = Pick<OrbitDeps, 'catalog' | 'contents' | 'acquirePins' | 'now'>
 
+/** Large objects whose parts are looked up at a time, each of which may bring many bytes into memory. */
+const AT_ONCE = 4
+
 export function createLargeObjects(deps: LargeObjectsDeps): LargeObjects {
+  const turns = new Resources(Array.from({ length: AT_ONCE }, (_, index) => index))
   return {
     measure: (caller, account, object) => new Gathering(deps, caller, account).measure(object),
     async locate(caller, account, object) {
-      const gathering = new Gathering(deps, caller, account)
-      const list = new PartList()
-      const measure = await gathering.collect(object, list)
-      return { ...measure, parts: list.parts }
+      const turn = await turns.acquire()
+      try {
+        const gathering = new Gathering(deps, caller, account)
+        const list = new PartList()
+        const measure = await gathering.collect(object, list)
+        return { ...measure, parts: list.parts }
+      } finally {
+        turns.release(turn)
+      }
     },
     verify: (caller, account, entries) => new Gathering(deps, caller, account).verify(entries),
     readRows: (object) => readRows(deps, object.content),

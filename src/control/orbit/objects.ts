@@ -4,6 +4,7 @@ import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { demandContainer, notFound } from './access.ts'
 import { timeAfter } from './clock.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
+import { InlineBudget } from './inline-budget.ts'
 import type { LargeObjects } from './large-objects.ts'
 import { infoOf, measureStored } from './object-info.ts'
 import type { ObjectInfo, Orbit, ReadOptions } from './orbit.ts'
@@ -20,6 +21,7 @@ type Objects = Pick<Orbit['objects'], 'show' | 'locate' | 'update' | 'remove'>
 
 export function createObjects({ deps, large }: ObjectsDeps): Objects {
   const { catalog, now } = deps
+  const budget = new InlineBudget()
 
   async function find(caller: Caller, path: ObjectPath): Promise<StoredObject> {
     const { account: accountId, container, object } = path
@@ -55,11 +57,17 @@ export function createObjects({ deps, large }: ObjectsDeps): Objects {
       )
     },
     async locate(caller, path, options = {}) {
-      const located = await readPinned(deps, async () => {
-        const value = await readParts(caller, path, options)
-        return { value, manifests: manifestsOf(value.parts) }
-      })
-      return { ...located.value, [Symbol.asyncDispose]: () => located[Symbol.asyncDispose]() }
+      await using held = new AsyncDisposableStack()
+      const { value } = held.use(
+        await readPinned(deps, async () => {
+          const value = await readParts(caller, path, options)
+          return { value, manifests: manifestsOf(value.parts) }
+        }),
+      )
+      // One small object is sent before anybody could wait.
+      if (value.parts.length > 1) held.use(budget.take(value.parts))
+      const holding = held.move()
+      return { ...value, [Symbol.asyncDispose]: () => holding.disposeAsync() }
     },
     async update(caller, path, attributes) {
       await catalog.transaction(async (tables) => {
