@@ -9,7 +9,7 @@ export type WholeObjectRow = Selectable<ObjectRow> & { readonly bytes: Uint8Arra
 
 export type ListedObjectRow = Pick<
   Selectable<ObjectRow>,
-  'name' | 'size' | 'md5' | 'static_size' | 'static_etag' | 'content_type' | 'modified_at'
+  'name' | 'size' | 'md5' | 'static_size' | 'static_etag' | 'content_type' | 'delete_at' | 'modified_at'
 >
 
 export function toListedObject(row: ListedObjectRow): ListedObject {
@@ -20,6 +20,7 @@ export function toListedObject(row: ListedObjectRow): ListedObject {
     md5: row.md5,
     large: size === null || etag === null ? null : { size, etag },
     contentType: row.content_type,
+    deleteAt: row.delete_at,
     modifiedAt: row.modified_at,
   }
 }
@@ -30,7 +31,6 @@ export function toObject(row: WholeObjectRow): StoredObject {
     headers: JSON.parse(row.headers) as Metadata,
     metadata: JSON.parse(row.metadata) as Metadata,
     dynamicManifest: row.dynamic_manifest,
-    deleteAt: row.delete_at,
     content: toContent(row),
     bytesId: row.bytes_id,
   }

@@ -47,7 +47,7 @@ export type ObjectChange = Partial<
 
 export type ListedObject = Pick<
   ObjectRecord,
-  'name' | 'size' | 'md5' | 'large' | 'contentType' | 'modifiedAt'
+  'name' | 'size' | 'md5' | 'large' | 'contentType' | 'deleteAt' | 'modifiedAt'
 >
 
 /** The time in seconds since 1970 that decides what has expired is handed in as `at`. */
@@ -103,7 +103,15 @@ const OBJECT_COLUMNS = [
   'manifest',
   'form',
 ] as const
-const LISTED_COLUMNS = ['size', 'md5', 'static_size', 'static_etag', 'content_type', 'modified_at'] as const
+const LISTED_COLUMNS = [
+  'size',
+  'md5',
+  'static_size',
+  'static_etag',
+  'content_type',
+  'delete_at',
+  'modified_at',
+] as const
 
 export function objectsTable(context: TableContext): Objects {
   const { db } = context

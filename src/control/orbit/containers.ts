@@ -97,7 +97,7 @@ function changed(
   }
 }
 
-export function toRow({ group, row }: Walked<ListedObject>): ObjectRow {
+export function toRow({ group, row }: Walked<Omit<ListedObject, 'deleteAt'>>): ObjectRow {
   if (group !== null) return { kind: 'subdir', name: group }
   const { name, large, md5, size, contentType, modifiedAt } = row
   return {

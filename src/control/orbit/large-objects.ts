@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises'
 import type { Content, Part } from '#base/content.ts'
 import { Resources } from '#base/resources.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
-import { afterAll } from '#control/catalog/name-walk.ts'
-import { isExpired, type StoredObject } from '#control/catalog/objects.ts'
+import { afterAll, type NameWalk } from '#control/catalog/name-walk.ts'
+import { isExpired, type ListedObject, type StoredObject } from '#control/catalog/objects.ts'
 import type { Caller } from '#model/orbit.ts'
 import { demand, demandContainer, factsOf, notFound, statusLineOf } from './access.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
@@ -65,6 +65,8 @@ export function createLargeObjects(deps: LargeObjectsDeps): LargeObjects {
   }
 }
 
+type ReadNames<Row> = (containerId: number, range: Omit<NameWalk, 'groups'>) => Promise<readonly Row[]>
+
 /** One look at a large object and everything it is made of, for somebody. */
 class Gathering {
   readonly #deps: LargeObjectsDeps
@@ -84,7 +86,7 @@ class Gathering {
   async measure(object: StoredObject): Promise<Measure> {
     if (object.large) return { ...object.large, large: 'static' }
     if (object.dynamicManifest === null) return measureStored(object)
-    return this.#gather(object.dynamicManifest, async () => {})
+    return this.#gather(object.dynamicManifest, this.#listed, async () => {})
   }
 
   /** Adds the parts of an object, whatever it is. */
@@ -98,7 +100,7 @@ class Gathering {
       return measureStored(object)
     }
     // A dynamic one is not gathered from others of its kind: what is stored under their names counts.
-    return this.#gather(object.dynamicManifest, async (segment) => {
+    return this.#gather(object.dynamicManifest, this.#deps.catalog.objects.walkWhole, async (segment) => {
       if (segment.large) await this.collect(segment, list, depth + 1)
       else list.addWhole(segment.content, segment.size)
     })
@@ -169,21 +171,28 @@ class Gathering {
     }
   }
 
+  /** Without the bytes of what is small: that is most of the work. */
+  readonly #listed: ReadNames<ListedObject> = async (containerId, range) =>
+    (await this.#deps.catalog.objects.walk(containerId, range)).map(({ row }) => row)
+
   /** Reads the segments of a dynamic large object, in their order. */
-  async #gather(value: string, take: (segment: StoredObject) => Promise<void>): Promise<Measure> {
+  async #gather<Segment extends ListedObject>(
+    value: string,
+    read: ReadNames<Segment>,
+    take: (segment: Segment) => Promise<void>,
+  ): Promise<Measure> {
     const { container, prefix } = parseDynamicManifest(value)
     const path = { account: this.#account, container }
     const found = await this.#container(container)
     const record = demandContainer(this.#caller, 'gather', path, found)
     demand(this.#caller, { action: 'read', container: factsOf(path, record) })
-    const { catalog, now } = this.#deps
-    const at = secondsOf(now())
+    const at = secondsOf(this.#deps.now())
     const etag = createHash('md5')
     let size = 0
     let lower = { name: prefix, inclusive: true }
     for (;;) {
       const range = { lower, upper: afterAll(prefix), reverse: false, limit: PAGE }
-      const page = await catalog.objects.walkWhole(record.id, range)
+      const page = await read(record.id, range)
       for (const segment of page.filter((one) => !isExpired(one, at))) {
         etag.update(segment.large?.etag ?? segment.md5)
         size += segment.large?.size ?? segment.size
