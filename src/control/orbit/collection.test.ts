@@ -74,14 +74,16 @@ function actionsOn(
   const somewhere = (): ObjectPath => {
     return { account, container: below(2) === 0 ? 'a' : 'versioned', object: `o${below(5)}` }
   }
-  async function read(path: ObjectPath): Promise<void> {
+  async function read(path: ObjectPath, pauseMs = 0): Promise<void> {
     await using located = await orbit.objects.locate(caller, path)
     await using reader = await contents.openReader(located.parts)
-    await setTimeout(below(20))
+    await setTimeout(pauseMs)
     const md5 = createHash('md5')
     for await (const chunk of reader.read(0, reader.size, signal)) md5.update(chunk)
     assert.equal(md5.digest('hex'), located.info.etag)
   }
+  /** Long enough for the object to go, and for its blocks to be taken where nobody pins them. */
+  const readSlowly = () => read(somewhere(), below(300))
   async function put(): Promise<void> {
     await using upload = await orbit.objects.beginPut(caller, somewhere(), { attributes: PLAIN, signal })
     for (let left = below(3); left >= 0; left--) await upload.write(blocks[below(blocks.length)] as Buffer)
@@ -97,7 +99,7 @@ function actionsOn(
     await orbit.objects.publish(caller, path, PLAIN, await editor.finish())
   }
   const all: readonly (() => Promise<unknown>)[] = [
-    ...[put, put, edit, () => read(somewhere()), () => read(somewhere())],
+    ...[put, put, edit, readSlowly, readSlowly],
     () => orbit.objects.copy(caller, somewhere(), somewhere(), { attributes: PLAIN, signal }),
     () => orbit.objects.rename(caller, somewhere(), somewhere(), { replace: true }),
     () => orbit.objects.remove(caller, somewhere()),
