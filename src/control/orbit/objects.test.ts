@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ANYBODY } from '#model/orbit.ts'
+import { LIMITS } from './limits.ts'
 import { EVERYTHING, openOrbit, PLAIN } from './orbit.fixtures.ts'
 import type { ObjectAttributes } from './orbit.ts'
 
@@ -82,13 +83,13 @@ test('put: one that is not finished leaves the old object, and nothing open', as
   assert.equal(contents.open, 0)
 })
 
-test('put: an announced ETag may stand in quotes', async () => {
+test('put: an announced ETag that is the MD5 lets the object in', async () => {
   await using fixture = await openOrbit()
   const { orbit, owner, account } = fixture
   const path = { account, container: 'c', object: 'o' }
   await using upload = await orbit.objects.beginPut(owner, path, { attributes: PLAIN, signal })
   await upload.write(Buffer.from('new'))
-  const { etag } = await upload.finish({ etag: '"22af645d1859cb5ca6da0c484f1f37ea"' })
+  const { etag } = await upload.finish({ etag: '22af645d1859cb5ca6da0c484f1f37ea' })
   assert.equal(etag, '22af645d1859cb5ca6da0c484f1f37ea')
 })
 
@@ -151,6 +152,20 @@ test('publish: bytes that were written elsewhere become an object under the same
   assert.deepEqual([info.size, info.etag], [LARGE.length, written.md5])
   assert.equal(await fixture.read('o'), LARGE.toString())
   await assert.rejects(orbit.objects.publish(other, path, PLAIN, written), { kind: 'denied' })
+})
+
+test('publish: a file may be larger than what one PUT may bring', async () => {
+  await using fixture = await openOrbit()
+  const { orbit, owner, account, contents } = fixture
+  const path = { account, container: 'c', object: 'disk' }
+  const size = LIMITS.objectSize + 1
+  const { content, ...written } = contents.keep(LARGE)
+  assert.ok(content.kind === 'manifest')
+  await orbit.objects.publish(owner, path, PLAIN, { ...written, size, content: { ...content, size } })
+  assert.equal((await orbit.objects.show(owner, path)).size, size)
+  const signal = new AbortController().signal
+  const options = { attributes: PLAIN, length: size, signal }
+  await assert.rejects(orbit.objects.beginPut(owner, path, options), { kind: 'too_large' })
 })
 
 test('read: what is in blocks is pinned until it is disposed of, and nothing else is', async () => {

@@ -38,7 +38,6 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
     const container = demandContainer(caller, 'write', path, found?.container)
     checkAttributes(path, attributes)
     if (ifNoneMatch && found?.object) throw new OrbitRefusal('precondition', '')
-    checkSize(length)
     const room = await demandRoom(deps, catalog, container, found?.object)
     if (length > room) throw exceeded()
     return room
@@ -135,7 +134,7 @@ class Upload implements ObjectUpload {
 
   async finish({ etag }: { readonly etag?: string } = {}): Promise<ObjectInfo> {
     const written = await this.#writer.finish()
-    if (etag !== undefined && etag.replace(/^"(.*)"$/, '$1') !== written.md5)
+    if (etag !== undefined && etag !== written.md5)
       throw new OrbitRefusal('mismatch', 'Unable to process the contained instructions')
     return this.#store(written)
   }

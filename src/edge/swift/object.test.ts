@@ -8,6 +8,12 @@ after(() => fixture[Symbol.asyncDispose]())
 const { ask, account } = fixture
 const md5 = (bytes: string | Uint8Array) => createHash('md5').update(bytes).digest('hex')
 
+test('object: an announced ETag may stand in quotes or not', async () => {
+  for (const etag of [md5('hello'), `"${md5('hello')}"`]) {
+    assert.equal((await ask('PUT', '/c/announced', { headers: { ETag: etag }, body: 'hello' })).status, 201)
+  }
+})
+
 test('object: what was put is what comes back, with its headers', async () => {
   const headers = {
     'Content-Type': 'text/x-note; charset=utf-8',
