@@ -54,6 +54,8 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   await using opened = new AsyncDisposableStack()
   const store = opened.use(await openFilesystemStore(folder('store'), { exclusive }))
   const catalog = opened.use(await openCatalog({ path: catalogPath(config.data) }))
+  // Collection would wait half a day for what dead processes were writing.
+  if (exclusive) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
   const now = Date.now
   const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))

@@ -6,7 +6,6 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startDaemon } from '../support/daemon.ts'
@@ -97,7 +96,6 @@ test(
       for (const name of NAMES) await user.send('DELETE', `/c/${name}`)
       assert.equal((await user.send('DELETE', '/c')).status, 204)
     }
-    forgetTheDead(data)
     await operator('collect')
     const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
     assert.equal(stdout, '', 'nothing is left after collection')
@@ -148,17 +146,9 @@ test(
       await using daemon = await startDaemon({ data })
       assert.equal((await (await firstUser(daemon)).send('GET', '/c/file')).text, 'old')
     }
-    forgetTheDead(data)
     await execute('bin/image-library', ['check', '--data', data])
     await execute('bin/image-library', ['collect', '--data', data])
     const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
     assert.equal(stdout, '', 'what was uploaded of it is gone')
   },
 )
-
-/** Collection gives a process half a day to name what it wrote; those that were killed need none. */
-function forgetTheDead(data: string): void {
-  const database = new DatabaseSync(join(data, 'catalog.sqlite'))
-  database.exec('DELETE FROM upload_guards')
-  database.close()
-}

@@ -6,6 +6,8 @@ export interface UploadGuards {
   set(holder: string, since: number, expiresAt: number): Promise<void>
   remove(holder: string): Promise<void>
   removeExpired(now: number): Promise<void>
+  /** Where no process writes. */
+  removeAll(): Promise<void>
   /** Of all processes. */
   firstSince(now: number): Promise<number | undefined>
 }
@@ -25,6 +27,9 @@ export function uploadGuardsTable({ db }: TableContext): UploadGuards {
     },
     async removeExpired(now) {
       await db.deleteFrom('upload_guards').where('expires_at', '<=', now).execute()
+    },
+    async removeAll() {
+      await db.deleteFrom('upload_guards').execute()
     },
     async firstSince(now) {
       const row = await db
