@@ -9,7 +9,7 @@ import { demand, imagesFacts, notFound } from './access.ts'
 import { toRow } from './containers.ts'
 import type { OrbitDeps } from './deps.ts'
 import { listNames, walkRows } from './listing.ts'
-import type { ContainerInfo, ListQuery, LocatedObject, ObjectInfo, ObjectRow } from './orbit.ts'
+import type { LocatedObject, ObjectInfo, Orbit } from './orbit.ts'
 import { readPinned } from './pinning.ts'
 
 export type ImageForm = Extract<Content, { kind: 'manifest' }>['form']
@@ -33,16 +33,9 @@ const FORMS: Readonly<Record<string, { readonly form: ImageForm; readonly conten
  * The account's images in their LZ4 form, under their ids; `.raw` and `.qcow2` behind these read them in other forms,
  * which are not listed. What is there came by registration and goes by destroying: nobody writes here.
  */
-export interface ImagesContainer {
+export interface ImagesContainer extends Pick<Orbit['containers'], 'show' | 'list'> {
   /** Whether that is where the account has its images container. */
   covers(path: ContainerPath): Promise<boolean>
-  /** @throws denied */
-  show(caller: Caller, path: ContainerPath): Promise<ContainerInfo>
-  list(
-    caller: Caller,
-    path: ContainerPath,
-    query: ListQuery,
-  ): Promise<{ info: ContainerInfo; rows: ObjectRow[] }>
   showObject(caller: Caller, path: ObjectPath): Promise<ObjectInfo>
   locate(caller: Caller, path: ObjectPath): Promise<LocatedObject>
 }
