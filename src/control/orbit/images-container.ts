@@ -9,7 +9,7 @@ import { demand, imagesFacts, notFound } from './access.ts'
 import { toRow } from './containers.ts'
 import type { OrbitDeps } from './deps.ts'
 import { listNames, walkRows } from './listing.ts'
-import type { LocatedObject, ObjectInfo, Orbit } from './orbit.ts'
+import type { ContainerInfo, LocatedObject, ObjectInfo, Orbit } from './orbit.ts'
 import { readPinned } from './pinning.ts'
 
 export type ImageForm = Extract<Content, { kind: 'manifest' }>['form']
