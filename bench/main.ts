@@ -132,6 +132,9 @@ if (values.only === '') {
   const words = ['--rounds', values.rounds, '--folder', values.folder]
   for (const name of ['orbit.ts', 'sftp.ts']) {
     console.log(`\n# ${name}\n`)
-    spawnSync(process.execPath, [join(import.meta.dirname, name), ...words], { stdio: 'inherit' })
+    const bench = spawnSync(process.execPath, [join(import.meta.dirname, name), ...words], {
+      stdio: 'inherit',
+    })
+    if (bench.status !== 0) process.exitCode = 1
   }
 }
