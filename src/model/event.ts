@@ -22,6 +22,23 @@ export type EventAction =
   | 'image.unofficial'
   | 'image.deleting'
   | 'image.deleted'
+  | 'server.created'
+  | 'server.started'
+  | 'server.filled'
+  | 'server.stopping'
+  | 'server.stopped'
+  | 'server.died'
+  | 'server.held'
+  | 'server.released'
+  | 'server.rebooted'
+  | 'server.snapshot'
+  | 'server.console'
+  | 'server.updated'
+  | 'server.locked'
+  | 'server.unlocked'
+  | 'server.failed'
+  | 'server.deleting'
+  | 'server.deleted'
 
 /** One change of one thing's state. */
 export interface Event {

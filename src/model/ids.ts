@@ -2,7 +2,20 @@
 export type Random = (count: number) => Uint8Array
 
 /** What an id names, by its first three letters; the names are those of the Brightbox API. */
-export type IdPrefix = 'acc' | 'usr' | 'cli' | 'app' | 'img' | 'typ' | 'zon' | 'evt' | 'job' | 'key'
+export type IdPrefix =
+  | 'acc'
+  | 'usr'
+  | 'cli'
+  | 'app'
+  | 'img'
+  | 'srv'
+  | 'vol'
+  | 'int'
+  | 'typ'
+  | 'zon'
+  | 'evt'
+  | 'job'
+  | 'key'
 
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
 const TAIL_LENGTH = 5

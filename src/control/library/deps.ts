@@ -32,6 +32,8 @@ export interface LibraryOptions {
   readonly uploadFolder: string
   /** Space that uploads leave free: throws unavailable where `bytes` more would not. */
   readonly reserve: { demand(bytes: number): void }
+  /** Told when a job has ended that read a server's volume. */
+  readonly onVolumeRead?: (serverId: string) => void
   /** Names this process, as for the jobs. */
   readonly holder: string
   readonly now: () => number
@@ -66,6 +68,7 @@ export type RegistrationPayload =
   | { readonly source: 'http'; readonly url: string; readonly checksum?: string | undefined }
   | OrbitPayload
   | UploadPayload
+  | VolumePayload
 
 /** An object as it was when it was registered: collection leaves its manifests alone as long as the job is there. */
 export interface OrbitPayload {
@@ -83,6 +86,20 @@ export interface StoredPart {
   readonly content: Extract<Content, { kind: 'manifest' }> | { readonly inline: string }
   readonly offset: number
   readonly length: number
+}
+
+/** A snapshot: collection leaves the manifest alone, and the server its folder and layers, as long as the job is there. */
+export interface VolumePayload {
+  readonly source: 'volume'
+  readonly serverId: string
+  readonly size: number
+  /** Undefined where the base is to be read instead. */
+  readonly manifest?: string
+  readonly folder: string
+  readonly baseFile: string
+  readonly layers: readonly string[]
+  readonly dataLimit: number
+  readonly checksum?: undefined
 }
 
 export interface UploadPayload {

@@ -1,5 +1,5 @@
 import type { Tables } from '#control/catalog/catalog.ts'
-import type { Event } from '#model/event.ts'
+import type { Actor, Event } from '#model/event.ts'
 import type { Image } from '#model/image.ts'
 import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
@@ -104,6 +104,16 @@ export interface Library extends AsyncDisposable {
     finish(session: Session, id: string): Promise<ShownImage>
   }
 
+  /** For the servers, which have checked who asks. */
+  readonly snapshots: {
+    /** Makes an image in status `creating` and the job that reads the volume, in the transaction of `tables`. */
+    register(tables: Tables, snapshot: SnapshotOf): Promise<Image>
+    /** Layers, by name, that jobs of a server's snapshots still read, or will. */
+    frozenLayers(tables: Tables, serverId: string): Promise<ReadonlySet<string>>
+    /** To be called after the transaction of `register`. */
+    wake(): void
+  }
+
   /** What servers can be built as and where; smallest first. */
   serverTypes(session: Session): Promise<ServerType[]>
   zones(session: Session): Promise<Zone[]>
@@ -121,6 +131,30 @@ export interface Library extends AsyncDisposable {
 
   /** Mends what a crash left behind, then begins to work on jobs. */
   start(): Promise<void>
+}
+
+/** A server's disk at one moment, and what the image made of it is to be called. */
+export interface SnapshotOf {
+  readonly serverId: string
+  readonly accountId: string
+  readonly actor: Actor
+  readonly name: string
+  readonly description: string | null
+  readonly trigger: 'manual' | 'schedule'
+  /** Gives architecture, user name, least memory and mode; its id becomes the ancestor's. */
+  readonly ancestor: Image
+  readonly compatibilityMode: boolean
+  /** Bytes. */
+  readonly size: number
+  /** Where blocks are that no layer has: the manifest of a volume that does not stand alone, else its base. */
+  readonly manifest: string | undefined
+  /** The server's folder: an absolute path. */
+  readonly folder: string
+  readonly baseFile: string
+  /** Names in that folder, lowest first. */
+  readonly layers: readonly string[]
+  /** Bytes. */
+  readonly dataLimit: number
 }
 
 /** What collection must leave alone. */

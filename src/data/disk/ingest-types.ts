@@ -7,6 +7,7 @@ export type IngestSource =
   /** A file that this library wrote itself (an upload); never a path that a user named. */
   | { readonly kind: 'file'; readonly path: string }
   | OwnSource
+  | VolumeSource
 
 /** An object of our own Orbit; whoever names it keeps its manifests from collection. */
 export interface OwnSource {
@@ -19,6 +20,21 @@ export interface OwnSource {
   readonly url: string
   readonly etag: string | undefined
   readonly lastModified: string | undefined
+}
+
+/**
+ * A server's disk at one moment: nothing of it changes while it is read. Blocks that no layer has anything of are those
+ * of the base; where that is a manifest, they are not read.
+ */
+export interface VolumeSource {
+  readonly kind: 'volume'
+  /** Bytes of the disk; the base may be shorter, and is zeros from its end on. */
+  readonly size: number
+  readonly base: { readonly manifest: string } | { readonly file: string }
+  /** Paths of layers, lowest first; files that this library gave to QEMU. */
+  readonly layers: readonly string[]
+  /** Bytes that may be in blocks that are not all zeros. */
+  readonly dataLimit: number
 }
 
 export interface IngestRequest {

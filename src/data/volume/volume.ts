@@ -1,0 +1,59 @@
+import type { Store } from '#data/store/store.ts'
+
+/**
+ * What a server's disk is made of, lowest first: the base (the image's disk, raw), then layers: qcow2 files that hold
+ * what was written since, of which the guest writes to the last one. No layer's header is believed about what lies
+ * below it. `createLayer`, `openLayer` and `fillBase` stand in the files of those names.
+ */
+export interface LayerReader extends AsyncDisposable {
+  /** Bytes of the disk. */
+  readonly size: number
+  /**
+   * What this layer says of its disk, ascending and never overlapping, each part within one MiB of the disk; what is
+   * left out is as the layer below has it. `hostOffset` is where in the file the bytes are; undefined where the part
+   * reads as zeros whatever lies below.
+   * @throws Refusal where the file is not what QEMU writes; or the signal's reason
+   */
+  parts(signal: AbortSignal): AsyncGenerator<LayerPart>
+  /** Reads bytes of the file, where a part said they are. */
+  readAt(target: Uint8Array, hostOffset: number): Promise<void>
+}
+
+export interface LayerPart {
+  readonly offset: number
+  readonly length: number
+  readonly hostOffset: number | undefined
+}
+
+export interface FillOptions {
+  readonly store: Store
+  /** Kept from collection by whoever asks. */
+  readonly manifest: string
+  /**
+   * The sparse raw file to fill. Beside it, while it is not complete, `PATH.progress` says how many bytes of the disk
+   * are on stable storage: filling goes on from there.
+   */
+  readonly path: string
+  /** Bytes of data per second; undefined for no bound. */
+  readonly rate: number | undefined
+  /** Bytes of the file system that stay free; undefined for a part of it. */
+  readonly reserve: number | undefined
+  /** Bytes of the disk that are done, zeros included, a few times a second. */
+  readonly onProgress: (done: number) => void
+  readonly signal: AbortSignal
+}
+
+/**
+ * Copies an image's disk into a raw file; when it resolves, all of that is on stable storage and the mode is 0444.
+ * @throws corrupt, not_found, unavailable (also where the disk is full: nothing is lost, it can be called again), or
+ * the signal's reason
+ */
+export type FillBase = (options: FillOptions) => Promise<void>
+
+/**
+ * Makes an empty layer for a disk of `size` bytes, a multiple of 512, at a path that does not exist; on stable storage
+ * when it resolves. Its qcow2 header names no backing file.
+ */
+export type CreateLayer = (path: string, size: number) => Promise<void>
+
+export type OpenLayer = (path: string, options: { readonly sizeLimit: number }) => Promise<LayerReader>
