@@ -79,6 +79,34 @@ test('config: what is wrong is named with its place, its setting and its rule', 
   assert.throws(() => readConfig({ config: join(folder, 'none') }), { code: 'not_found' })
 })
 
+test('config: what servers run by and how they reach the network', () => {
+  const config = withFile(
+    '[servers]\naccelerator = kvm\nnetwork = bridge:br0\nssh_ports = 3000-3001\nper_account = 0\n' +
+      '[nbd]\nlisten = 0.0.0.0:10809\ncertificate = /c\nkey = /k\n',
+  )
+  const { servers, nbd } = readConfig({ config, accelerator: 'tcg' })
+  assert.equal(servers.accelerator, 'tcg')
+  assert.deepEqual(servers.network, { kind: 'bridge', bridge: 'br0' })
+  assert.deepEqual(servers.sshPorts, { first: 3000, last: 3001 })
+  assert.deepEqual(servers.perAccount, { servers: 0, ram: undefined, disk: undefined })
+  assert.deepEqual(nbd, { host: '0.0.0.0', port: 10_809, tls: { certificate: '/c', key: '/k' } })
+})
+
+test('config: settings of servers and exports that cannot be', () => {
+  const cases = [
+    ['[servers]\nnetwork = bridge:', /servers\.network must be user, isolated, none or bridge:NAME/],
+    ['[servers]\nnetwork = bridge:abcdefghijklmnop', /servers\.network must be/],
+    ['[servers]\nssh_ports = 80-90', /servers\.ssh_ports must be two ports/],
+    ['[servers]\nssh_ports = 3001-3000', /servers\.ssh_ports must be two ports/],
+    ['[servers]\nssh_address = ::1', /servers\.ssh_address must be an IPv4 address/],
+    ['[servers]\naccelerator = hvf', /servers\.accelerator must be one of auto, kvm, tcg/],
+    ['[nbd]\nlisten = 10.0.0.1:10809', /nbd\.listen must be a loopback address/],
+    ['[nbd]\ncertificate = /c', /nbd\.certificate and nbd\.key must be set together/],
+  ] as const
+  for (const [text, message] of cases)
+    assert.throws(() => readConfig({ config: withFile(text) }), { code: 'invalid', message })
+})
+
 test('config: a setting in the wrong section gets a hint', () => {
   assert.throws(() => readConfig({ config: withFile('virtual_size = 3 GiB') }), {
     hint: 'did you mean limits.virtual_size?',

@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
-import { SETTINGS, type Setting, type SettingKey, type SettingValues } from './settings.ts'
+import { type NbdConfig, readNbd, readServers, type ServersConfig } from './config-servers.ts'
+import type { Setting } from './setting-kinds.ts'
+import { type ReadSetting, SETTINGS, type SettingKey, type SettingValues } from './settings.ts'
 import { readSettingsFile } from './settings-file.ts'
 
 /** Everything that can be set, parsed once and never changed. Sizes in bytes, times in milliseconds. */
@@ -30,6 +32,9 @@ export interface Config {
   readonly orbit: {
     readonly threads: number
   }
+  readonly servers: ServersConfig
+  /** Undefined where nobody listens. */
+  readonly nbd: NbdConfig | undefined
   /** Bytes of image data and uploads; undefined for no bound. */
   readonly quota: number | undefined
   /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
@@ -65,6 +70,7 @@ export interface Flags {
   readonly data?: string
   readonly http?: string
   readonly sftp?: string
+  readonly accelerator?: string
   readonly allowSource?: readonly string[]
 }
 
@@ -81,6 +87,7 @@ export function readConfig(flags: Flags = {}): Config {
     ['data', '--data', flags.data],
     ['http.listen', '--http', flags.http],
     ['sftp.listen', '--sftp', flags.sftp],
+    ['servers.accelerator', '--accelerator', flags.accelerator],
     ['source.allow', '--allow-source', flags.allowSource?.join(', ')],
   ] as const
   for (const [key, place, text] of fromFlags)
@@ -113,6 +120,8 @@ export function readConfig(flags: Flags = {}): Config {
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
     orbit: { threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4) },
+    servers: readServers(read),
+    nbd: readNbd(read),
     quota: read('accounts.quota'),
     reserve: read('store.reserve'),
     logLevel: read('log.level'),
@@ -120,7 +129,7 @@ export function readConfig(flags: Flags = {}): Config {
   })
 }
 
-function readSftp(read: <K extends SettingKey>(key: K) => SettingValues[K]): SftpConfig | undefined {
+function readSftp(read: ReadSetting): SftpConfig | undefined {
   const where = read('sftp.listen')
   const settings = {
     processes: read('sftp.processes') ?? availableParallelism(),
@@ -135,7 +144,7 @@ function readSftp(read: <K extends SettingKey>(key: K) => SettingValues[K]): Sft
   return where && { ...where, ...settings }
 }
 
-const readLimits = (read: <K extends SettingKey>(key: K) => SettingValues[K]): ImportLimits => ({
+const readLimits = (read: ReadSetting): ImportLimits => ({
   virtualSize: read('limits.virtual_size'),
   sourceSize: read('limits.source_size'),
   xzDictionary: read('limits.xz_dictionary'),

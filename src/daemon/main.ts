@@ -46,6 +46,7 @@ function addServe(program: Command): void {
   onData(program.command('serve').description('run the library'))
     .option('--http <addr:port>', 'where to listen (default 127.0.0.1:8080)')
     .option('--sftp <addr:port>', 'where to listen for SFTP, or none (default 127.0.0.1:2222)')
+    .option('--accelerator <name>', 'what servers run by: auto, kvm or tcg (default auto)')
     .option('--allow-source <cidr>', 'private addresses that images may come from; repeatable', appendTo)
     .action(async (flags: Flags) => (await import('./commands/serve.ts')).runServe(flags))
 }
@@ -102,6 +103,7 @@ function addUpkeep(program: Command): void {
   onData(config.command('show').description('print every setting and what decided it'))
     .option('--http <addr:port>')
     .option('--sftp <addr:port>')
+    .option('--accelerator <name>')
     .option('--allow-source <cidr>', '', appendTo)
     .action(async (flags: Flags) => (await upkeep()).showConfig(flags))
 }

@@ -1,78 +1,21 @@
 import { isIP } from 'node:net'
-import { GiB, MiB, TiB } from '#base/bytes.ts'
+import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
+import type { NetworkSetting } from '#control/servers/deps.ts'
 import { createAddressRule } from '#data/source/address.ts'
-import { parseDuration, parseSize, printDuration, printSize } from './units.ts'
-
-/** How one setting is written. docs/guides/settings.md gives the reasons of the defaults. */
-export interface Setting<T> {
-  readonly byDefault: string
-  /** Ends the sentence "… must be". */
-  readonly rule: string
-  /** Wrapped, because `undefined` is a good value of some; undefined alone where the rule is broken. */
-  parse(text: string): { readonly value: T } | undefined
-}
-
-export interface Listen {
-  readonly host: string
-  readonly port: number
-}
+import {
+  countFrom,
+  listen,
+  listenOrNone,
+  oneOf,
+  orElse,
+  path,
+  type Setting,
+  sizeFrom,
+  timeUpTo,
+} from './setting-kinds.ts'
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-
-function sizeFrom(min: number, max: number, byDefault: number): Setting<number> {
-  return {
-    byDefault: printSize(byDefault),
-    rule: `a size from ${printSize(min)} to ${printSize(max)}, such as ${printSize(byDefault)}`,
-    parse: (text) => within(parseSize(text), min, max),
-  }
-}
-
-function timeUpTo(max: number, byDefault: number): Setting<number> {
-  return {
-    byDefault: printDuration(byDefault),
-    rule: `a time from 100 ms to ${printDuration(max)}, such as ${printDuration(byDefault)}`,
-    parse: (text) => within(parseDuration(text), 100, max),
-  }
-}
-
-function countFrom(min: number, max: number, byDefault: number): Setting<number> {
-  return {
-    byDefault: String(byDefault),
-    rule: `an integer from ${min} to ${max}`,
-    parse: (text) => within(/^\d{1,9}$/.test(text) ? Number(text) : undefined, min, max),
-  }
-}
-
-const within = (value: number | undefined, min: number, max: number) =>
-  value !== undefined && value >= min && value <= max ? { value } : undefined
-
-/** A setting that may be left to the library: an empty value or `word` stands for undefined. */
-function orElse<T>(word: string, setting: Setting<T>): Setting<T | undefined> {
-  return {
-    byDefault: word,
-    rule: `${word || 'empty'} or ${setting.rule}`,
-    parse: (text) => (text === word || text === '' ? { value: undefined } : setting.parse(text)),
-  }
-}
-
-const listen: Setting<Listen> = {
-  byDefault: '127.0.0.1:8080',
-  rule: 'ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080',
-  parse(text) {
-    const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? []
-    const host = bracketed ?? plain ?? ''
-    const port = Number(digits)
-    const isHost = bracketed === undefined ? isIP(host) === 4 || host === 'localhost' : isIP(host) === 6
-    return isHost && port <= 65_535 ? { value: { host, port } } : undefined
-  },
-}
-
-const sftpListen: Setting<Listen | undefined> = {
-  byDefault: '127.0.0.1:2222',
-  rule: 'none or ADDRESS:PORT, such as 127.0.0.1:2222 or [::]:2222',
-  parse: (text) => (text === 'none' ? { value: undefined } : listen.parse(text)),
-}
 
 const publicUrl: Setting<string> = {
   byDefault: '',
@@ -98,27 +41,44 @@ const ranges: Setting<readonly string[]> = {
   },
 }
 
-const folder: Setting<string> = {
-  byDefault: './data',
-  rule: 'the path of a folder',
-  parse: (text) => (text === '' || text.includes('\0') ? undefined : { value: text }),
+const network: Setting<NetworkSetting> = {
+  byDefault: 'user',
+  rule: 'user, isolated, none or bridge:NAME, such as bridge:br0',
+  parse(text) {
+    if (text === 'user' || text === 'isolated')
+      return { value: { kind: 'user', isolated: text === 'isolated' } }
+    if (text === 'none') return { value: { kind: 'none' } }
+    // The longest name that Linux gives to a device has 15 characters.
+    const bridge = /^bridge:([A-Za-z0-9_.-]{1,15})$/.exec(text)?.[1]
+    return bridge === undefined ? undefined : { value: { kind: 'bridge', bridge } }
+  },
 }
 
-const level: Setting<string> = {
-  byDefault: 'info',
-  rule: `one of ${LEVELS.join(', ')}`,
-  parse: (text) => (LEVELS.includes(text) ? { value: text } : undefined),
+const address: Setting<string> = {
+  byDefault: '127.0.0.1',
+  rule: 'an IPv4 address, such as 127.0.0.1',
+  parse: (text) => (isIP(text) === 4 ? { value: text } : undefined),
+}
+
+const ports: Setting<{ readonly first: number; readonly last: number }> = {
+  byDefault: '22000-22999',
+  rule: 'two ports from 1024 to 65535, the lower one first, such as 22000-22999',
+  parse(text) {
+    const [, first, last] = (/^(\d{4,5})-(\d{4,5})$/.exec(text) ?? []).map(Number)
+    const fits = first !== undefined && last !== undefined && first >= 1024 && first <= last && last <= 65_535
+    return fits ? { value: { first, last } } : undefined
+  },
 }
 
 const DAY_MS = 24 * 3600_000
 
 export const SETTINGS = {
-  data: folder,
+  data: path('folder', './data'),
   'http.listen': listen,
   'http.public_url': orElse('', publicUrl),
   'http.drain_time': timeUpTo(3600_000, 10_000),
   'http.silence_time': timeUpTo(DAY_MS, 60_000),
-  'sftp.listen': sftpListen,
+  'sftp.listen': listenOrNone('127.0.0.1:2222'),
   'sftp.processes': orElse('auto', countFrom(1, 64, 2)),
   'sftp.connections': countFrom(1, 10_000, 256),
   'sftp.connections_per_address': countFrom(1, 10_000, 128),
@@ -147,10 +107,27 @@ export const SETTINGS = {
   'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
-  'log.level': level,
+  'servers.qemu': path('file', 'qemu-system-x86_64'),
+  'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),
+  'servers.network': network,
+  'servers.ssh_address': address,
+  'servers.ssh_ports': ports,
+  'servers.first_uid': orElse('none', countFrom(1000, 900_000_000, 930_000), '930000'),
+  'servers.fill_rate': orElse('none', sizeFrom(64 * KiB, 100 * GiB, 100 * MiB)),
+  'servers.snapshot_size': sizeFrom(MiB, 64 * TiB, 50 * GiB),
+  'servers.ram': orElse('auto', sizeFrom(64 * MiB, 64 * TiB, 16 * GiB)),
+  'servers.per_account': orElse('none', countFrom(0, 100_000, 10)),
+  'servers.ram_per_account': orElse('none', sizeFrom(0, 64 * TiB, 16 * GiB)),
+  'servers.disk_per_account': orElse('none', sizeFrom(0, 1024 * TiB, 500 * GiB)),
+  'nbd.listen': listenOrNone('none'),
+  'nbd.certificate': orElse('', path('file', '/etc/image-library/nbd.crt')),
+  'nbd.key': orElse('', path('file', '/etc/image-library/nbd.key')),
+  'log.level': oneOf(LEVELS, 'info'),
 } satisfies Record<string, Setting<unknown>>
 
 export type SettingKey = keyof typeof SETTINGS
 export type SettingValues = {
   [K in SettingKey]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never
 }
+
+export type ReadSetting = <K extends SettingKey>(key: K) => SettingValues[K]
