@@ -1,6 +1,6 @@
 import type { ImageJson } from '#schema/image.ts'
-import type { Api } from './api.ts'
-import { ApiError, CommandError } from './failure.ts'
+import { createCollection } from './collection.ts'
+import { CommandError } from './failure.ts'
 import { printStep } from './progress-bar.ts'
 import type { Session, ShownRecord } from './session.ts'
 import type { Row } from './table.ts'
@@ -75,41 +75,13 @@ export const stepOf = (progress: NonNullable<ImageJson['progress']>) => ({
   message: progress.message,
 })
 
-export const imagePath = (id: string, tail = ''): string => `images/${encodeURIComponent(id)}${tail}`
-
-export const getImage = (api: Api, id: string, attempt = `read image ${id}`): Promise<ImageJson> =>
-  api.get<ImageJson>(imagePath(id), { attempt })
-
-/** @returns undefined where there is no such image, or it is not ours to see */
-export async function findImage(api: Api, id: string): Promise<ImageJson | undefined> {
-  try {
-    return await getImage(api, id)
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined
-    throw error
-  }
-}
-
-const ID_HINT = 'brightbox images list shows the images there are; an id looks like img-3ikco'
-
-export const missingImage = (message: string) => new CommandError(message, { hint: ID_HINT })
-
-/** Reads all images named; the first that is missing ends the command with `missing(id)`. */
-export async function needImages(
-  api: Api,
-  ids: readonly string[],
-  missing: (id: string) => string,
-): Promise<ImageJson[]> {
-  const images: ImageJson[] = []
-  for (const id of ids) images.push(await needImage(api, id, missing))
-  return images
-}
-
-export async function needImage(api: Api, id: string, missing: (id: string) => string): Promise<ImageJson> {
-  const image = await findImage(api, id)
-  if (image === undefined) throw missingImage(missing(id))
-  return image
-}
+const IMAGES = createCollection<ImageJson>({
+  name: 'images',
+  word: 'image',
+  hint: 'brightbox images list shows the images there are; an id looks like img-3ikco',
+})
+export const { path: imagePath, get: getImage, find: findImage, need: needImage } = IMAGES
+export const { needAll: needImages, missing: missingImage } = IMAGES
 
 /** Prints the list table. `--json` gets one object where one image was asked for, else an array. */
 export async function printImages(session: Session, images: readonly ImageJson[], one = false) {
