@@ -10,7 +10,9 @@ export interface ServersOptions {
   readonly library: Library
   readonly hypervisor: Hypervisor
   readonly createLayer: CreateLayer
-  readonly fillBase: (options: Omit<Parameters<FillBase>[0], 'store' | 'rate' | 'reserve'>) => Promise<void>
+  readonly fillBase: (
+    options: Omit<Parameters<FillBase>[0], 'manifests' | 'loader' | 'rate' | 'reserve'>,
+  ) => Promise<void>
   readonly offer: Offer
   /** Holds one folder a server, and those of `bases`; made where it is missing. An absolute path. */
   readonly folder: string

@@ -1,6 +1,8 @@
 import type { ByteStream } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { XzItem } from '#data/format/xz/split.ts'
+import type { ManifestWriter } from '#data/manifest/writer.ts'
+import type { Reserve } from '#data/store/reserve.ts'
 import type { BlockPipeline } from './block-pipeline.ts'
 import type { ProgressMeter } from './progress-meter.ts'
 
@@ -8,7 +10,10 @@ import type { ProgressMeter } from './progress-meter.ts'
 export interface IngestContext {
   readonly limits: ImportLimits
   readonly pipeline: BlockPipeline
+  readonly manifest: ManifestWriter
   readonly meter: ProgressMeter
+  /** Space of the store that must stay free. */
+  readonly reserve: Reserve
   readonly spoolDirectory: string
   readonly signal: AbortSignal
   /** Ends whatever part of this registration still waits for something; the first reason counts. */

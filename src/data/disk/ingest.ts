@@ -8,36 +8,26 @@ import { HEAD_SIZE, recogniseContainer } from '#data/format/probe.ts'
 import { recogniseCompression, refuseSecondCompression } from '#data/format/probe-compression.ts'
 import { type Compression, tooLarge } from '#data/format/stream-refusals.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
-import { ManifestWriter } from '#data/manifest/writer.ts'
 import { openFileSource } from '#data/source/file-source.ts'
 import { openHttpSource } from '#data/source/http-source.ts'
 import type { Source } from '#data/source/source.ts'
 import { redactUrl } from '#data/source/source-url.ts'
-import { createReserve, type Reserve } from '#data/store/reserve.ts'
+import type { Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { adopt } from './adopt.ts'
-import { BlockPipeline } from './block-pipeline.ts'
 import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
 import { ingestQcow2 } from './ingest-qcow2.ts'
 import { ingestRaw } from './ingest-raw.ts'
-import type { IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
+import type { IngestRequest, IngestResult, IngestSource, VolumeSource } from './ingest-types.ts'
+import { ingestVolume } from './ingest-volume.ts'
 import { openPartsSource } from './parts-source.ts'
-import { ProgressMeter } from './progress-meter.ts'
 import { Receipt } from './receipt.ts'
+import { type IngestDeps, storeDisk } from './store-disk.ts'
 import { type PeekedStream, peek } from './stream-head.ts'
 import { openXz } from './xz-layer.ts'
 
-export interface IngestDeps {
-  readonly store: Store
-  readonly storeDirectory: string
-  readonly spoolDirectory: string
-  /** Bytes of the file system that stay free; undefined where the store decides. */
-  readonly reserve: number | undefined
-  /** Block workers. */
-  readonly threads: number
-  readonly signal: AbortSignal
-  readonly onProgress: (progress: IngestProgress) => void
-}
+/** One whose source is a stream of bytes. */
+type ReadRequest = IngestRequest & { readonly source: Exclude<IngestSource, VolumeSource> }
 
 /**
  * The whole inward path of one image: source → compression → format → blocks → store → manifest. When it returns, all
@@ -47,80 +37,30 @@ export interface IngestDeps {
 export async function ingest(request: IngestRequest, deps: IngestDeps): Promise<IngestResult> {
   const { source, limits, expectedSha256 } = request
   const { store, signal } = deps
+  if (source.kind === 'volume') return ingestVolume(source, limits, deps)
   // Who demands a checksum wants the bytes to be read.
   const adopted =
     source.kind === 'parts' && expectedSha256 === undefined
       ? await adopt({ source, store, limits, signal })
       : undefined
-  return adopted ?? readAll(request, deps)
+  return adopted ?? readAll({ ...request, source }, deps)
 }
 
-async function readAll(request: IngestRequest, deps: IngestDeps): Promise<IngestResult> {
-  const { store } = deps
+async function readAll(request: ReadRequest, deps: IngestDeps): Promise<IngestResult> {
   const { limits } = request
-  const stopping = new AbortController()
-  const stop = (reason: unknown) => stopping.abort(reason)
-  const signal = AbortSignal.any([deps.signal, stopping.signal])
-  const reserve = createReserve({ directory: deps.storeDirectory, bytes: deps.reserve })
-  reserve.demand(0)
-  using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
-  await using source = await openSource(request, store, signal)
-  meter.total = source.size
-  const receipt = new Receipt(source.stream, meter)
-  await using manifest = new ManifestWriter({ directory: deps.spoolDirectory })
-  const totals = { dataSize: 0, addedSize: 0 }
-  await using pipeline = new BlockPipeline({
-    threads: deps.threads,
-    storeDirectory: deps.storeDirectory,
-    reserve: deps.reserve,
-    xzDictionary: limits.xzDictionary,
-    onFinished: ({ blocks, decoded }) => {
-      meter.decoded += decoded
-      for (const { index, digest, storedLength, length, known } of blocks) {
-        manifest.set(index, digest, storedLength).catch(stop)
-        totals.dataSize += length
-        if (!known) totals.addedSize += storedLength
-      }
-      meter.dataSize = totals.dataSize
-    },
-    onFailure: stop,
-  })
-  signal.addEventListener('abort', () => pipeline.fail(signal.reason), { once: true })
-  try {
-    const context: IngestContext = {
-      limits,
-      pipeline,
-      meter,
-      spoolDirectory: deps.spoolDirectory,
-      signal,
-      stop,
-    }
-    const { disk, formatChain } = await readDisk(watchSpace(receipt.stream(), reserve), source.size, context)
+  const { size, ...stored } = await storeDisk(limits, deps, async (context) => {
+    const { meter, reserve, signal, pipeline } = context
+    await using source = await openSource(request, deps.store, signal)
+    meter.total = source.size
+    const receipt = new Receipt(source.stream, meter)
+    const disk = await readDisk(watchSpace(receipt.stream(), reserve), source.size, context)
     await pipeline.drain()
     const sha256 = receipt.finish(request.expectedSha256)
-    meter.enter('saving')
-    const { digest } = await manifest.finish(store.manifests, disk.size)
-    await store.sync()
-    return {
-      manifest: digest,
-      virtualSize: disk.size,
-      ...totals,
-      formatChain,
-      notes: disk.notes,
-      source: {
-        url: shownUrl(request),
-        finalUrl: source.finalUrl,
-        bytes: receipt.bytes,
-        sha256,
-        etag: source.etag,
-        lastModified: source.lastModified,
-      },
-    }
-  } catch (error) {
-    // One fault makes others in its wake; the first one is the reason.
-    stop(error)
-    throw signal.reason
-  }
+    const { finalUrl, etag, lastModified } = source
+    const url = shownUrl(request)
+    return { ...disk, source: { url, finalUrl, bytes: receipt.bytes, sha256, etag, lastModified } }
+  })
+  return { ...stored, virtualSize: size }
 }
 
 /** What arrives may be spooled, and so fill the disk before any block is put. */
@@ -137,7 +77,7 @@ async function* watchSpace(input: ByteStream, reserve: Reserve): AsyncGenerator<
 }
 
 async function openSource(
-  { source, limits, allowSource }: IngestRequest,
+  { source, limits, allowSource }: ReadRequest,
   store: Store,
   signal: AbortSignal,
 ): Promise<Source> {
@@ -151,7 +91,7 @@ async function openSource(
   }
 }
 
-function shownUrl({ source }: IngestRequest): string | undefined {
+function shownUrl({ source }: ReadRequest): string | undefined {
   if (source.kind === 'http') return redactUrl(source.url)
   return source.kind === 'parts' ? source.url : undefined
 }
@@ -161,7 +101,7 @@ async function readDisk(
   input: ByteStream,
   sourceSize: number | undefined,
   context: IngestContext,
-): Promise<{ disk: IngestedDisk; formatChain: string }> {
+): Promise<IngestedDisk & { readonly formatChain: string }> {
   const { limits, signal } = context
   const compressed = await peekCompression(input)
   const options: DecodeOptions = {
@@ -184,7 +124,7 @@ async function readDisk(
     container.format === 'qcow2'
       ? await ingestQcow2(layer.stream, fileSize, context)
       : await ingestRaw(layer, container.notes, context)
-  return { disk, formatChain: plain ? container.format : `${compressed.kind}+${container.format}` }
+  return { ...disk, formatChain: plain ? container.format : `${compressed.kind}+${container.format}` }
 }
 
 /** Looks at the first bytes until they tell how the source is compressed. */

@@ -1,4 +1,5 @@
-import type { Store } from '#data/store/store.ts'
+import type { BlockLoader } from '#data/form/disk-blocks.ts'
+import type { Digest, ManifestStore } from '#data/store/store.ts'
 
 /**
  * What a server's disk is made of, lowest first: the base (the image's disk, raw), then layers: qcow2 files that hold
@@ -26,12 +27,14 @@ export interface LayerPart {
 }
 
 export interface FillOptions {
-  readonly store: Store
+  readonly manifests: ManifestStore
+  /** Fetches and verifies blocks, in threads of its own where the caller has others to serve. */
+  readonly loader: BlockLoader
   /** Kept from collection by whoever asks. */
-  readonly manifest: string
+  readonly manifest: Digest
   /**
-   * The sparse raw file to fill. Beside it, while it is not complete, `PATH.progress` says how many bytes of the disk
-   * are on stable storage: filling goes on from there.
+   * The sparse raw file to make; it is there once it is complete. Until then it is `PATH.partial`, and `PATH.progress`
+   * says how many bytes of the disk are on stable storage: filling goes on from there.
    */
   readonly path: string
   /** Bytes of data per second; undefined for no bound. */
