@@ -15,11 +15,13 @@ import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
 import { type Pins, pinsTable } from './pins.ts'
 import type { Schema } from './schema.ts'
 import { type ServerTypes, serverTypesTable } from './server-types.ts'
+import { type Servers, serversTable } from './servers.ts'
 import { type Settings, settingsTable } from './settings.ts'
 import { type SshKeys, sshKeysTable } from './ssh-keys.ts'
 import { type Tokens, tokensTable } from './tokens.ts'
 import { type UploadGuards, uploadGuardsTable } from './upload-guards.ts'
 import { type Users, usersTable } from './users.ts'
+import { type Volumes, volumesTable } from './volumes.ts'
 import { type Zones, zonesTable } from './zones.ts'
 
 /** The records of who owns what, one member a table. */
@@ -40,6 +42,8 @@ export interface Tables {
   readonly containers: Containers
   readonly objects: Objects
   readonly uploadGuards: UploadGuards
+  readonly servers: Servers
+  readonly volumes: Volumes
 }
 
 export interface Catalog extends Tables, AsyncDisposable {
@@ -121,5 +125,7 @@ function createTables(context: TableContext): Tables {
     containers: containersTable(context),
     objects: objectsTable(context),
     uploadGuards: uploadGuardsTable(context),
+    servers: serversTable(context),
+    volumes: volumesTable(context),
   }
 }

@@ -1,6 +1,7 @@
 import type { Arch, Failure, Image, ImageStatus, Progress, Provenance, SourceType } from '#model/image.ts'
 import type { NestedImage, ShownImage } from '#model/shown-image.ts'
 import type { ImageRow } from './schema.ts'
+import { toRow } from './to-row.ts'
 
 /** The columns of an ancestor that a listing joins in, each under `nested_`; all null where there is none. */
 export const ANCESTOR_COLUMNS = [
@@ -77,12 +78,4 @@ function toNestedImage(row: Aliased): NestedImage | null {
 }
 
 /** The columns of what is given; the rest stays as it is. */
-export function toImageRow(image: Partial<Omit<Image, 'id'>>): Partial<Omit<ImageRow, 'id'>> {
-  const row: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(image)) {
-    const column = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-    if (typeof value === 'boolean') row[column] = value ? 1 : 0
-    else row[column] = typeof value === 'object' && value !== null ? JSON.stringify(value) : value
-  }
-  return row
-}
+export const toImageRow = (image: Partial<Omit<Image, 'id'>>) => toRow(image) as Partial<Omit<ImageRow, 'id'>>

@@ -3,6 +3,7 @@ import { type Migration, Migrator } from 'kysely/migration'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 import { createOrbitTables } from './migration-orbit.ts'
+import { createServerTables } from './migration-servers.ts'
 import { seed } from './seeds.ts'
 
 /** In order of their names; what was once released is never edited, only followed by another. */
@@ -17,6 +18,7 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   },
   '0002-orbit': { up: (db) => createOrbitTables(db, { types, clustered }) },
   '0003-ssh-keys': { up: createSshKeyTable },
+  '0004-servers': { up: createServerTables },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>

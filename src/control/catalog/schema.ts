@@ -1,5 +1,6 @@
 import type { Generated } from 'kysely'
 import type { ContainerRow, ObjectBytesRow, ObjectRow, UploadGuardRow } from './schema-orbit.ts'
+import type { ServerRow, VolumeRow } from './schema-servers.ts'
 
 /**
  * The tables, as queries see them. Times are milliseconds since 1970, sizes bytes, flags 0 or 1, and what has no
@@ -25,6 +26,8 @@ export interface Schema {
   objects: ObjectRow
   object_bytes: ObjectBytesRow
   upload_guards: UploadGuardRow
+  servers: ServerRow
+  volumes: VolumeRow
 }
 
 export interface AccountRow {
@@ -40,6 +43,10 @@ export interface AccountRow {
   metadata: Generated<string>
   /** Whether its images are shown as a container. */
   images_container: Generated<number>
+  /** A count, and MiB; null for what the settings say, -1 for no limit. */
+  servers_limit: Generated<number | null>
+  ram_limit: Generated<number | null>
+  disk_limit: Generated<number | null>
 }
 
 export interface UserRow {
