@@ -92,3 +92,20 @@ test('may: a user is seen by those who share his account and changed by himself 
   assert.equal(may(owner, { action: 'change', user }), 'denied')
   assert.equal(may({ ...owner, clientId: null, userId: user.id }, { action: 'change', user }), 'allowed')
 })
+
+test('may: servers and volumes are for their account alone, and for nobody with storage only', () => {
+  const storage: Session = { ...owner, permissions: 'storage', scopes: ['orbit'] }
+  const narrow: Session = { ...owner, scopes: ['orbit'] }
+  const server = { accountId: owner.accountId }
+  for (const action of ['see', 'change'] as const) {
+    assert.equal(may(other, { action, server }), 'not_found')
+    assert.equal(may({ ...storage, accountId: other.accountId }, { action, server }), 'not_found')
+    assert.equal(may(storage, { action, server }), 'denied')
+    assert.equal(may(narrow, { action, server }), 'denied')
+    assert.equal(may(owner, { action, server }), 'allowed')
+    assert.equal(may({ ...owner, scopes: ['infrastructure'] }, { action, server }), 'allowed')
+  }
+  assert.equal(may(storage, { action: 'create', what: 'server' }), 'denied')
+  assert.equal(may(narrow, { action: 'create', what: 'server' }), 'denied')
+  assert.equal(may(owner, { action: 'create', what: 'server' }), 'allowed')
+})

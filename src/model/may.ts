@@ -1,5 +1,6 @@
 import type { Image } from './image.ts'
 import { hasBytes } from './image-rules.ts'
+import type { Server } from './server.ts'
 import type { Session } from './session.ts'
 
 /**
@@ -10,6 +11,9 @@ export type Verdict = 'allowed' | 'denied' | 'not_found'
 
 export type ImageFacts = Pick<Image, 'accountId' | 'public' | 'status'>
 
+/** Of a server, or of a volume of one. */
+export type ServerFacts = Pick<Server, 'accountId'>
+
 interface UserFacts {
   readonly id: string
   readonly accountIds: readonly string[]
@@ -19,7 +23,8 @@ interface UserFacts {
 export type Wish =
   /** see: by id; list: among others; use: read its bytes and build servers from it; change: everything else. */
   | { readonly action: 'see' | 'list' | 'use' | 'change'; readonly image: ImageFacts }
-  | { readonly action: 'create'; readonly what: 'image' }
+  | { readonly action: 'create'; readonly what: 'image' | 'server' }
+  | { readonly action: 'see' | 'change'; readonly server: ServerFacts }
   /** An account and what hangs on it: its API clients, users and events. */
   | { readonly action: 'see' | 'change'; readonly account: string }
   | { readonly action: 'see' | 'change'; readonly user: UserFacts }
@@ -32,6 +37,7 @@ export function may(session: Session, wish: Wish): Verdict {
   if ('image' in wish) return mayImage(session, infrastructure, wish.action, wish.image)
   // What does not exist for somebody is not denied to him: the difference would tell that it exists.
   if ('account' in wish && wish.account !== session.accountId) return 'not_found'
+  if ('server' in wish && wish.server.accountId !== session.accountId) return 'not_found'
   if ('user' in wish && !isKnown(session, wish.user)) return 'not_found'
   if (!infrastructure) return 'denied'
   if ('user' in wish && wish.action === 'change')
