@@ -28,6 +28,7 @@ export type EventJson = Static<typeof EventSchema>
 
 const KINDS: Record<string, readonly [type: string, collection: string]> = {
   img: ['image', 'images'],
+  srv: ['server', 'servers'],
   acc: ['account', 'accounts'],
   cli: ['api_client', 'api_clients'],
   usr: ['user', 'users'],

@@ -119,11 +119,15 @@ export const ImageCreateSchema = Type.Object(
     checksum: Type.Optional(
       nullableLine(71, '`sha256:` and 64 hex digits that the received bytes must have'),
     ),
-    server: Type.Optional(nullableLine(64, 'a server to snapshot')),
-    volume: Type.Optional(nullableLine(64, 'a volume to copy')),
+    server: Type.Optional(nullableLine(64, 'a server whose disk it becomes, as that is now')),
+    volume: Type.Optional(nullableLine(64, 'a volume: a snapshot of its server')),
     source: Type.Optional(nullableLine(8192, 'the retired FTP upload; always refused')),
   },
-  { $id: 'ImageCreate', description: 'Name exactly one of http_url and upload', additionalProperties: false },
+  {
+    $id: 'ImageCreate',
+    description: 'Name exactly one of http_url, upload, server and volume',
+    additionalProperties: false,
+  },
 )
 export type ImageCreateJson = Static<typeof ImageCreateSchema>
 
@@ -163,14 +167,9 @@ export interface ParsedImageCreate {
 
 /**
  * Takes over what the library knows; the shape was checked against the schema before.
- * @throws invalid for the sources of the Brightbox API that this library does not have
+ * @throws invalid for the source of the Brightbox API that this library does not have
  */
 export function parseImageCreate(body: ImageCreateJson): ParsedImageCreate {
-  for (const field of ['server', 'volume'] as const) {
-    if (body[field]) {
-      throw new LibraryError('invalid', `${field}: this library has no ${field}s; use http_url or upload`)
-    }
-  }
   if (body.source) {
     throw new LibraryError('invalid', 'source: uploads by FTP are retired; use http_url or upload')
   }
@@ -181,6 +180,38 @@ export function parseImageCreate(body: ImageCreateJson): ParsedImageCreate {
     ...(body.upload === undefined ? {} : { upload: body.upload }),
     ...(body.checksum === undefined ? {} : { checksum: body.checksum }),
   }
+}
+
+/** An image that is made of a server's disk: of which server, or of whose volume, and how it is to differ. */
+export interface ParsedSnapshot {
+  readonly of: { readonly server: string } | { readonly volume: string }
+  readonly attributes: ParsedImageUpdate
+}
+
+/**
+ * Undefined where the image is to be made of something else. The official command line sends every attribute, `false`,
+ * null or 0 where its user said nothing: those leave the attribute as the server has it.
+ * @throws invalid where several sources are named, or what only a download can have
+ */
+export function parseSnapshot(body: ImageCreateJson): ParsedSnapshot | undefined {
+  const { server, volume } = body
+  if (!server && !volume) return undefined
+  for (const field of ['http_url', 'upload', 'source', 'checksum'] as const) {
+    if (body[field]) {
+      throw new LibraryError('invalid', `${field} cannot be given with ${server ? 'server' : 'volume'}`)
+    }
+  }
+  if (server && volume) throw new LibraryError('invalid', 'volume cannot be given with server')
+  const attributes = {
+    arch: body.arch,
+    ...(body.name ? { name: body.name } : {}),
+    ...(body.username ? { username: body.username } : {}),
+    ...(body.description ? { description: body.description } : {}),
+    ...(body.min_ram ? { minRam: body.min_ram } : {}),
+    ...(body.public ? { public: true } : {}),
+    ...(body.compatibility_mode ? { compatibilityMode: true } : {}),
+  }
+  return { of: server ? { server } : { volume: volume ?? '' }, attributes }
 }
 
 export interface ParsedImageUpdate

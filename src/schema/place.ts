@@ -3,25 +3,31 @@ import type { ServerType } from '#model/server-type.ts'
 import type { Zone } from '#model/zone.ts'
 import { identity, integer, nullableString, oneOf, urlOf } from './fields.ts'
 
-export const ZoneSchema = Type.Object(
-  { ...identity('zon', 'zone'), handle: Type.String() },
-  { $id: 'Zone', description: 'A place that servers run in' },
-)
+/** A zone inside another object. */
+export const NestedZoneSchema = Type.Object({ ...identity('zon', 'zone'), handle: Type.String() })
+
+export const ZoneSchema = Type.Object(NestedZoneSchema.properties, {
+  $id: 'Zone',
+  description: 'A place that servers run in',
+})
 export type ZoneJson = Static<typeof ZoneSchema>
 
-export const ServerTypeSchema = Type.Object(
-  {
-    ...identity('typ', 'server_type'),
-    name: Type.String(),
-    status: oneOf(['experimental', 'available', 'deprecated']),
-    cores: integer('count'),
-    ram: integer('MiB'),
-    disk_size: integer('MiB'),
-    handle: nullableString('what people type'),
-    storage_type: oneOf(['local', 'network']),
-  },
-  { $id: 'ServerType', description: 'A size that servers come in' },
-)
+/** A server type inside another object. */
+export const NestedServerTypeSchema = Type.Object({
+  ...identity('typ', 'server_type'),
+  name: Type.String(),
+  status: oneOf(['experimental', 'available', 'deprecated']),
+  cores: integer('count'),
+  ram: integer('MiB'),
+  disk_size: integer('MiB'),
+  handle: nullableString('what people type'),
+  storage_type: oneOf(['local', 'network']),
+})
+
+export const ServerTypeSchema = Type.Object(NestedServerTypeSchema.properties, {
+  $id: 'ServerType',
+  description: 'A size that servers come in',
+})
 export type ServerTypeJson = Static<typeof ServerTypeSchema>
 
 export const printZone = (zone: Zone, base: string): ZoneJson => ({

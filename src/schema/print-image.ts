@@ -36,7 +36,8 @@ export function printImage(image: ShownImage, { base, own }: PrintImageOptions):
   }
 }
 
-function printNestedImage(image: NestedImage, base: string): Static<typeof NestedImageSchema> {
+/** An image inside another object. */
+export function printNestedImage(image: NestedImage, base: string): Static<typeof NestedImageSchema> {
   return {
     id: image.id,
     resource_type: 'image',
