@@ -38,7 +38,7 @@ type Changing = Pick<Library, 'register' | 'update' | 'destroy' | 'lock' | 'unlo
 }
 
 export interface ChangingDeps {
-  readonly options: RegisterOptions & Pick<LibraryOptions, 'catalog' | 'jobs'>
+  readonly options: RegisterOptions & Pick<LibraryOptions, 'catalog' | 'jobs' | 'onVolumeRead'>
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
@@ -164,6 +164,8 @@ export function createChanging({ options, board, feed, files, room }: ChangingDe
         }
       })
       jobs.cancel(REGISTRATION, id)
+      // What still reads the disk for a moment publishes nothing any more.
+      if (image.sourceType === 'snapshot' && image.source !== null) options.onVolumeRead?.(image.source)
       await files.remove(id)
       return image
     },

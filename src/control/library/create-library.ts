@@ -9,6 +9,7 @@ import { recover } from './recovery.ts'
 import { RegistrationHandler } from './registration.ts'
 import { createRemoval } from './removal.ts'
 import { readRoots } from './roots.ts'
+import { createSnapshots } from './snapshots.ts'
 import { UploadFiles } from './upload-files.ts'
 import { UploadRoom } from './upload-room.ts'
 import { createUploads } from './uploads.ts'
@@ -31,6 +32,7 @@ export function createLibrary(options: LibraryOptions): Library {
     ...createReading({ catalog, board, feed }),
     ...changing,
     uploads: createUploads({ options, board, feed, files, room }),
+    snapshots: createSnapshots({ options, feed, room }),
     operator: {
       setOfficial,
       roots: () => readRoots(catalog, now),

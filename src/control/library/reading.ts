@@ -2,8 +2,9 @@ import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { ImageCursor } from '#control/catalog/images.ts'
 import type { Event } from '#model/event.ts'
+import { isId } from '#model/ids.ts'
 import { hasBytes } from '#model/image-rules.ts'
-import { may } from '#model/may.ts'
+import { may, type ServerFacts } from '#model/may.ts'
 import type { Session } from '#model/session.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import { demand, hideAncestor } from './access.ts'
@@ -36,10 +37,14 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
     throw invalid('after', 'must be the id of the last image of the page before')
   }
 
-  /** Whose events are to be read: those of an image only its owner may, also after its end. */
+  /** Whose events are to be read: those of an image or a server only its owner may, also after its end. */
   async function eventScope(session: Session, id: string | undefined) {
     demandAccount(session)
     if (id === undefined) return { accountId: session.accountId, resourceId: undefined }
+    if (isId('srv', id)) {
+      demandServer(session, id, await catalog.servers.find(id))
+      return { accountId: session.accountId, resourceId: id }
+    }
     const image = await catalog.images.find(id)
     if (image?.accountId !== session.accountId) demand(session, 'change', id, image)
     return { accountId: session.accountId, resourceId: id }
@@ -93,6 +98,12 @@ function readLimit(limit: number | undefined): void {
 function demandAccount(session: Session): void {
   if (may(session, { action: 'see', account: session.accountId }) === 'allowed') return
   throw new LibraryError('denied', `see the images of account ${session.accountId}`)
+}
+
+function demandServer(session: Session, id: string, server: ServerFacts | undefined): void {
+  const verdict = server ? may(session, { action: 'see', server }) : 'not_found'
+  if (verdict === 'not_found') throw new LibraryError('not_found', `server ${id} does not exist`)
+  if (verdict === 'denied') throw new LibraryError('denied', `see server ${id}`)
 }
 
 function demandOffer(session: Session): void {

@@ -1,11 +1,12 @@
+import { join } from 'node:path'
 import { SourceFailure } from '#base/refusal.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
 import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
-import type { IngestResult, IngestSource } from '#data/disk/ingest-types.ts'
+import type { IngestResult, IngestSource, VolumeSource } from '#data/disk/ingest-types.ts'
 import { type EventAction, SYSTEM } from '#model/event.ts'
-import type { Failure, Provenance } from '#model/image.ts'
-import type { LibraryOptions, OrbitPayload, RegistrationPayload } from './deps.ts'
+import type { Provenance } from '#model/image.ts'
+import type { LibraryOptions, OrbitPayload, RegistrationPayload, VolumePayload } from './deps.ts'
 import { QuotaExceeded, toFailure } from './failure.ts'
 import type { Feed } from './feed.ts'
 import { partsOf, toSource } from './own-objects.ts'
@@ -15,7 +16,15 @@ import { UPLOAD_HOURS, type UploadFiles } from './upload-files.ts'
 export interface RegistrationDeps {
   readonly options: Pick<
     LibraryOptions,
-    'catalog' | 'ingest' | 'joinParts' | 'limits' | 'allowSource' | 'quota' | 'now' | 'redactUrl'
+    | 'catalog'
+    | 'ingest'
+    | 'joinParts'
+    | 'limits'
+    | 'allowSource'
+    | 'quota'
+    | 'onVolumeRead'
+    | 'now'
+    | 'redactUrl'
   >
   readonly board: ProgressBoard
   readonly feed: Feed
@@ -62,11 +71,19 @@ export class RegistrationHandler implements JobHandler {
       this.#board.end(job.subject)
       this.#feed.wake()
     }
-    await this.#files.remove(job.subject)
+    await this.#letGo(job)
+  }
+
+  /** What the ended job was made from is no longer needed. */
+  async #letGo({ subject, payload }: Job): Promise<void> {
+    const registration = payload as RegistrationPayload
+    if (registration.source === 'volume') this.#options.onVolumeRead?.(registration.serverId)
+    else await this.#files.remove(subject)
   }
 
   async #sourceOf(payload: RegistrationPayload, id: string): Promise<IngestSource> {
     if (payload.source === 'http') return { kind: 'http', url: payload.url }
+    if (payload.source === 'volume') return toVolumeSource(payload)
     if (payload.source === 'orbit') {
       return toSource(payload, payload.checksum === undefined ? await this.#diskOf(payload) : undefined)
     }
@@ -91,9 +108,8 @@ export class RegistrationHandler implements JobHandler {
   async #begin(job: Job): Promise<void> {
     // A crash or a restart takes a job up again without that being news.
     if (job.attempt === 1) {
-      await this.#options.catalog.relaxed((tables) =>
-        this.#tell(tables, job, 'image.started', 'The registration began.'),
-      )
+      const message = isSnapshot(job) ? "The server's disk is being read." : 'The registration began.'
+      await this.#options.catalog.relaxed((tables) => this.#tell(tables, job, 'image.started', message))
       this.#feed.wake()
     }
   }
@@ -106,7 +122,7 @@ export class RegistrationHandler implements JobHandler {
         quota !== undefined &&
         (await tables.images.sumDataSize(job.accountId, job.subject)) + dataSize > quota
       ) {
-        await this.#fail(tables, job, toFailure(new QuotaExceeded(quota)))
+        await this.#fail(tables, job, new QuotaExceeded(quota))
         return
       }
       const provenance = toProvenance(result, redactUrl)
@@ -120,7 +136,7 @@ export class RegistrationHandler implements JobHandler {
 
   async retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void> {
     const attempt = job.failures + 1
-    const { message: reason } = toFailure(error)
+    const { message: reason } = toFailure(error, isSnapshot(job))
     await tables.images.saveProgress(job.subject, waitingProgress(attempt, reason), 0, 0)
     const seconds = Math.max(0, Math.ceil((runAt - this.#options.now()) / 1000))
     const message = `${reason} Attempt ${attempt} follows in ${seconds} s.`
@@ -128,15 +144,16 @@ export class RegistrationHandler implements JobHandler {
   }
 
   async failed(tables: Tables, job: Job, error: unknown): Promise<void> {
-    await this.#fail(tables, job, toFailure(error))
+    await this.#fail(tables, job, error)
   }
 
   async settled(job: Job, ended: boolean): Promise<void> {
     this.#feed.wake()
-    if (ended) await this.#files.remove(job.subject)
+    if (ended) await this.#letGo(job)
   }
 
-  async #fail(tables: Tables, job: Job, failure: Failure): Promise<void> {
+  async #fail(tables: Tables, job: Job, error: unknown): Promise<void> {
+    const failure = toFailure(error, isSnapshot(job))
     // What was counted so far is not kept.
     const change = { status: 'failed', failure, virtualSize: 0, dataSize: 0 } as const
     await tables.images.update(job.subject, { ...change, updatedAt: this.#options.now() }, ['creating'])
@@ -153,6 +170,25 @@ export class RegistrationHandler implements JobHandler {
       actor: SYSTEM,
       createdAt: this.#options.now(),
     })
+  }
+}
+
+const isSnapshot = ({ payload }: Job) => (payload as RegistrationPayload).source === 'volume'
+
+function toVolumeSource({
+  size,
+  manifest,
+  folder,
+  baseFile,
+  layers,
+  dataLimit,
+}: VolumePayload): VolumeSource {
+  return {
+    kind: 'volume',
+    size,
+    base: manifest === undefined ? { file: join(folder, baseFile) } : { manifest },
+    layers: layers.map((name) => join(folder, name)),
+    dataLimit,
   }
 }
 

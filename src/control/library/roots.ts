@@ -43,25 +43,35 @@ async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerat
 }
 
 /**
- * Those of images, those that are being read, and those of objects that are being registered. Images come first and
- * last: one that is removed may still be read, and what is read may become a registration, and that an image.
+ * Those of images, of servers' volumes, those that are being read, and those that jobs are to read.
+ * An image that is destroyed lives on in what is read of it and in volumes, and either of these in the other: of them
+ * one moment is read. Jobs may be large, so they come page by page; what was in none of the others before becomes one
+ * of them where its job ends, so they are looked at before and after.
  */
 async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>> {
-  const held = new Set(await catalog.images.listManifests())
+  const held = new Set<string>()
   const add = (manifests: Iterable<string>) => {
     for (const manifest of manifests) held.add(manifest)
   }
-  add(await catalog.pins.listManifests(at))
+  const addThoseOfRows = () =>
+    catalog.snapshot(async ({ images, volumes, pins }) => {
+      add(await images.listManifests())
+      add(await volumes.listManifests())
+      add(await pins.listManifests(at))
+    })
+  await addThoseOfRows()
   for (let after = ''; ; ) {
     const jobs = await catalog.jobs.list(REGISTRATION, after, JOBS_PAGE)
-    for (const { payload } of jobs) {
-      const registration = payload as RegistrationPayload
-      if (registration.source === 'orbit') add(manifestsOf(registration))
-    }
+    for (const { payload } of jobs) add(manifestsToRead(payload as RegistrationPayload))
     const last = jobs.at(-1)
     if (last === undefined) break
     after = last.id
   }
-  add(await catalog.images.listManifests())
+  await addThoseOfRows()
   return held
+}
+
+function manifestsToRead(payload: RegistrationPayload): readonly string[] {
+  if (payload.source === 'orbit') return manifestsOf(payload)
+  return payload.source === 'volume' && payload.manifest !== undefined ? [payload.manifest] : []
 }
