@@ -1,8 +1,10 @@
 import { type Form, type FormKind, openForm, openLayout } from '#data/form/form.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
 import type { Store } from '#data/store/store.ts'
+import { BlockCache } from './block-cache.ts'
 import type { ContentStore } from './content.ts'
 import { openEditor } from './editor.ts'
+import { type ExportedDisk, openExportedDisk } from './exported-disk.ts'
 import { joinParts } from './join.ts'
 import { poolLoader } from './pool-loader.ts'
 import { openParts } from './reader.ts'
@@ -31,13 +33,20 @@ export interface ContentStoreOptions {
 export interface OpenContentStore extends ContentStore {
   /** As `openForm` of data/form. */
   openForm(manifest: string, kind: FormKind): Promise<Form>
+  /** As `openExportedDisk`; all disks together keep some blocks in memory. */
+  openDisk(manifest: string): Promise<ExportedDisk>
 }
+
+/** How long a reader of a disk waits for a store that is unavailable: longer than it takes to come back by itself. */
+const PATIENCE_MS = 5000
 
 /** Makes the one place through which a process writes and reads contents. */
 export function createContentStore(options: ContentStoreOptions): OpenContentStore {
   const { store, spoolDirectory, keep } = options
   const pool = createBlockPool(options)
   const loader = poolLoader(pool)
+  const patience = { patienceMs: PATIENCE_MS }
+  const cache = new BlockCache({ loader, ...patience })
   const storing = { pool, store, spoolDirectory, keep }
   return {
     openWriter: ({ signal }) => openWriter(storing, signal),
@@ -49,7 +58,11 @@ export function createContentStore(options: ContentStoreOptions): OpenContentSto
       return layout.size
     },
     openForm: (manifest, kind) => openForm(store, manifest, kind, loader),
+    openDisk: (manifest) => openExportedDisk({ manifests: store.manifests, cache, ...patience }, manifest),
     join: (parts) => joinParts(storing, parts),
-    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      cache[Symbol.dispose]()
+      await pool[Symbol.asyncDispose]()
+    },
   }
 }
