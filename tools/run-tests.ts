@@ -10,6 +10,7 @@ import { glob } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { fetchGuestParts, guestParts } from '../test/support/guest-parts.ts'
 import { isInstalled, missingPackages } from '../test/support/tools.ts'
 
 /** For one test, so that it is named before its file is ended by limit-file.ts. */
@@ -22,12 +23,27 @@ function installTools(): string | undefined {
   const lineOf = (packages: readonly string[]) =>
     packages.length > 0 ? `apt-get install -y --no-install-recommends ${packages.join(' ')}` : undefined
   const line = lineOf(missingPackages())
-  if (line && process.getuid?.() === 0 && isInstalled('apt-get')) {
-    console.log(`installing what the tests drive: ${line}`)
+  const maySetUp = process.getuid?.() === 0 && isInstalled('apt-get')
+  const shell = (commands: string) => {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    spawnSync('sh', ['-c', `apt-get update -qq; ${line}`], { stdio: 'inherit', env })
+    spawnSync('sh', ['-c', commands], { stdio: 'inherit', env })
   }
+  if (maySetUp && (line || !guestParts())) shell('apt-get update -qq')
+  if (maySetUp && line) {
+    console.log(`installing what the tests drive: ${line}`)
+    shell(line)
+  }
+  fetchGuest()
   return lineOf(missingPackages())
+}
+
+/** Without it, the tests that boot a guest are skipped. */
+function fetchGuest(): void {
+  try {
+    fetchGuestParts()
+  } catch (error) {
+    console.log(`no kernel for the tests of servers: ${error instanceof Error ? error.message : error}`)
+  }
 }
 
 async function filesOf(words: readonly string[]): Promise<string[]> {

@@ -1,30 +1,38 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { guestParts } from './guest-parts.ts'
 
 /** The programs that tests drive, each with the Debian package that brings it; coreutils and sh go without saying. */
 const PACKAGES = {
   bash: 'bash',
   cmp: 'diffutils',
+  cpio: 'cpio',
   curl: 'curl',
   find: 'findutils',
   grep: 'grep',
   gzip: 'gzip',
   lftp: 'lftp',
   lz4: 'lz4',
+  mcopy: 'mtools',
   openssl: 'openssl',
   python3: 'python3',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
   rclone: 'rclone',
   sftp: 'openssh-client',
   sshfs: 'sshfs',
   sshpass: 'sshpass',
   swift: 'python3-swiftclient',
+  syslinux: 'syslinux',
   xz: 'xz-utils',
   zstd: 'zstd',
 } as const
 
-export type Tool = keyof typeof PACKAGES
+/** What the guest that tests boot is made of: packages that are unpacked for the tests, never installed. */
+const GUEST_PARTS = 'guest parts'
+
+export type Tool = keyof typeof PACKAGES | typeof GUEST_PARTS
 
 /** Whether PATH has a program of this name. */
 export function isInstalled(program: string): boolean {
@@ -40,13 +48,15 @@ export function isInstalled(program: string): boolean {
 
 /** Options for `test` or `describe`: skips it, by name, on a machine that lacks one of these tools. */
 export function needs(...tools: readonly Tool[]): { readonly skip?: string } {
-  const missing = tools.filter((tool) => !isInstalled(tool))
-  if (missing.length === 0) return {}
-  return { skip: `needs ${missing.map((tool) => `${tool} (${PACKAGES[tool]})`).join(', ')}` }
+  const missing = tools.flatMap((tool) => {
+    if (tool === GUEST_PARTS) return guestParts() ? [] : ["Debian's kernel, which npm test fetches"]
+    return isInstalled(tool) ? [] : [`${tool} (${PACKAGES[tool]})`]
+  })
+  return missing.length === 0 ? {} : { skip: `needs ${missing.join(', ')}` }
 }
 
 /** The packages of all tools that this machine lacks. */
 export function missingPackages(): string[] {
-  const missing = (Object.keys(PACKAGES) as Tool[]).filter((tool) => !isInstalled(tool))
+  const missing = (Object.keys(PACKAGES) as (keyof typeof PACKAGES)[]).filter((tool) => !isInstalled(tool))
   return [...new Set(missing.map((tool) => PACKAGES[tool]))]
 }
