@@ -15,6 +15,7 @@ import { addApi } from '#edge/api/api.ts'
 import type { ApiDeps } from '#edge/api/api-deps.ts'
 import { createApp } from '#edge/http/app.ts'
 import type { ImageJson } from '#schema/image.ts'
+import { createFakeServers } from './fake-servers.ts'
 
 export const MANIFEST = 'ab'.repeat(32)
 
@@ -39,6 +40,9 @@ export interface ApiServerOptions {
   /** Stands for the data plane; by default every source is the same image. */
   readonly ingest?: Ingest
   readonly openForm?: ApiDeps['openForm']
+  /** By default one fake server. */
+  readonly servers?: ApiDeps['servers']
+  readonly sshAddress?: string
   readonly now?: () => number
   /** Longest time without a byte of a body. */
   readonly silenceMs?: number
@@ -86,6 +90,8 @@ export async function startApi(options: ApiServerOptions = {}) {
     version: '0.0.0',
     auth,
     library,
+    servers: options.servers ?? createFakeServers(),
+    sshAddress: options.sshAddress ?? '127.0.0.1',
     openForm: options.openForm ?? (() => Promise.reject(new Error('there are no bytes in this test'))),
     stopping: stopping.signal,
     heartbeatMs: 1000,

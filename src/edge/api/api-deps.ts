@@ -1,5 +1,6 @@
 import type { Auth } from '#control/auth/auth.ts'
 import type { Library } from '#control/library/library.ts'
+import type { Servers } from '#control/servers/servers.ts'
 import type { Form } from '#data/form/form.ts'
 import type { ImageForm } from '#schema/image.ts'
 
@@ -9,6 +10,9 @@ export interface ApiDeps {
   readonly version: string
   readonly auth: Auth
   readonly library: Library
+  readonly servers: Servers
+  /** Where forwarded SSH ports of servers listen: an IP address. */
+  readonly sshAddress: string
   /** Opens the bytes of a manifest (64 hex digits) in one of their forms. */
   readonly openForm: (manifest: string, form: ImageForm) => Promise<Form>
   /** Scheme and host that addresses in answers begin with; by default those that the client asked for. */

@@ -8,9 +8,11 @@ import { EventSchema } from '#schema/event.ts'
 import { ImageCreateSchema, ImageSchema, ImageUpdateSchema, UploadSchema } from '#schema/image.ts'
 import { ServerTypeSchema, ZoneSchema } from '#schema/place.ts'
 import { OAuthProblemSchema, ProblemSchema } from '#schema/problem.ts'
+import { ServerCreateSchema, ServerSchema, ServerUpdateSchema } from '#schema/server.ts'
 import { SshKeyCreateSchema, SshKeySchema } from '#schema/ssh-key.ts'
 import { TokenRequestSchema, TokenSchema } from '#schema/token.ts'
 import { UserSchema, UserUpdateSchema } from '#schema/user.ts'
+import { VolumeSchema } from '#schema/volume.ts'
 import { baseOf, requireToken } from './access.ts'
 import { accountRoutes } from './accounts.ts'
 import { apiClientRoutes } from './api-clients.ts'
@@ -19,10 +21,12 @@ import { downloadRoutes } from './download.ts'
 import { eventRoutes } from './events.ts'
 import { imageRoutes } from './images.ts'
 import { placeRoutes } from './places.ts'
+import { serverRoutes } from './servers.ts'
 import { sshKeyRoutes } from './ssh-keys.ts'
 import { tokenRoutes } from './token.ts'
 import { uploadRoutes } from './upload.ts'
 import { userRoutes } from './users.ts'
+import { volumeRoutes } from './volumes.ts'
 
 const SCHEMAS = [
   AccountSchema,
@@ -36,7 +40,10 @@ const SCHEMAS = [
   ImageUpdateSchema,
   OAuthProblemSchema,
   ProblemSchema,
+  ServerCreateSchema,
+  ServerSchema,
   ServerTypeSchema,
+  ServerUpdateSchema,
   SshKeyCreateSchema,
   SshKeySchema,
   TokenRequestSchema,
@@ -44,6 +51,7 @@ const SCHEMAS = [
   UploadSchema,
   UserSchema,
   UserUpdateSchema,
+  VolumeSchema,
   ZoneSchema,
 ]
 
@@ -54,8 +62,10 @@ const RESOURCES = [
   eventRoutes,
   imageRoutes,
   placeRoutes,
+  serverRoutes,
   sshKeyRoutes,
   userRoutes,
+  volumeRoutes,
 ]
 
 /** Adds the JSON API: `/token`, everything under `/1.0`, its description and the probes. */
@@ -100,7 +110,7 @@ const OPENAPI = {
     title: 'Image Library',
     version: '1.0',
     description:
-      'Register server images from any URL, keep them safe, read them back in any form. Speaks the Brightbox API ' +
+      'Register server images from any URL, keep them safe, read them back in any form, build servers from them. Speaks the Brightbox API ' +
       '1.0: its clients work unchanged, and what goes beyond it is additional fields that they ignore.',
     license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
   },

@@ -10,6 +10,7 @@ import {
   ImageUpdateSchema,
   parseImageCreate,
   parseImageUpdate,
+  parseSnapshot,
 } from '#schema/image.ts'
 import { printImage } from '#schema/print-image.ts'
 import { baseOf, sessionOf } from './access.ts'
@@ -23,9 +24,22 @@ export interface ById {
 
 /** Images as their owner and everybody else see and change them. */
 export function imageRoutes(app: App, deps: ApiDeps): void {
-  const { library } = deps
+  const { library, servers } = deps
   const print = (request: FastifyRequest, image: ShownImage) => printFor(request, image, deps)
   const one = { 200: named(ImageSchema) }
+
+  async function create(request: FastifyRequest<{ Body: ImageCreateJson }>): Promise<ShownImage> {
+    const session = sessionOf(request)
+    const { host, ip } = request
+    const wanted = parseSnapshot(request.body)
+    if (!wanted) return library.register(session, parseImageCreate(request.body), { host, ip })
+    const serverId =
+      'server' in wanted.of
+        ? wanted.of.server
+        : (await servers.showVolume(session, wanted.of.volume)).server.id
+    const { image } = await servers.snapshot(session, serverId)
+    return library.update(session, image.id, wanted.attributes)
+  }
 
   app.get('/images', { schema: LIST_DOCS }, async (request, reply) => {
     const limit = readIntegerQuery(request, 'limit', { min: 1, max: 1000 })
@@ -40,9 +54,7 @@ export function imageRoutes(app: App, deps: ApiDeps): void {
   })
 
   app.post<{ Body: ImageCreateJson }>('/images', { schema: CREATE_DOCS }, async (request, reply) => {
-    const { host, ip } = request
-    const image = await library.register(sessionOf(request), parseImageCreate(request.body), { host, ip })
-    const body = print(request, image)
+    const body = print(request, await create(request))
     reply.code(201).header('location', body.url)
     return body
   })
@@ -101,7 +113,7 @@ const CREATE_DOCS = {
   ...docs({
     tag: 'images',
     id: 'registerImage',
-    summary: 'Register an image from a URL, or from bytes that are sent afterwards',
+    summary: "Register an image from a URL, from bytes that are sent afterwards, or from a server's disk",
     answers: { 201: named(ImageSchema) },
   }),
   body: named(ImageCreateSchema),

@@ -48,6 +48,8 @@ function sentenceOf(finding: Finding, part: string): string {
       return `${field} must have at most ${params.limit} characters`
     case 'minLength':
       return `${field} must have at least ${params.limit} characters`
+    case 'maxItems':
+      return `${field} must have at most ${params.limit} ${params.limit === 1 ? 'entry' : 'entries'}`
     default:
       return `${field} ${finding.message ?? 'is not valid'}`
   }
