@@ -73,7 +73,7 @@ export interface IngestResult {
   readonly dataSize: number
   /** Bytes of blocks that this registration added to the store. */
   readonly addedSize: number
-  /** Innermost last: `raw`, `qcow2`, `xz+raw`, `gzip+qcow2`. */
+  /** Innermost last: `raw`, `qcow2`, `xz+raw`, `gzip+qcow2`; `volume` for a server's disk. */
   readonly formatChain: string
   /** Things a user may want to know, one sentence each: "was not closed cleanly", "looks like an ISO 9660". */
   readonly notes: readonly string[]

@@ -1,12 +1,133 @@
-import { LibraryError } from '#base/errors.ts'
+import { assert } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
+import { Refusal } from '#base/refusal.ts'
+import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
+import { directLoader } from '#data/form/disk-blocks.ts'
+import { tooLarge } from '#data/format/stream-refusals.ts'
+import { openManifest } from '#data/manifest/manifest.ts'
+import type { Store } from '#data/store/store.ts'
+import { openLayer } from '#data/volume/open-layer.ts'
+import { openOwnFile } from '#data/volume/own-file.ts'
+import type { IngestContext } from './ingest-context.ts'
 import type { IngestResult, VolumeSource } from './ingest-types.ts'
-import type { IngestDeps } from './store-disk.ts'
+import { type IngestDeps, storeDisk } from './store-disk.ts'
+import {
+  alignShares,
+  type BlockShares,
+  fileShares,
+  layerShares,
+  manifestShares,
+  type Share,
+} from './volume-shares.ts'
 
+/**
+ * Makes an image of a server's disk. Blocks that only the base's manifest has are neither read nor claimed: whoever asks
+ * keeps that manifest, and so its blocks, from collection until the new one is kept as well.
+ * What the guest wrote is data, whatever it looks like: nothing is recognised in it.
+ * @throws Refusal, LibraryError, or the signal's reason
+ */
 export async function ingestVolume(
-  _source: VolumeSource,
-  _limits: ImportLimits,
-  _deps: IngestDeps,
+  source: VolumeSource,
+  limits: ImportLimits,
+  deps: IngestDeps,
 ): Promise<IngestResult> {
-  throw new LibraryError('unavailable', 'read a volume: not yet')
+  if (source.size > limits.virtualSize) throw tooLarge(limits.virtualSize, source.size)
+  const { size, ...stored } = await storeDisk(limits, deps, async (context) => {
+    await using opened = new AsyncDisposableStack()
+    await storeShares(await openShares(source, { opened, store: deps.store, context }), source, context)
+    await context.pipeline.drain()
+    checkData(source, context)
+    return { size: source.size, notes: [] }
+  })
+  return {
+    ...stored,
+    virtualSize: size,
+    formatChain: 'volume',
+    source: {
+      url: undefined,
+      finalUrl: undefined,
+      bytes: size,
+      sha256: undefined,
+      etag: undefined,
+      lastModified: undefined,
+    },
+  }
+}
+
+async function openShares(
+  { base, layers, size }: VolumeSource,
+  deps: { readonly opened: AsyncDisposableStack; readonly store: Store; readonly context: IngestContext },
+): Promise<AsyncGenerator<BlockShares>> {
+  const { opened, store, context } = deps
+  const { signal } = context
+  const strata: (Iterable<Share> | AsyncIterable<Share>)[] = []
+  if ('manifest' in base) {
+    const manifest = opened.use(await openManifest(store.manifests, base.manifest))
+    assert(manifest.diskSize <= size, `a base of ${manifest.diskSize} bytes below a disk of ${size}`)
+    strata.push(manifestShares(manifest, { size, loader: directLoader(store.blocks), signal }))
+  } else {
+    strata.push(fileShares(opened.use(await openOwnFile(base.file)), size))
+  }
+  for (const path of layers) {
+    const layer = opened.use(await openLayer(path, { sizeLimit: size }))
+    if (layer.size !== size) {
+      throw new Refusal(
+        'size-mismatch',
+        `A layer is for a disk of ${layer.size} bytes, and the disk has ${size}.`,
+      )
+    }
+    strata.push(layerShares(layer, signal))
+  }
+  return alignShares(strata)
+}
+
+async function storeShares(
+  blocks: AsyncIterable<BlockShares>,
+  source: VolumeSource,
+  context: IngestContext,
+): Promise<void> {
+  const { manifest, meter, signal } = context
+  const { size } = source
+  meter.total = size
+  meter.virtualSize = size
+  meter.enter('receiving')
+  for await (const shares of blocks) {
+    signal.throwIfAborted()
+    const [{ index, entry }] = shares
+    const length = blockLength(size, index)
+    // Blocks of zeros before it are done with.
+    meter.decoded += index * BLOCK_SIZE - meter.received
+    if (entry && shares.length === 1) {
+      await manifest.set(index, entry.digest, entry.storedLength)
+      meter.decoded += length
+      meter.dataSize += length
+    } else {
+      await storeBlock(shares, length, context)
+    }
+    meter.received = index * BLOCK_SIZE + length
+    checkData(source, context)
+  }
+  meter.decoded += size - meter.received
+  meter.received = size
+  meter.enter('decoding')
+}
+
+async function storeBlock(shares: BlockShares, length: number, { pipeline }: IngestContext): Promise<void> {
+  const address = await pipeline.acquireSlot()
+  const block = pipeline.bytes.subarray(address, address + length)
+  const lowest = shares.findLastIndex(({ isWhole }) => isWhole)
+  if (lowest < 0) block.fill(0)
+  for (const share of shares.slice(Math.max(0, lowest))) await share.fill(block)
+  pipeline.submitBlock(shares[0].index, address, length)
+}
+
+function checkData({ dataLimit }: VolumeSource, { meter }: IngestContext): void {
+  if (meter.dataSize <= dataLimit) return
+  throw new Refusal(
+    'too-large',
+    `The disk has more data than a snapshot may have: ${meter.dataSize} bytes and more, ${dataLimit} is the limit.`,
+    {
+      hint: 'Delete files in the server and let it discard their blocks (fstrim), or ask the operator to raise the limit.',
+    },
+  )
 }

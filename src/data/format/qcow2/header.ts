@@ -54,10 +54,15 @@ const FLATTEN = 'Flatten it first: qemu-img convert -O qcow2.'
 /**
  * Reads the fixed part of a header and applies every rule that needs no other byte of the file.
  * @param head the first HEADER_READ_SIZE bytes, fewer only where the file ends
+ * @param backing what a backing file's name means: `ignored` for a file whose place in a chain is known from elsewhere
  * @throws Refusal
  * @see QEMU docs/interop/qcow2.txt, "Header"
  */
-export function parseHeader(head: Uint8Array, virtualSizeLimit: number): Qcow2Header {
+export function parseHeader(
+  head: Uint8Array,
+  virtualSizeLimit: number,
+  backing: 'refused' | 'ignored' = 'refused',
+): Qcow2Header {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
   if (head.length < 8) throw endsTooEarly(head.length)
   if (view.getUint32(0) !== MAGIC) throw badHeader('no magic number')
@@ -66,7 +71,7 @@ export function parseHeader(head: Uint8Array, virtualSizeLimit: number): Qcow2He
     throw new Refusal('unsupported-version', `qcow version ${version} is not supported, only 2 and 3.`)
   }
   if (head.length < (version === 2 ? V2_LENGTH : V3_LENGTH)) throw endsTooEarly(head.length)
-  if (view.getBigUint64(8) !== 0n) {
+  if (backing === 'refused' && view.getBigUint64(8) !== 0n) {
     throw new Refusal('backing-file', `The image depends on a backing file. ${FLATTEN}`)
   }
   const clusterBits = view.getUint32(20)

@@ -1,8 +1,10 @@
 import type { Qcow2Header } from './header.ts'
 import { badEntry } from './refusals.ts'
 
-/** What L2 entries mean, in ascending guest order. Zeros are not told. All in bytes, cut at the virtual size. */
+/** What L2 entries mean, in ascending guest order. All in bytes, cut at the virtual size. */
 export interface L2Sink {
+  /** A cluster that says it reads as zeros; one that says nothing is not told. Only for version 3 with short entries. */
+  zeros?(offset: number, length: number): void
   /** `hostOffset` is the start of a host cluster, and is in use whatever else is told of it. */
   cluster(hostOffset: number): void
   /** Data in that host cluster; several of them where only parts of it are data. */
@@ -17,6 +19,8 @@ export interface L2Sink {
 const TWO_32 = 2 ** 32
 const SECTOR = 512
 const SUBCLUSTERS = 32
+const L1_RESERVED_HIGH = 0x7f000000
+const L1_RESERVED_LOW = 0x1ff
 /** Bits 56 to 61 of a standard entry, in its high word. */
 const RESERVED_HIGH = 0x3f000000
 const RESERVED_LOW = 0x1fe
@@ -25,6 +29,30 @@ const COMPRESSED_HIGH = 0x40000000
 const OFFSET_HIGH = 0x00ffffff
 const OFFSET_LOW = 0xfffffe00
 const READS_AS_ZEROS = 1
+
+/**
+ * Reads one entry of an L1 table.
+ * @param l1 a part of the table
+ * @param index of the entry in that part
+ * @param first index in the table of the part's entry 0
+ * @returns where the L2 table is; 0 where there is none
+ * @throws Refusal bad-entry
+ * @see QEMU docs/interop/qcow2.txt, "Cluster mapping"
+ */
+export function readL1Entry(
+  { clusterSize, entrySize }: Pick<Qcow2Header, 'clusterSize' | 'entrySize'>,
+  l1: DataView,
+  index: number,
+  first: number,
+): number {
+  const high = l1.getUint32(index * 8)
+  const low = l1.getUint32(index * 8 + 4)
+  const hostOffset = (high & OFFSET_HIGH) * TWO_32 + low
+  if ((high & L1_RESERVED_HIGH) !== 0 || (low & L1_RESERVED_LOW) !== 0 || hostOffset % clusterSize !== 0) {
+    throw badEntry('L1', (first + index) * (clusterSize / entrySize) * clusterSize)
+  }
+  return hostOffset
+}
 
 /**
  * Reads entries of one L2 table.
@@ -98,6 +126,7 @@ function readStandard(
   ) {
     throw badEntry('L2', offset)
   }
+  if (readsAsZeros) sink.zeros?.(offset, length)
   if (hostOffset === 0) return
   sink.cluster(hostOffset)
   if (isExtended) {

@@ -4,8 +4,8 @@ import { Refusal } from '#base/refusal.ts'
 import { type CompressedExtent, ExtentQueue, type Qcow2Extent } from './extents.ts'
 import { checkExtensions, HEADER_READ_SIZE, parseHeader, type Qcow2Header } from './header.ts'
 import { HostMap } from './host-map.ts'
-import { type L2Sink, readEntries } from './l2-table.ts'
-import { badEntry, endsTooEarly, overlap } from './refusals.ts'
+import { type L2Sink, readEntries, readL1Entry } from './l2-table.ts'
+import { endsTooEarly, overlap } from './refusals.ts'
 
 /** A qcow2 file, open for one walk over its disk. */
 export interface Qcow2 {
@@ -149,7 +149,7 @@ class Qcow2Reader implements Qcow2 {
     const buffer = new Uint8Array(Math.max(TABLES_READ_SIZE, clusterSize))
     const count = l1.byteLength / 8
     for (let index = 0; index < count; ) {
-      const hostOffset = this.#l2Offset(l1, index, first)
+      const hostOffset = readL1Entry(this.#header, l1, index, first)
       if (hostOffset === 0) {
         index++
         continue
@@ -159,7 +159,7 @@ class Qcow2Reader implements Qcow2 {
       const most = Math.min(buffer.length / clusterSize, count - index)
       while (
         tables < most &&
-        this.#l2Offset(l1, index + tables, first) === hostOffset + tables * clusterSize
+        readL1Entry(this.#header, l1, index + tables, first) === hostOffset + tables * clusterSize
       ) {
         tables++
       }
@@ -185,17 +185,6 @@ class Qcow2Reader implements Qcow2 {
       readEntries(this.#header, l2, firstCluster, { from, to }, this.#sink)
       yield* this.#queue.take()
     }
-  }
-
-  /** @returns 0 where there is no table */
-  #l2Offset(l1: DataView, index: number, first: number): number {
-    const high = l1.getUint32(index * 8)
-    const low = l1.getUint32(index * 8 + 4)
-    const hostOffset = (high & 0x00ffffff) * 2 ** 32 + low
-    if ((high & 0x7f000000) !== 0 || (low & 0x1ff) !== 0 || hostOffset % this.clusterSize !== 0) {
-      throw badEntry('L1', (first + index) * this.#tableEntries * this.clusterSize)
-    }
-    return hostOffset
   }
 
   #addCompressed(offset: number, length: number, hostOffset: number, mostLength: number): void {
