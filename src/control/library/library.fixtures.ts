@@ -7,10 +7,12 @@ import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from '#data/disk/ingest-types.ts'
+import type { Image } from '#model/image.ts'
+import type { Server } from '#model/server.ts'
 import type { Session } from '#model/session.ts'
 import { createLibrary } from './create-library.ts'
 import type { LibraryOptions } from './deps.ts'
-import type { RegisterAttributes } from './library.ts'
+import type { RegisterAttributes, SnapshotOf } from './library.ts'
 
 export const URL_TEXT = 'http://example.test/images/debian-12.qcow2?signature=secret'
 export const REGISTER: RegisterAttributes = { httpUrl: URL_TEXT, arch: 'x86_64' }
@@ -182,3 +184,70 @@ export async function registerAvailable(
   await options.jobs.settled()
   return library.show(owner, id)
 }
+
+/** A running server of the owner's, with a volume of which nothing is filled. */
+export async function addServer({ options: { catalog, now }, owner }: LibraryFixture, image: Image) {
+  const at = now()
+  const whose = {
+    accountId: owner.accountId,
+    imageId: image.id,
+    createdAt: at,
+    updatedAt: at,
+    deletedAt: null,
+  }
+  const server = await catalog.servers.insert({
+    ...whose,
+    name: 'web',
+    status: 'active',
+    goal: 'running',
+    locked: false,
+    typeId: 'typ-w0hf9',
+    cores: 1,
+    ram: 1024,
+    zoneId: 'zon-gb1aa',
+    compatibilityMode: false,
+    userData: null,
+    macAddress: '02:24:19:00:00:01',
+    sshPort: null,
+    accelerator: 'tcg',
+    trouble: null,
+    console: null,
+    startedAt: at,
+  })
+  const volume = await catalog.volumes.insert({
+    ...whose,
+    serverId: server.id,
+    name: null,
+    status: 'attached',
+    size: 40 * 2 ** 30,
+    manifest: image.manifest ?? '',
+    imageSize: image.virtualSize,
+    filled: 0,
+    standsAlone: false,
+    layers: ['layer-0.qcow2'],
+  })
+  return { server, volume }
+}
+
+export const snapshotOf = (
+  server: Server,
+  ancestor: Image,
+  { clientId, userId }: Session,
+  change: Partial<SnapshotOf> = {},
+): SnapshotOf => ({
+  serverId: server.id,
+  accountId: server.accountId,
+  actor: { clientId, userId },
+  name: 'Snapshot of web',
+  description: 'a text',
+  trigger: 'manual',
+  ancestor,
+  compatibilityMode: true,
+  size: 40 * 2 ** 30,
+  manifest: ancestor.manifest ?? undefined,
+  folder: '/servers/srv',
+  baseFile: 'base.raw',
+  layers: ['layer-0.qcow2', 'layer-1.qcow2'],
+  dataLimit: 5000,
+  ...change,
+})
