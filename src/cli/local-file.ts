@@ -1,5 +1,7 @@
+import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
+import type { Readable } from 'node:stream'
 import { describeErrno } from './config-file.ts'
 import { CommandError } from './failure.ts'
 
@@ -43,4 +45,25 @@ export async function openLocalFile(path: string): Promise<LocalFile> {
     },
     [Symbol.asyncDispose]: () => file.close(),
   }
+}
+
+/**
+ * The first bytes of a file or stream, all of it where it has no more.
+ * @throws an error that names the file, where it cannot be read
+ */
+export async function readStart(source: string | Readable, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let left = most
+  try {
+    const stream = typeof source === 'string' ? createReadStream(source) : source
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      chunks.push(chunk.subarray(0, left))
+      left -= Math.min(left, chunk.length)
+      if (left === 0) break
+    }
+  } catch (cause) {
+    const name = typeof source === 'string' ? source : 'stdin'
+    throw new CommandError(`read ${name}: ${describeErrno(cause)}`, { cause })
+  }
+  return Buffer.concat(chunks)
 }

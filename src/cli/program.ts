@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import type { CommandTree } from './command-words.ts'
+import { addServers } from './program-servers.ts'
 import type { GlobalOptions, Session } from './session.ts'
 
 /** Runs a command once its words are understood; `globals` may have stood before or after it. */
@@ -31,6 +32,8 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 1
 /** The subcommand of each group where none is named. */
 const FALLBACKS: Readonly<Record<string, string>> = {
   images: 'list',
+  servers: 'list',
+  volumes: 'list',
   accounts: 'list',
   types: 'list',
   zones: 'list',
@@ -72,6 +75,7 @@ export function createProgram({ run, version }: ProgramDeps): Command {
   }
 
   addImages(program, leaf)
+  addServers(program, leaf)
   addOrbit(program, leaf)
   addListables(program, leaf)
   addSshKeys(program, leaf)
@@ -82,7 +86,8 @@ export function createProgram({ run, version }: ProgramDeps): Command {
   return program
 }
 
-type Leaf = <O>(command: Command, load: () => Promise<Action<O>>) => Command
+/** Makes a command of the program: what it does is loaded when it runs. */
+export type Leaf = <O>(command: Command, load: () => Promise<Action<O>>) => Command
 
 function addImages(program: Command, leaf: Leaf): void {
   const images = program.command('images').description('register, list, change, download and destroy images')

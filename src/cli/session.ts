@@ -46,8 +46,11 @@ export interface Session {
   config(): Promise<ClientConfig>
   /** Opens the API as the chosen client, or as `section`. */
   connect(how?: { section?: string; password?: string | undefined }): Promise<Connection>
-  /** Prints rows as a table, or as `--simple` or `--json` ask. `data` is what `--json` prints. */
-  printRows(fields: readonly string[], rows: readonly Row[], data: unknown): void
+  /**
+   * Prints rows as a table, or as `--simple` or `--json` ask. `data` is what `--json` prints; a `whole` table is not cut
+   * to the terminal's width.
+   */
+  printRows(fields: readonly string[], rows: readonly Row[], data: unknown, how?: { whole?: boolean }): void
   /** Prints records one value a line. */
   printRecords(records: readonly ShownRecord[], data: unknown): void
   printJson(data: unknown): void
@@ -91,10 +94,10 @@ export function createSession({ options, terminal, env, version, signal }: Sessi
       const orbit = () => createOrbit({ ...shared, ...agent, api })
       return { client, api, tokens, orbit }
     },
-    printRows(fields, rows, data) {
+    printRows(fields, rows, data, { whole = false } = {}) {
       if (options.json) return session.printJson(data)
       if (options.simple) return terminal.out(printSimple(fields, rows))
-      const { text, warning } = printTable(fields, rows, terminal.width)
+      const { text, warning } = printTable(fields, rows, whole ? Number.POSITIVE_INFINITY : terminal.width)
       if (warning !== undefined) terminal.info(warning)
       terminal.out(text)
     },

@@ -8,6 +8,7 @@ export interface Terminal {
   info(line: string): void
   /** Raw text on stderr, for a progress bar. */
   status(text: string): void
+  readonly stdin: ReadStream
   readonly stdout: NodeJS.WriteStream
   /** Columns for tables. */
   readonly width: number
@@ -39,6 +40,7 @@ export function openTerminal(streams: {
     out: (text) => void stdout.write(text),
     info: (line) => void stderr.write(`${line}\n`),
     status: (text) => void stderr.write(text),
+    stdin,
     stdout,
     width: tableWidth(env, stdout.isTTY ? stdout.columns : undefined),
     statusWidth: stderr.isTTY ? (stderr.columns ?? DEFAULT_WIDTH) : null,

@@ -1,4 +1,5 @@
 import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
+import type { VolumeJson } from '#schema/volume.ts'
 import { CommandError } from './failure.ts'
 
 const UNITS = [
@@ -12,6 +13,12 @@ const UNITS = [
 export function printBytes(bytes: number): string {
   const unit = UNITS.find(([, size]) => bytes >= size)
   return unit ? `${(bytes / unit[1]).toFixed(1)} ${unit[0]}` : `${Math.round(bytes)} B`
+}
+
+/** How much of its image a volume has: `42%, 1.0 GiB of 2.4 GiB`, `100%, stands alone`. */
+export function printFill(fill: VolumeJson['fill']): string {
+  if (fill.stands_alone) return `${fill.percent}%, stands alone`
+  return `${fill.percent}%, ${printBytes(fill.bytes_done)} of ${printBytes(fill.bytes_total)}`
 }
 
 /** Bytes per second since a time, in milliseconds since 1970: `34.1 MiB/s`. */

@@ -1,15 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Api } from './api.ts'
 import { ApiError, CommandError } from './failure.ts'
 import { getImage, type ImageJson, stepOf } from './images.ts'
+import { poll } from './poll.ts'
 import { createProgressBar } from './progress-bar.ts'
-import { isPassing } from './retry.ts'
 import type { Session } from './session.ts'
-
-const FIRST_POLL_MS = 100
-const SLOWEST_POLL_MS = 1000
-/** A library that restarts takes its registrations up again, so a wait outlives it. */
-const PATIENCE_MS = 60_000
 
 /**
  * Follows a registration to its end and shows its progress on stderr.
@@ -17,24 +11,17 @@ const PATIENCE_MS = 60_000
  */
 export async function waitForImage(session: Session, api: Api, image: ImageJson): Promise<ImageJson> {
   const bar = createProgressBar(session.terminal, `Registering ${image.id}`)
-  let latest = image
-  let pollMs = FIRST_POLL_MS
   let interrupted = false
-  let silentSince: number | undefined
   try {
-    while (latest.status === 'creating') {
-      if (latest.progress) bar.show(stepOf(latest.progress))
-      await sleep(pollMs, undefined, { signal: session.signal })
-      pollMs = Math.min(SLOWEST_POLL_MS, pollMs * 1.5)
-      try {
-        latest = await getImage(api, image.id, `wait for image ${image.id}`)
-        silentSince = undefined
-      } catch (error) {
-        silentSince ??= Date.now()
-        if (!isPassing(error) || Date.now() - silentSince > PATIENCE_MS) throw error
-      }
-    }
-    if (latest.status === 'available' && latest.progress) bar.show(stepOf(latest.progress))
+    const ended = await poll(session, image, {
+      isUnderWay(latest) {
+        if (latest.progress && latest.status === 'creating') bar.show(stepOf(latest.progress))
+        return latest.status === 'creating'
+      },
+      read: () => getImage(api, image.id, `wait for image ${image.id}`),
+    })
+    if (ended.status === 'available' && ended.progress) bar.show(stepOf(ended.progress))
+    return ended
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) throw goneError(image.id)
     if (session.signal.aborted) interrupted = true
@@ -44,7 +31,6 @@ export async function waitForImage(session: Session, api: Api, image: ImageJson)
     if (interrupted)
       session.terminal.info(`HINT: the library goes on; brightbox image wait ${image.id} follows it`)
   }
-  return latest
 }
 
 const goneError = (id: string) =>

@@ -4,7 +4,7 @@ import type { Session } from '../session.ts'
 import type { Row } from '../table.ts'
 
 /** A kind of thing that is only ever listed and shown. */
-interface Kind<T> {
+export interface Kind<T> {
   readonly collection: string
   /** What a warning calls one of them. */
   readonly word: string
@@ -76,7 +76,7 @@ async function readSome<T>(session: Session, kind: Kind<T>, ids: readonly string
   return items
 }
 
-async function list<T>(session: Session, kind: Kind<T>, ids: readonly string[]) {
+export async function list<T>(session: Session, kind: Kind<T>, ids: readonly string[]) {
   const { api } = await session.connect()
   const attempt = `list ${kind.word}s`
   const items =
@@ -87,7 +87,7 @@ async function list<T>(session: Session, kind: Kind<T>, ids: readonly string[]) 
   session.printRows(kind.listFields, sorted.map(kind.row), sorted)
 }
 
-async function show<T>(session: Session, kind: Kind<T>, ids: readonly string[]) {
+export async function show<T>(session: Session, kind: Kind<T>, ids: readonly string[]) {
   if (ids.length === 0) throw new CommandError(`You must specify the ${kind.word}s to show`)
   const items = await readSome(session, kind, ids)
   const records = items.map((item) => {
