@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { endMachines } from './machines.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
@@ -22,11 +23,18 @@ export interface DaemonOptions {
   /** A data folder to go on with; it is then not removed at the end. */
   readonly data?: string
   readonly arguments?: readonly string[]
+  /** By their names as in the guide: `servers.fill_rate`. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
-/** Starts the real daemon on a free port with loopback sources allowed, and logs in. */
+/**
+ * Starts the real daemon on a free port with loopback sources allowed, and logs in. Servers that still run at the end
+ * are ended with the data folder; with one to go on with, they run on, as they do without a test.
+ */
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const data = options.data ?? (await mkdtemp(join(tmpdir(), 'image-library-')))
+  const settings = `${data}.settings`
+  if (options.settings) await writeFile(settings, printSettings(options.settings))
   const child = spawn(
     join(root, 'bin/image-library'),
     [
@@ -39,6 +47,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
       '127.0.0.0/8',
       '--sftp',
       'none',
+      ...(options.settings ? ['--config', settings] : []),
       ...(options.arguments ?? []),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -69,9 +78,18 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
         child.kill('SIGTERM')
         await once(child, 'exit')
       }
-      if (!options.data) await rm(data, { recursive: true, force: true })
+      await rm(settings, { force: true })
+      if (options.data) return
+      await endMachines(data)
+      await rm(data, { recursive: true, force: true })
     },
   }
+}
+
+function printSettings(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([key, value]) => `[${key.split('.')[0]}]\n${key.split('.')[1]} = ${value}\n`)
+    .join('')
 }
 
 /** Waits for the line that says where it listens. */
