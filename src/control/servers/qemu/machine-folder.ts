@@ -1,0 +1,64 @@
+import { constants } from 'node:fs'
+import { chmod, chown, type FileHandle, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
+import { MACHINE_FILES, type MachineSpec } from './machine.ts'
+
+/** What QEMU says is for the operator; a guest that makes it say much fills no disk. */
+const MOST_LOG = 1024 * 1024
+
+/**
+ * Opens a file in a server's folder, in which a guest that broke out of its QEMU could have put anything: no link is
+ * followed, no pipe waited for, and nothing is touched that has a second name elsewhere, as bases have.
+ */
+async function openOwnFile(path: string, flags: number): Promise<FileHandle> {
+  const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const stat = await file.stat()
+  if (stat.isFile() && stat.nlink === 1) return file
+  await file.close()
+  throw new LibraryError('unavailable', `open ${path}: not a file of its own`)
+}
+
+/** Makes a file the user's that QEMU runs as, and nobody else's. */
+export async function giveFile(path: string, user: { readonly uid: number; readonly gid: number }) {
+  await using file = await openOwnFile(path, constants.O_RDONLY)
+  const { uid, gid } = await file.stat()
+  if (uid !== user.uid || gid !== user.gid) await file.chown(user.uid, user.gid)
+  await file.chmod(0o600)
+}
+
+/** Brings to stable storage what QEMU wrote to a file so far. */
+export async function syncFile(path: string): Promise<void> {
+  await using file = await openOwnFile(path, constants.O_RDONLY)
+  await file.datasync()
+}
+
+/** Empties QEMU's log where it has grown too long. */
+export async function boundLog(folder: string): Promise<void> {
+  await using file = await openOwnFile(join(folder, MACHINE_FILES.log), constants.O_WRONLY)
+  if ((await file.stat()).size > MOST_LOG) await file.truncate()
+}
+
+/** Makes a folder ready for a QEMU and returns its new log, to be closed. */
+export async function prepareFolder({ folder, layers, user }: MachineSpec): Promise<FileHandle> {
+  if (user) {
+    for (const name of [...layers, MACHINE_FILES.seed]) await giveFile(join(folder, name), user)
+    await chown(folder, user.uid, user.gid)
+  }
+  await chmod(folder, 0o700)
+  const { monitor, serial, vnc, agent, log } = MACHINE_FILES
+  for (const name of [monitor, serial, vnc, agent, log]) await rm(join(folder, name), { force: true })
+  return open(join(folder, log), 'ax+', 0o600)
+}
+
+/** The last line of a log that says something, without the program's name. */
+export async function lastLine(log: FileHandle): Promise<string> {
+  const { size } = await log.stat()
+  const length = Math.min(size, 4096)
+  const { buffer } = await log.read(Buffer.alloc(length), 0, length, size - length)
+  const line = buffer
+    .toString()
+    .split('\n')
+    .findLast((text) => text.trim() !== '')
+  return line?.replace(/^[\w-]+: /, '').trim() ?? ''
+}

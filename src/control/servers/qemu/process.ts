@@ -1,0 +1,72 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** A process, told from a later one of the same number by when it began, in ticks since the machine started. */
+export interface ProcessName {
+  readonly pid: number
+  readonly startedAt: string
+}
+
+const POLL_MS = 20
+
+/** The process of this number as it is now; undefined where none runs. */
+export async function nameProcess(pid: number): Promise<ProcessName | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  // The second field is the program's name, which may have spaces and brackets in it.
+  const [state, ...rest] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  const threads = rest[16]
+  const startedAt = rest[18]
+  if (startedAt === undefined) return undefined
+  // What is dead but for its parent's noticing runs no more, once its last thread is gone.
+  if ((state === 'Z' || state === 'X') && Number(threads) <= 1) return undefined
+  return { pid, startedAt }
+}
+
+export async function isRunning(name: ProcessName): Promise<boolean> {
+  return (await nameProcess(name.pid))?.startedAt === name.startedAt
+}
+
+/** Resolves once a process is gone, whoever its parent is; false where it is not in time. */
+export async function waitGone(name: ProcessName, limitMs: number): Promise<boolean> {
+  const until = performance.now() + limitMs
+  while (await isRunning(name)) {
+    if (performance.now() >= until) return false
+    await delay(POLL_MS)
+  }
+  return true
+}
+
+/** Ends a process by force and waits until nothing of it runs any more. */
+export async function endProcess(name: ProcessName): Promise<void> {
+  if (await isRunning(name)) {
+    try {
+      process.kill(name.pid, 'SIGKILL')
+    } catch (error) {
+      // It may have ended by itself since.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
+    }
+  }
+  await waitGone(name, Number.POSITIVE_INFINITY)
+}
+
+/**
+ * The QEMUs that run in folders for which `matches` holds, each with its folder. What the kernel says of processes
+ * cannot be forged by a guest that broke out, and is there however a daemon ended.
+ * @param matches told absolute paths without symbolic links
+ */
+export async function findQemus(
+  matches: (folder: string) => boolean,
+): Promise<{ readonly name: ProcessName; readonly folder: string }[]> {
+  const found: { name: ProcessName; folder: string }[] = []
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    const folder = await readlink(`/proc/${entry}/cwd`).catch(() => undefined)
+    if (folder === undefined || !matches(folder)) continue
+    const program = await readlink(`/proc/${entry}/exe`).catch(() => '')
+    const name = await nameProcess(Number(entry))
+    // Between its fork and QEMU it is the program that sets its limits.
+    if (name && /^(qemu-system-|prlimit)/.test(basename(program))) found.push({ name, folder })
+  }
+  return found
+}

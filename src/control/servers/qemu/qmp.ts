@@ -1,0 +1,135 @@
+import type { Socket } from 'node:net'
+import { LibraryError } from '#base/errors.ts'
+
+/** The longest answers list a dozen block nodes; more is not what a QEMU of ours says. */
+const MOST_LINE = 4 * 1024 * 1024
+
+export interface QmpEvent {
+  readonly name: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** A connection to QEMU's monitor. */
+export interface Qmp {
+  /**
+   * Asks QEMU for something and resolves with what it returns.
+   * @throws unavailable where QEMU refuses, is gone, or does not answer within `limitMs`
+   */
+  execute(command: string, args?: object, limitMs?: number): Promise<unknown>
+  /** Resolves once the connection has ended, whoever ended it. */
+  readonly closed: Promise<void>
+  close(): void
+}
+
+const ANSWER_MS = 30_000
+
+/**
+ * Speaks QMP over a connected socket; resolves once QEMU is ready for commands.
+ * @throws unavailable where it is not within `limitMs`; then the socket is closed
+ * @see QEMU docs/interop/qmp-spec.txt
+ */
+export async function openQmp(options: {
+  readonly socket: Socket
+  readonly limitMs: number
+  readonly onEvent: (event: QmpEvent) => void
+}): Promise<Qmp> {
+  const { socket, limitMs, onEvent } = options
+  const answers = new Map<number, PromiseWithResolvers<unknown>>()
+  const greeting = Promise.withResolvers<void>()
+  const closed = Promise.withResolvers<void>()
+  let lastId = 0
+
+  const receive = (message: Readonly<Record<string, unknown>>) => {
+    if ('QMP' in message) return greeting.resolve()
+    if (typeof message.event === 'string') return onEvent({ name: message.event, data: fields(message.data) })
+    // What came too late is nobody's any more.
+    const answer = typeof message.id === 'number' ? answers.get(message.id) : undefined
+    if ('error' in message) answer?.reject(new Error(String(fields(message.error).desc)))
+    else answer?.resolve(message.return)
+  }
+  const lines = new LineFeed()
+  socket.on('data', (chunk: Buffer) => {
+    try {
+      for (const line of lines.push(chunk)) receive(fields(JSON.parse(line)))
+    } catch (error) {
+      socket.destroy(error instanceof Error ? error : undefined)
+    }
+  })
+  // A connection that broke is one that closed.
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    const gone = new Error('QEMU closed its monitor')
+    greeting.reject(gone)
+    for (const answer of answers.values()) answer.reject(gone)
+    closed.resolve()
+  })
+  // QEMU may hang up before anybody waits for its greeting.
+  greeting.promise.catch(() => {})
+
+  const execute = async (command: string, args: object = {}, answerMs = ANSWER_MS) => {
+    const id = ++lastId
+    const answer = Promise.withResolvers<unknown>()
+    answers.set(id, answer)
+    if (socket.destroyed) answer.reject(new Error('QEMU closed its monitor'))
+    else socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
+    try {
+      return await within(answer.promise, answerMs)
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new LibraryError('unavailable', `ask QEMU for ${command}: ${reason}`, { cause })
+    } finally {
+      answers.delete(id)
+    }
+  }
+
+  try {
+    await within(greeting.promise, limitMs)
+    await execute('qmp_capabilities', {}, limitMs)
+  } catch (cause) {
+    socket.destroy()
+    if (cause instanceof LibraryError) throw cause
+    throw new LibraryError('unavailable', 'greet QEMU: its monitor does not answer', { cause })
+  }
+  return { execute, closed: closed.promise, close: () => socket.destroy() }
+}
+
+/** Rejects where work does not settle in time. */
+export async function within<T>(work: Promise<T>, limitMs: number): Promise<T> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${limitMs / 1000} s`)), limitMs)
+  try {
+    return await Promise.race([work, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Cuts what arrives into lines of bounded length. */
+export class LineFeed {
+  #parts: Buffer[] = []
+  #length = 0
+
+  /** @throws Error where a line is too long, with which the connection has no use any more */
+  push(chunk: Buffer): string[] {
+    const lines: string[] = []
+    let from = 0
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
+      lines.push(Buffer.concat([...this.#parts, chunk.subarray(from, end)]).toString())
+      this.#parts = []
+      this.#length = 0
+      from = end + 1
+    }
+    this.#parts.push(chunk.subarray(from))
+    this.#length += chunk.length - from
+    if (this.#length > MOST_LINE) throw new Error(`a line of more than ${MOST_LINE} bytes`)
+    return lines
+  }
+}
+
+/** What an answer has, whatever it is. */
+export const fields = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
+
+/** What a list has. */
+export const list = (value: unknown): readonly Readonly<Record<string, unknown>>[] =>
+  Array.isArray(value) ? value.map(fields) : []

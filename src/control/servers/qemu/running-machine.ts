@@ -1,0 +1,118 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
+import { orAbort } from '#base/or-abort.ts'
+import { connectSocket } from './connect-socket.ts'
+import { createDiskGraph } from './disk-graph.ts'
+import { askAgent, tellAgent } from './guest-agent.ts'
+import { MACHINE_FILES, type Machine, type MachineEnd } from './machine.ts'
+import { boundLog, giveFile, syncFile } from './machine-folder.ts'
+import { endProcess, type ProcessName, waitGone } from './process.ts'
+import { fields, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
+
+/** How long a QEMU may take to write what it has when it is told to end, or has closed its monitor. */
+const END_MS = 10_000
+const LOG_EVERY_MS = 60_000
+
+/** Of a guest's agent: whether it is there, and to write out all file systems. */
+const AGENT_PROBE_MS = 300
+const FREEZE_MS = 5000
+
+/**
+ * Takes hold of a QEMU that runs in a folder.
+ * @throws unavailable where its monitor does not answer within `limitMs`
+ */
+export async function attachMachine(options: {
+  readonly folder: string
+  readonly process: ProcessName
+  readonly limitMs: number
+  readonly signal: AbortSignal
+}): Promise<Machine> {
+  const { folder, process, limitMs, signal } = options
+  let end: MachineEnd | undefined
+  const onEvent = ({ name, data }: QmpEvent) => {
+    if (name === 'SHUTDOWN' && data.reason === 'guest-shutdown') end ??= 'powered-off'
+  }
+  const socket = await connectSocket(folder, MACHINE_FILES.monitor)
+  const opening = openQmp({ socket, limitMs, onEvent })
+  const qmp = await orAbort(opening, signal).catch((error: unknown) => {
+    socket.destroy()
+    throw error
+  })
+  const disk = createDiskGraph(qmp)
+  let isDetached = false
+  const logTimer = setInterval(() => void boundLog(folder).catch(() => {}), LOG_EVERY_MS).unref()
+
+  const ended = qmp.closed.then(async (): Promise<MachineEnd> => {
+    clearInterval(logTimer)
+    // Nobody is told of what was let go of.
+    if (isDetached) return new Promise<never>(() => {})
+    // One that cannot be spoken to any more is of no use to anybody, and would keep its files open.
+    if (!(await waitGone(process, END_MS))) await endProcess(process)
+    return end ?? 'died'
+  })
+
+  return {
+    ended,
+    layers: disk.layers,
+    usesExport: disk.usesExport,
+    switchToBase: disk.switchToBase,
+    mergeLayers: disk.mergeLayers,
+    async addLayer(name) {
+      await giveFile(join(folder, name), await stat(folder))
+      // What is written out before the guest waits is not written out while it does.
+      const top = (await disk.layers()).at(-1)
+      if (top !== undefined) await syncFile(join(folder, top))
+      return disk.addLayer(name, (change) => withFrozen(folder, change))
+    },
+    async isHeld() {
+      const { status } = fields(await qmp.execute('query-status'))
+      return status === 'io-error' || status === 'paused'
+    },
+    release: () => tell(qmp, 'cont'),
+    pressPower: () => tell(qmp, 'system_powerdown'),
+    async askReboot() {
+      if (await tellAgent(folder, 'guest-shutdown', { mode: 'reboot' }, AGENT_PROBE_MS)) return
+      const keys = ['ctrl', 'alt', 'delete'].map((data) => ({ type: 'qcode', data }))
+      await tell(qmp, 'send-key', { keys })
+    },
+    reset: () => tell(qmp, 'system_reset'),
+    async quit() {
+      end ??= 'quit'
+      await qmp.execute('quit', {}, END_MS).catch(() => {})
+      if (!(await waitGone(process, END_MS))) await endProcess(process)
+      qmp.close()
+      await ended
+    },
+    detach() {
+      isDetached = true
+      qmp.close()
+    },
+  }
+}
+
+async function tell(qmp: Qmp, command: string, args?: object): Promise<void> {
+  await qmp.execute(command, args)
+}
+
+/** Does something while the guest's file systems are frozen, where its agent answers and can do that. */
+async function withFrozen(folder: string, change: () => Promise<void>): Promise<boolean> {
+  const agent = await askAgent(folder, AGENT_PROBE_MS)
+  if (!agent) {
+    await change()
+    return false
+  }
+  using _ = agent
+  let isFrozen = false
+  try {
+    isFrozen = Number(await agent.execute('guest-fsfreeze-freeze', {}, FREEZE_MS).catch(() => 0)) > 0
+    await change()
+  } finally {
+    // Also where the answer to freezing came too late. A guest that stays frozen is worse than a snapshot that failed.
+    await agent.execute('guest-fsfreeze-thaw', {}, FREEZE_MS).catch((cause: unknown) => {
+      if (isFrozen)
+        throw new LibraryError('unavailable', "thaw the guest's file systems: no answer", { cause })
+    })
+  }
+  return isFrozen
+}
