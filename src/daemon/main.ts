@@ -99,6 +99,16 @@ function addUpkeep(program: Command): void {
   onData(program.command('collect').description('delete stored blocks that nothing needs'))
     .option('--dry-run', 'count, and delete nothing')
     .action(async (flags) => (await upkeep()).runCollect(flags))
+  onData(
+    program.command('export').description("offer an image's disk over NBD, read-only, until interrupted"),
+  )
+    .argument('<image>', 'of any account')
+    .option('--socket <path>', 'a Unix socket for it; by default one in the folder for temporary files')
+    .option(
+      '--listen <addr:port>',
+      'instead, a port, such as 127.0.0.1:10809; whoever reaches it may read the disk',
+    )
+    .action(async (id: string, flags) => (await import('./commands/export.ts')).runExport(id, flags))
   const config = program.command('config').description('settings')
   onData(config.command('show').description('print every setting and what decided it'))
     .option('--http <addr:port>')

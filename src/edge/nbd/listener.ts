@@ -1,0 +1,145 @@
+import type { Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
+import type { Logger } from 'pino'
+import { LibraryError } from '#base/errors.ts'
+import type { Auth } from '#control/auth/auth.ts'
+import { LoginLimit } from '#control/auth/login-limit.ts'
+import type { Library } from '#control/library/library.ts'
+import { isId } from '#model/ids.ts'
+import type { Session } from '#model/session.ts'
+import { createCounts } from './counts.ts'
+import { type Exports, noSuchExport, type OpenDisk, type OpenExport } from './exports.ts'
+import { openExport } from './offer.ts'
+import { type NbdService, startNbdService } from './service.ts'
+
+export interface NbdListenerLimits {
+  /** Connections in all, of one address, and reading images of one account. */
+  readonly connections: number
+  readonly perAddress: number
+  readonly perAccount: number
+  readonly negotiationMs: number
+  /** How long a client may take nothing of what it asked for. */
+  readonly stallMs: number
+}
+
+export const LISTENER_LIMITS: NbdListenerLimits = {
+  connections: 128,
+  perAddress: 64,
+  perAccount: 32,
+  negotiationMs: 30_000,
+  stallMs: 300_000,
+}
+
+export interface NbdListenerOptions {
+  readonly auth: Pick<Auth, 'authenticate'>
+  readonly library: Pick<Library, 'use' | 'acquirePins'>
+  readonly openDisk: OpenDisk
+  readonly host: string
+  /** 0 for any that is free. */
+  readonly port: number
+  /** Certificates and their key, PEM; where they are given, nothing is told without TLS. */
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined
+  readonly limits?: NbdListenerLimits
+  readonly now: () => number
+  readonly log: Pick<Logger, 'error' | 'info'>
+}
+
+/**
+ * Listens for NBD; the export `TOKEN/IMAGE` is what the bearer of that access token may read. Rights are looked at when
+ * it is opened, and the image stays readable, destroyed or not, until the connection ends.
+ * @throws invalid where certificate and key are none
+ */
+export async function startNbdListener(options: NbdListenerOptions): Promise<NbdService> {
+  const { host, port, tls, now, log, limits = LISTENER_LIMITS } = options
+  const failures = new LoginLimit({ now })
+  const connections = createCounts(limits.connections)
+  const addresses = createCounts(limits.perAddress)
+  const accounts = createCounts(limits.perAccount)
+
+  function admit(socket: Socket): (Disposable & { exports: Exports }) | undefined {
+    const address = socket.remoteAddress ?? ''
+    if (failures.delayMs(address) > 0) return undefined
+    using visit = new DisposableStack()
+    if (!connections.enter('', visit) || !addresses.enter(address, visit)) return undefined
+    const staying = visit.move()
+    return { exports: exportsFor(address), [Symbol.dispose]: () => staying.dispose() }
+  }
+
+  const exportsFor = (address: string): Exports => ({
+    // Names of exports are what lets somebody in.
+    list: () => undefined,
+    async open(name) {
+      // One connection may try several names.
+      if (failures.delayMs(address) > 0)
+        throw new LibraryError('unavailable', 'open an export: too many tries failed, wait before the next')
+      const [token = '', id = '', ...more] = name.split('/')
+      const session = await identify(options.auth, token)
+      if (!session) {
+        failures.begin(address)
+        throw new LibraryError(
+          'denied',
+          'open an export: its name must be ACCESS_TOKEN/IMAGE, with a good token',
+        )
+      }
+      failures.succeeded(address)
+      if (!isId('img', id) || more.length > 0) throw noSuchExport()
+      const opened = await openImage(options, session, id, accounts)
+      log.info({ account: session.accountId, image: id, address }, 'NBD opened')
+      return opened
+    },
+  })
+
+  return await startNbdService({ where: { host, port }, admit, tls: tls && contextOf(tls), limits, log })
+}
+
+function contextOf({ certificate, key }: { certificate: string; key: string }) {
+  try {
+    return createSecureContext({ cert: certificate, key })
+  } catch (cause) {
+    throw new LibraryError(
+      'invalid',
+      'listen for NBD: nbd.certificate and nbd.key are no certificate and its key',
+      {
+        cause,
+      },
+    )
+  }
+}
+
+/** Undefined for whoever may not come in, whatever the reason. */
+async function identify(auth: Pick<Auth, 'authenticate'>, token: string): Promise<Session | undefined> {
+  try {
+    const result = await auth.authenticate(token)
+    return result.ok ? result.value : undefined
+  } catch (error) {
+    if (error instanceof LibraryError && (error.code === 'not_found' || error.code === 'denied'))
+      return undefined
+    throw error
+  }
+}
+
+async function openImage(
+  { library, openDisk }: Pick<NbdListenerOptions, 'library' | 'openDisk'>,
+  session: Session,
+  id: string,
+  accounts: ReturnType<typeof createCounts>,
+): Promise<OpenExport> {
+  await using opening = new AsyncDisposableStack()
+  const { manifest } = await find(library, session, id)
+  const visit = opening.use(new DisposableStack())
+  if (!accounts.enter(session.accountId, visit))
+    throw new LibraryError('denied', 'open an export: too many connections of this account read images')
+  opening.use(await library.acquirePins([manifest]))
+  return await openExport(openDisk, manifest, opening.move())
+}
+
+/** What exists and what does not look alike to whoever may not read it. */
+async function find(library: Pick<Library, 'use'>, session: Session, id: string) {
+  try {
+    return await library.use(session, id)
+  } catch (error) {
+    if (error instanceof LibraryError && (error.code === 'not_found' || error.code === 'denied'))
+      throw noSuchExport()
+    throw error
+  }
+}
