@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { createFakeServers, type FakeServers, sendFakeAnswer } from './fake-api-servers.ts'
 import { createFakeOrbit, type FakeOrbit } from './fake-orbit.ts'
 import type { Certificate } from './web-server.ts'
 
@@ -24,6 +25,8 @@ export interface FakeApi extends AsyncDisposable {
   readonly lines: string[]
   readonly requests: FakeRequest[]
   readonly images: Map<string, Record<string, unknown>>
+  readonly servers: FakeServers['servers']
+  readonly volumes: FakeServers['volumes']
   /** What answers below `/v1/`. */
   readonly orbit: FakeOrbit
   /** Answers the next requests for `GET /1.0/images` and the like, one answer each; the last one stays. */
@@ -99,6 +102,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
   const images = new Map<string, Record<string, unknown>>()
   const answers = new Map<string, FakeAnswer[]>()
   const rawAnswers = new Map<string, RawAnswer>()
+  const fakeServers = createFakeServers()
   const orbit = createFakeOrbit()
 
   const listener = (request: IncomingMessage, response: ServerResponse) => {
@@ -121,7 +125,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
     lines.push(`${request.method} ${path}${body ? ` ${body}` : ''}`)
     const queue = answers.get(route)
     const answer = queue && (queue.length > 1 ? queue.shift() : queue[0])
-    return (answer ?? defaultAnswer(images))(seen, response)
+    return (answer ?? defaultAnswer(images, fakeServers))(seen, response)
   }
 
   server.listen(0, '127.0.0.1')
@@ -131,6 +135,8 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
     lines,
     requests,
     images,
+    servers: fakeServers.servers,
+    volumes: fakeServers.volumes,
     orbit,
     on: (route, ...list) => void answers.set(route, list),
     onRaw: (route, answer) => void rawAnswers.set(route, answer),
@@ -143,7 +149,7 @@ export async function startFakeApi(tls?: Certificate): Promise<FakeApi> {
 }
 
 const defaultAnswer =
-  (images: Map<string, Record<string, unknown>>): FakeAnswer =>
+  (images: Map<string, Record<string, unknown>>, servers: FakeServers): FakeAnswer =>
   (request, response) => {
     const path = request.path.replace(/\?.*/, '')
     if (path === '/token') return answerToken(request, response)
@@ -166,7 +172,8 @@ const defaultAnswer =
     if (path === '/1.0/accounts') return json(response, 200, [ACCOUNT])
     if (path === `/1.0/accounts/${ACCOUNT.id}`) return json(response, 200, ACCOUNT)
     if (path === '/1.0/user/collaborations') return json(response, 200, [])
-    return notFound(response)
+    const answer = servers.answer(path, request, `http://${request.headers.host}`)
+    return answer ? sendFakeAnswer(response, answer) : notFound(response)
   }
 
 const notFound = (response: ServerResponse) =>
