@@ -38,6 +38,7 @@ function createProgram(): Command {
     .exitOverride()
   addServe(program)
   addPeople(program)
+  addServerTypes(program)
   addUpkeep(program)
   return program
 }
@@ -64,6 +65,12 @@ function addPeople(program: Command): void {
     .argument('<account>')
     .argument('<size>', 'such as 200GiB, or none')
     .action(async (id: string, size: string, flags: Flags) => (await people()).setQuota(id, size, flags))
+  onData(account.command('limits').description("limit what an account's servers take, or show the limits"))
+    .argument('<account>')
+    .option('--servers <number>', 'how many; or none, or default for what the settings say')
+    .option('--ram <size>', 'memory of all together, such as 64GiB; or none, or default')
+    .option('--disk <size>', 'disks of all together, such as 2TiB; or none, or default')
+    .action(async (id: string, flags) => (await people()).setLimits(id, flags))
 
   const client = program.command('client').description('API clients, which programs authenticate with')
   onData(client.command('create').description('make an API client; its secret is shown this once'))
@@ -82,6 +89,31 @@ function addPeople(program: Command): void {
     .option('--account <acc>', 'an account to act on; repeatable; needed where there are several', appendTo)
     .option('--name <name>', 'shown to people')
     .action(async (email: string, flags) => (await people()).createUser(email, flags))
+}
+
+function addServerTypes(program: Command): void {
+  const types = () => import('./commands/server-types.ts')
+  const type = program.command('server-type').description('the sizes that servers come in')
+  const described = (command: Command) =>
+    onData(command)
+      .option('--name <name>', 'shown to people')
+      .option('--cores <number>', 'processors')
+      .option('--ram <size>', 'memory, such as 1GiB')
+      .option('--disk <size>', 'such as 40GiB; or none, where each server says how large its disk is to be')
+      .option('--status <status>', 'available, experimental, or deprecated: no new servers are built as it')
+  onData(type.command('list').description('list all types')).action(async (flags: Flags) =>
+    (await types()).listServerTypes(flags),
+  )
+  described(type.command('add').description('add a type'))
+    .argument('<handle>', 'such as 1gb.ssd')
+    .action(async (handle: string, flags) => (await types()).addServerType(handle, flags))
+  described(type.command('update').description('change a type; servers stay what they were built as'))
+    .argument('<type>', 'its handle or id')
+    .option('--handle <handle>', 'what people type')
+    .action(async (id: string, flags) => (await types()).updateServerType(id, flags))
+  onData(type.command('remove').description('remove a type that no server was ever built as'))
+    .argument('<type>', 'its handle or id')
+    .action(async (id: string, flags: Flags) => (await types()).removeServerType(id, flags))
 }
 
 function addUpkeep(program: Command): void {

@@ -6,6 +6,9 @@ const TIMES: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 /** Reads `200 GiB`, or `1048576` for bytes. @returns undefined where it is neither */
 export const parseSize = (text: string): number | undefined => parseUnit(text, SIZES, 'B')
 
+/** The same in MiB. @returns NaN, or a fraction, where it is not a number of whole MiB */
+export const parseMib = (text: string): number => (parseSize(text) ?? Number.NaN) / MiB
+
 /** Reads `30s`, `5 m`, `6h`, `500ms`. @returns milliseconds, or undefined where it has no unit that we know */
 export const parseDuration = (text: string): number | undefined => parseUnit(text, TIMES, undefined)
 

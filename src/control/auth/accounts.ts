@@ -1,12 +1,16 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Account } from '#model/account.ts'
+import type { AccountLimits, Limit } from '#model/account-limits.ts'
 import { may } from '#model/may.ts'
 import type { Session } from '#model/session.ts'
 import { readText } from './fields.ts'
 
 /** Swift's name of it, in the account's metadata. */
 const QUOTA = 'quota-bytes'
+
+/** As catalogs hold them: far more than there is of anything. */
+const LIMIT_MAX = 2 ** 31 - 1
 
 /** Lets pass who may do this with what hangs on an account. @throws not_found, denied */
 export function demandAccount(session: Session, action: 'see' | 'change', id: string): void {
@@ -55,6 +59,14 @@ export function createAccounts({ catalog, now }: { catalog: Catalog; now: () => 
         return account
       })
     },
+    async setServerLimits(id: string, limits: Partial<AccountLimits>): Promise<AccountLimits> {
+      for (const [name, limit] of Object.entries(limits)) demandLimit(name, limit)
+      return catalog.transaction(async ({ accounts }) => {
+        if (!(await accounts.find(id))) throw new LibraryError('not_found', `account ${id} does not exist`)
+        await accounts.setLimits(id, limits)
+        return accounts.limits(id)
+      })
+    },
     async setOrbitQuota(id: string, bytes: number | null): Promise<void> {
       await catalog.transaction(async ({ orbitAccounts }) => {
         const account = await orbitAccounts.findToChange(id)
@@ -64,4 +76,10 @@ export function createAccounts({ catalog, now }: { catalog: Catalog; now: () => 
       })
     },
   }
+}
+
+function demandLimit(name: string, limit: Limit): void {
+  if (limit === 'none' || limit === 'default') return
+  if (Number.isInteger(limit) && limit >= 0 && limit <= LIMIT_MAX) return
+  throw new LibraryError('invalid', `${name} must be none, default or a whole number from 0 to ${LIMIT_MAX}`)
 }

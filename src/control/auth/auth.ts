@@ -1,4 +1,5 @@
 import type { Account } from '#model/account.ts'
+import type { AccountLimits } from '#model/account-limits.ts'
 import type { ApiClient, PermissionsGroup } from '#model/api-client.ts'
 import type { Session } from '#model/session.ts'
 import type { SshKey } from '#model/ssh-key.ts'
@@ -174,6 +175,8 @@ export interface Auth {
     createAccount(attributes: { readonly name: string; readonly imagesContainer?: boolean }): Promise<Account>
     /** @param bytes how many its objects in Orbit may have; null for as many as there is room for */
     setOrbitQuota(accountId: string, bytes: number | null): Promise<void>
+    /** What its servers may take together; only what is given changes, and what there is already stays. */
+    setServerLimits(accountId: string, limits: Partial<AccountLimits>): Promise<AccountLimits>
     listAccounts(): Promise<Account[]>
     createClient(accountId: string, attributes: ApiClientAttributes): Promise<ApiClientWithSecret>
     /** @throws conflict where the email is taken */

@@ -58,6 +58,7 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
     operator: {
       createAccount: accounts.create,
       setOrbitQuota: accounts.setOrbitQuota,
+      setServerLimits: accounts.setServerLimits,
       listAccounts: () => catalog.accounts.list(),
       createClient: clients.create,
       createUser: users.create,

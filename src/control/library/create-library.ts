@@ -9,6 +9,7 @@ import { recover } from './recovery.ts'
 import { RegistrationHandler } from './registration.ts'
 import { createRemoval } from './removal.ts'
 import { readRoots } from './roots.ts'
+import { createServerTypes } from './server-types.ts'
 import { createSnapshots } from './snapshots.ts'
 import { UploadFiles } from './upload-files.ts'
 import { UploadRoom } from './upload-room.ts'
@@ -37,6 +38,7 @@ export function createLibrary(options: LibraryOptions): Library {
       setOfficial,
       roots: () => readRoots(catalog, now),
       bytesOf: (tables, accountId) => room.bytesOf(tables, accountId),
+      ...createServerTypes({ catalog }),
     },
     acquirePins: (manifests) => pins.acquire(manifests),
     async start() {

@@ -125,12 +125,34 @@ export interface Library extends AsyncDisposable {
     roots(): Promise<Roots>
     /** Bytes of an account's images and of uploads that become images. */
     bytesOf(tables: Tables, accountId: string): Promise<number>
+    /** Smallest first. */
+    listServerTypes(): Promise<ServerType[]>
+    /** @throws invalid; conflict where the handle is taken */
+    addServerType(attributes: ServerTypeAttributes): Promise<ServerType>
+    /** Changes no server. */
+    updateServerType(idOrHandle: string, attributes: Partial<ServerTypeAttributes>): Promise<ServerType>
+    /** @throws conflict where a server was ever built as it */
+    removeServerType(idOrHandle: string): Promise<ServerType>
   }
   /** Keeps manifests' blocks from collection until disposed of; renewed by itself while held. */
   acquirePins(manifests: Iterable<string>): Promise<AsyncDisposable>
 
   /** Mends what a crash left behind, then begins to work on jobs. */
   start(): Promise<void>
+}
+
+/** A size that servers come in, as the operator describes it. */
+export interface ServerTypeAttributes {
+  readonly handle: string
+  /** By default the handle. */
+  readonly name?: string
+  readonly cores: number
+  /** MiB. */
+  readonly ram: number
+  /** MiB; 0 where each server says how large its disk is to be (network storage). */
+  readonly diskSize: number
+  /** `experimental`, `available`, or `deprecated`: not for new servers. By default available. */
+  readonly status?: string
 }
 
 /** A server's disk at one moment, and what the image made of it is to be called. */

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
+import type { Limit } from '#model/account-limits.ts'
 import type { PermissionsGroup } from '#model/api-client.ts'
 import { randomText } from '#model/ids.ts'
 import type { Flags } from '../config.ts'
 import { printRows } from '../rows.ts'
-import { parseSize, printSize } from '../units.ts'
+import { parseMib, parseSize, printSize } from '../units.ts'
 import { operatorSession, withParts } from '../with-parts.ts'
 
 export interface CreateAccountFlags extends Flags {
@@ -30,6 +32,36 @@ export async function setQuota(accountId: string, size: string, flags: Flags): P
     console.log(printRows(['id', 'quota'], [[accountId, bytes === null ? 'none' : printSize(bytes)]]))
   })
 }
+
+export interface LimitFlags extends Flags {
+  readonly servers?: string
+  readonly ram?: string
+  readonly disk?: string
+}
+
+/** Without limits it shows those that there are. */
+export async function setLimits(accountId: string, flags: LimitFlags): Promise<void> {
+  const limits = {
+    ...(flags.servers === undefined ? {} : { servers: parseLimit('servers', flags.servers, Number) }),
+    ...(flags.ram === undefined ? {} : { ram: parseLimit('ram', flags.ram, parseMib) }),
+    ...(flags.disk === undefined ? {} : { disk: parseLimit('disk', flags.disk, parseMib) }),
+  }
+  await withParts(flags, async ({ auth }) => {
+    const { servers, ram, disk } = await auth.operator.setServerLimits(accountId, limits)
+    const row = [accountId, String(servers), printLimit(ram), printLimit(disk)]
+    console.log(printRows(['id', 'servers', 'ram', 'disk'], [row]))
+  })
+}
+
+function parseLimit(name: 'servers' | 'ram' | 'disk', text: string, parse: (text: string) => number): Limit {
+  if (text === 'none' || text === 'default') return text
+  const limit = /^\d/.test(text) ? parse(text) : Number.NaN
+  if (Number.isInteger(limit)) return limit
+  const unit = name === 'servers' ? 'a whole number' : 'a size in whole MiB such as 8GiB'
+  throw new LibraryError('invalid', `--${name} ${text} must be none, default or ${unit}`)
+}
+
+const printLimit = (limit: Limit) => (typeof limit === 'number' ? printSize(limit * MiB) : limit)
 
 export function listAccounts(flags: Flags): Promise<void> {
   return withParts(flags, async ({ auth }) => {
