@@ -13,6 +13,8 @@ export interface Daemon extends AsyncDisposable {
   readonly token: string
   /** The CLI configuration that the daemon wrote. */
   readonly config: string
+  /** The file of its settings, there where some were given. */
+  readonly settings: string
   readonly process: ChildProcess
   /** What it printed so far, for messages of tests that fail. */
   output(): string
@@ -63,6 +65,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
     data,
     token,
     config,
+    settings,
     process: child,
     output: () => output,
     async api(method, path, body) {

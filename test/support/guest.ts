@@ -12,6 +12,8 @@ export interface Guest extends Disposable {
   ready(limitMs?: number): Promise<void>
   /** Runs a shell command in it. @returns what that prints, in one line; throws where its code is not 0 */
   run(command: string, limitMs?: number): Promise<string>
+  /** Waits for something that it says after this call. */
+  hears(pattern: RegExp, limitMs?: number): Promise<void>
   /** Which hardware it found: disk, diskdriver, sectors, net, netdriver, mac. */
   report(): Promise<Record<string, string>>
   /** What cloud-init would find there, by the names of the files. */
@@ -85,8 +87,8 @@ function talk(wire: Wire): Guest {
     const late = delay(limitMs, 'late', { signal }).catch(() => {})
     try {
       for (;;) {
-        const [, code, output = ''] = pattern.exec(text) ?? []
-        if (code !== undefined) return { code: Number(code), output }
+        const found = pattern.exec(text.slice(from))
+        if (found) return found
         if ((await Promise.race([heard.promise, late])) === 'late') return undefined
       }
     } finally {
@@ -113,6 +115,10 @@ function talk(wire: Wire): Guest {
       assert.ok(answer, `no answer to ${command} within ${limitMs} ms:\n${text.slice(-2000)}`)
       assert.equal(answer.code, 0, `${command}: ${answer.output}`)
       return answer.output
+    },
+    async hears(pattern, limitMs = LIMIT_MS) {
+      const found = await find(pattern, limitMs, text.length)
+      assert.ok(found, `it did not say ${pattern} within ${limitMs} ms:\n${text.slice(-2000)}`)
     },
     report: async () => pairsOf((await guest.run('report')).replace(/^REPORT /, '')),
     async seed() {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { basename } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Daemon } from './daemon.ts'
 import { attachConsole, type Guest } from './guest.ts'
 import { type MachineProcess, machinesOf } from './machines.ts'
+import { assertNothingLeft, execute } from './registration.ts'
 
 /** What the tests read of a server. */
 export interface ServerJson {
@@ -103,4 +105,32 @@ export async function machineOf(daemon: Daemon, id: string): Promise<MachineProc
   const machines = (await machinesOf(daemon.data)).filter(({ folder }) => basename(folder) === id)
   assert.equal(machines.length, 1, `${id} has one QEMU, not ${machines.length}`)
   return machines[0]!
+}
+
+/** Reads a stopped server's disk with QEMU's tools into a raw file; says of each file what it is, as QEMU is told. */
+export async function readVolume(daemon: Daemon, id: string, target: string): Promise<void> {
+  const folder = join(daemon.data, 'servers', id)
+  const number = (name: string) => Number(/\d+/.exec(name)?.[0])
+  const layers = (await readdir(folder)).filter((name) => /^layer-\d+\.qcow2$/.test(name))
+  layers.sort((one, other) => number(one) - number(other))
+  const file = (name: string) => ({ driver: 'file', filename: join(folder, name) })
+  let chain: object = { driver: 'raw', file: file('base.raw') }
+  for (const name of layers) chain = { driver: 'qcow2', file: file(name), backing: chain }
+  await execute('qemu-img', ['convert', '-O', 'raw', `json:${JSON.stringify(chain)}`, target])
+}
+
+/** Destroys these servers and images, and checks that nothing of any server is left: no process, file or block. */
+export async function assertServersVanish(
+  daemon: Daemon,
+  { servers, images }: { servers: readonly string[]; images: readonly string[] },
+): Promise<void> {
+  for (const id of servers) await destroyServer(daemon, id)
+  for (const id of images) {
+    assert.equal((await daemon.api('DELETE', `/1.0/images/${id}`)).status, 202)
+    while ((await daemon.api('GET', `/1.0/images/${id}`)).status !== 404) await delay(20)
+  }
+  assert.deepEqual(await machinesOf(daemon.data), [])
+  const { stdout } = await execute('find', [join(daemon.data, 'servers'), '-not', '-type', 'd'])
+  assert.equal(stdout, '', 'no file of a server, no socket')
+  await assertNothingLeft(daemon, daemon.settings)
 }
