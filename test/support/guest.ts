@@ -82,6 +82,11 @@ function talk(wire: Wire): Guest {
     limitMs: number,
   ): Promise<{ code: number; output: string } | undefined> {
     const pattern = new RegExp(`^\\[${id} (\\d+)\\] ?(.*)\\n`, 'm')
+    const [, code, output = ''] = (await find(pattern, limitMs)) ?? []
+    return code === undefined ? undefined : { code: Number(code), output }
+  }
+
+  async function find(pattern: RegExp, limitMs: number, from = 0): Promise<RegExpExecArray | undefined> {
     const settled = new AbortController()
     const { signal } = settled
     const late = delay(limitMs, 'late', { signal }).catch(() => {})
