@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import type { Account } from '#model/account.ts'
+import type { Server } from '#model/server.ts'
 import {
   identity,
   integer,
@@ -12,6 +13,7 @@ import {
   time,
   urlOf,
 } from './fields.ts'
+import { NestedServerSchema, printNestedServer } from './nested-server.ts'
 
 const reference = (prefix: string, type: string) =>
   Type.Object({ ...identity(prefix, type), name: nullableString() })
@@ -30,14 +32,14 @@ const nested = {
   images: Type.Array(reference('img', 'image')),
   users: Type.Array(reference('usr', 'user')),
   zones: Type.Array(reference('zon', 'zone')),
-  servers: empty,
+  servers: Type.Array(NestedServerSchema),
   load_balancers: empty,
   database_servers: empty,
   database_snapshots: empty,
   cloud_ips: empty,
   server_groups: empty,
   firewall_policies: empty,
-  volumes: empty,
+  volumes: Type.Array(reference('vol', 'volume')),
 }
 
 const retired = () => nullableString('always null here')
@@ -70,10 +72,10 @@ export const AccountSchema = Type.Object(
     verified_ip: retired(),
     created_at: time(),
     servers_used: integer('servers that exist'),
-    ram_limit: nullableInteger('MiB'),
-    ram_used: integer('MiB'),
-    block_storage_limit: nullableInteger('MiB'),
-    block_storage_used: integer('MiB'),
+    ram_limit: nullableInteger('MiB; 0 for no limit'),
+    ram_used: integer('MiB of the memory of servers that exist'),
+    block_storage_limit: nullableInteger('MiB; 0 for no limit'),
+    block_storage_used: integer('MiB of their disks'),
     cloud_ips_limit: nullableInteger('count'),
     cloud_ips_used: integer('count'),
     load_balancers_limit: nullableInteger('count'),
@@ -108,6 +110,15 @@ export interface AccountNested {
   readonly images: readonly Named[]
   readonly users: readonly Named[]
   readonly zones: readonly Named[]
+  readonly servers: readonly Server[]
+  readonly volumes: readonly Named[]
+}
+
+/** MiB and counts; a limit is undefined where there is none. */
+export interface AccountUse {
+  readonly servers: { readonly used: number }
+  readonly ram: { readonly used: number; readonly limit: number | undefined }
+  readonly disk: { readonly used: number; readonly limit: number | undefined }
 }
 
 export const printAccountReference = (account: Account, base: string): AccountReferenceJson => ({
@@ -122,12 +133,22 @@ export const printAccountReference = (account: Account, base: string): AccountRe
  * Prints an account with every key that clients know; what this library has no notion of is null, 0 or empty.
  * Limits are 0 rather than null, because tables subtract them.
  */
-export function printAccount(account: Account, base: string, nestedView?: AccountNested) {
+export function printAccount(
+  account: Account,
+  { servers, ram, disk }: AccountUse,
+  base: string,
+  nestedView?: AccountNested,
+) {
   return {
     ...printAccountReference(account, base),
     ...RETIRED,
     created_at: printTime(account.createdAt),
-    ...LIMITS,
+    servers_used: servers.used,
+    ram_limit: ram.limit ?? 0,
+    ram_used: ram.used,
+    block_storage_limit: disk.limit ?? 0,
+    block_storage_used: disk.used,
+    ...NOTHING,
     ...(nestedView ? printNested(nestedView, base) : {}),
   }
 }
@@ -152,12 +173,7 @@ const RETIRED = {
   library_ftp_password: null,
 } as const
 
-const LIMITS = {
-  servers_used: 0,
-  ram_limit: 0,
-  ram_used: 0,
-  block_storage_limit: 0,
-  block_storage_used: 0,
+const NOTHING = {
   cloud_ips_limit: 0,
   cloud_ips_used: 0,
   load_balancers_limit: 0,
@@ -176,13 +192,13 @@ function printNested(view: AccountNested, base: string) {
     images: print(view.images, 'image', 'images'),
     users: print(view.users, 'user', 'users'),
     zones: print(view.zones, 'zone', 'zones'),
-    servers: [],
+    servers: view.servers.map((server) => printNestedServer(server, base)),
     load_balancers: [],
     database_servers: [],
     database_snapshots: [],
     cloud_ips: [],
     server_groups: [],
     firewall_policies: [],
-    volumes: [],
+    volumes: print(view.volumes, 'volume', 'volumes'),
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { basic, callerOf, fetchToken, startApi } from '../../../test/support/api-server.ts'
+import { createFakeServers, fakeServer, fakeShown, fakeVolume } from '../../../test/support/fake-servers.ts'
 
 const server = await startApi()
 after(() => server[Symbol.asyncDispose]())
@@ -39,6 +40,45 @@ test('accounts: a client sees its one account, with and without what is nested i
   assert.equal(body.library_ftp_password, null)
   const byId = await call<Json>('GET', `/1.0/accounts/${account.id}?nested=false`)
   assert.equal(byId.body.name, account.name)
+})
+
+test('accounts: what its servers use, and what they may, is shown; 0 where there is no limit', async () => {
+  const servers = createFakeServers()
+  await using own = await startApi({ servers })
+  const keys = ['servers_used', 'ram_limit', 'ram_used', 'block_storage_limit', 'block_storage_used'] as const
+  const numbers = async (path: string) => {
+    const { body } = await own.call<Json>('GET', path)
+    return keys.map((key) => body[key])
+  }
+  assert.deepEqual(await numbers('/1.0/account?nested=false'), [0, 0, 0, 0, 0])
+  const asked: string[] = []
+  servers.use = async ({ accountId }) => {
+    asked.push(accountId)
+    return {
+      servers: { used: 3, limit: 9 },
+      ram: { used: 1536, limit: 4096 },
+      disk: { used: 61_440, limit: undefined },
+    }
+  }
+  assert.deepEqual(await numbers(`/1.0/accounts/${own.account.id}`), [3, 4096, 1536, 0, 61_440])
+  assert.deepEqual(asked, [own.account.id])
+})
+
+test('accounts: servers and volumes that exist are nested in them', async () => {
+  const servers = createFakeServers()
+  await using own = await startApi({ servers })
+  const there = await own.call<Json>('GET', '/1.0/account')
+  const [server] = there.body.servers as Json[]
+  assert.deepEqual([server?.id, server?.resource_type, server?.status], ['srv-12345', 'server', 'active'])
+  assert.deepEqual(there.body.volumes, [
+    { id: 'vol-12345', resource_type: 'volume', url: `${own.url}/1.0/volumes/vol-12345`, name: null },
+  ])
+  servers.shown = fakeShown({
+    server: fakeServer({ status: 'deleted' }),
+    volumes: [fakeVolume({ status: 'deleted' })],
+  })
+  const { body } = await own.call<Json>('GET', '/1.0/account')
+  assert.deepEqual([body.servers, body.volumes], [[], []])
 })
 
 test("accounts: the name can be changed and nothing else, and nobody else's is seen", async () => {

@@ -11,15 +11,17 @@ import { docs, listOf, named } from './route-docs.ts'
 
 /** Accounts by id, and `/account`: the one that is acted on. */
 export function accountRoutes(app: App, deps: ApiDeps): void {
-  const { auth, library } = deps
+  const { auth, library, servers } = deps
 
   async function readNested(request: FastifyRequest, accountId: string): Promise<AccountNested> {
     const session = await sessionFor(auth, request, accountId)
-    const [clients, images, users, zones] = await Promise.all([
+    const [clients, images, users, zones, shownServers, shownVolumes] = await Promise.all([
       auth.clients.list(session),
       library.list(session),
       auth.users.list(session),
       library.zones(session),
+      servers.list(session),
+      servers.listVolumes(session),
     ])
     return {
       owner: users[0],
@@ -27,13 +29,17 @@ export function accountRoutes(app: App, deps: ApiDeps): void {
       images: images.filter((image) => image.accountId === accountId),
       users,
       zones: zones.map(({ id, handle }) => ({ id, name: handle })),
+      servers: shownServers.map(({ server }) => server).filter(({ status }) => status !== 'deleted'),
+      volumes: shownVolumes.map(({ volume }) => volume).filter(({ status }) => status !== 'deleted'),
     }
   }
 
   async function print(request: FastifyRequest, account: Account) {
     const isNested = readWordQuery(request, 'nested', ['true', 'false']) !== 'false'
     const nested = isNested ? await readNested(request, account.id) : undefined
-    return printAccount(account, baseOf(request, deps), nested)
+    // Whoever may see an account may see what it uses, also where it is suspended and can be acted on by nobody.
+    const use = await servers.use({ ...sessionOf(request), accountId: account.id })
+    return printAccount(account, use, baseOf(request, deps), nested)
   }
 
   app.get('/accounts', { schema: LIST_DOCS }, async (request) => {
