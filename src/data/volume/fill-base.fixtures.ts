@@ -1,0 +1,17 @@
+/** Fills a base, as a process of its own that a test can kill: STORE MANIFEST PATH RATE. Says how far it is, a line each. */
+import { directLoader } from '#data/form/disk-blocks.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { fillBase } from './fill-base.ts'
+
+const [directory = '', manifest = '', path = '', rate = ''] = process.argv.slice(2)
+await using store = await openFilesystemStore(directory)
+await fillBase({
+  manifests: store.manifests,
+  loader: directLoader(store.blocks),
+  manifest,
+  path,
+  rate: Number(rate),
+  reserve: undefined,
+  onProgress: (done) => process.stdout.write(`${done}\n`),
+  signal: new AbortController().signal,
+})
