@@ -22,6 +22,8 @@ export interface Images {
    * The account's own images that are not deleted, and the public available ones of others, oldest first, in one query.
    */
   listVisible(accountId: string, page: { after?: ImageCursor; limit?: number }): Promise<ShownImage[]>
+  /** Snapshots of these servers that are not deleted, oldest first. */
+  ofServers(serverIds: readonly string[]): Promise<Image[]>
   listByStatus(status: ImageStatus): Promise<Image[]>
   /** The account's images whose bytes may be read, in the order of their ids. */
   listReadable(accountId: string): Promise<ReadableImage[]>
@@ -39,6 +41,9 @@ export interface Images {
 }
 
 export type ReadableImage = Pick<Image, 'id' | 'accountId' | 'createdAt'> & { readonly manifest: string }
+
+/** A statement may have only so many parameters. */
+const IDS_MAX = 500
 
 export function imagesTable({ db, random }: TableContext): Images {
   return {
@@ -67,6 +72,20 @@ export function imagesTable({ db, random }: TableContext): Images {
         .orderBy('images.created_at')
         .orderBy('images.id')
       return (await query.execute()).map((row) => toShownImage(row as ShownImageRow))
+    },
+    async ofServers(serverIds) {
+      const rows: ImageRow[] = []
+      for (let index = 0; index < serverIds.length; index += IDS_MAX) {
+        const query = db
+          .selectFrom('images')
+          .selectAll()
+          .where('source', 'in', serverIds.slice(index, index + IDS_MAX))
+          // Literals, as the index of snapshots is of such rows only.
+          .where('source_type', '=', sql.lit('snapshot'))
+          .where('status', '<>', sql.lit('deleted'))
+        rows.push(...(await query.execute()))
+      }
+      return rows.map(toImage).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
     },
     async listByStatus(status) {
       const rows = await db

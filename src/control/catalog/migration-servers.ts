@@ -6,6 +6,13 @@ export async function createServerTables(db: Kysely<unknown>): Promise<void> {
     await db.schema.alterTable('accounts').addColumn(column, 'integer').execute()
   await createServers(db)
   await createVolumes(db)
+  await db.schema
+    .createIndex('images_snapshots')
+    .on('images')
+    .column('source')
+    .where(sql.ref('source_type'), '=', sql.lit('snapshot'))
+    .where(sql.ref('status'), '<>', sql.lit('deleted'))
+    .execute()
   // Of what was deleted only the latest is ever listed, so it does not make the lists of what is there slower.
   for (const table of ['servers', 'volumes'] as const) {
     await db.schema
