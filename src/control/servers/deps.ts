@@ -20,7 +20,12 @@ export interface ServersOptions {
   readonly now: () => number
   readonly random: Random
   readonly log: JobLog
+  /** Timers of Node where it is missing. */
+  readonly timer?: Timer
 }
+
+/** Does something later, unless what it returns is called before that. */
+export type Timer = (delayMs: number, task: () => void) => () => void
 
 /**
  * Offers an image's disk over NBD on a Unix socket until disposed of; a socket that is there is replaced.

@@ -124,6 +124,9 @@ export interface Servers extends AsyncDisposable {
   showVolume(session: Session, id: string): Promise<ShownVolume>
   use(session: Session): Promise<ServerUse>
 
+  /** To be told when a job has ended that read a server's volume. */
+  volumeRead(serverId: string): void
+
   /** Finds what still runs, clears what a crash left behind, and begins to work. */
   begin(): Promise<void>
 }
