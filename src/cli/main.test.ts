@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { answerJson, fakeImage, startFakeApi } from '../../test/support/fake-api.ts'
+import { fakeServer, fakeVolume } from '../../test/support/fake-api-servers.ts'
 import { BRIGHTBOX, clientSection, openCli } from '../../test/support/run-cli.ts'
 import { needs } from '../../test/support/tools.ts'
 import { type CommandTree, expandCommand } from './command-words.ts'
@@ -111,6 +112,19 @@ test('completion: offers commands, options, values, files and image ids with the
   await cli.run('images', 'list')
   await api[Symbol.asyncDispose]()
   assert.equal(await offers('image', 'show', 'img-a'), 'img-aaaaa\t\n:4\n')
+})
+
+test('completion: offers the ids of what a command takes', async () => {
+  await using api = await startFakeApi()
+  await using cli = await openCli(clientSection(api.url))
+  api.images.set('img-8yeen', fakeImage('img-8yeen'))
+  api.servers.set('srv-8gbi6', fakeServer('srv-8gbi6'))
+  api.volumes.set('vol-8gbi6', fakeVolume('vol-8gbi6'))
+  const offers = async (...words: string[]) => (await cli.run('complete', '--', ...words)).out
+  assert.equal(await offers('server', 'create', ''), 'img-8yeen\tMy upload\n:4\n')
+  assert.equal(await offers('server', 'show', 'srv'), 'srv-8gbi6\tarchlinux test\n:4\n')
+  assert.equal(await offers('volumes', 'show', ''), 'vol-8gbi6\t\n:4\n')
+  assert.equal(await offers('servers', 'create', '--user-data-file', 'conf'), 'config\t\n:4\n')
 })
 
 test('completion: prints a script that bash accepts, and refuses other shells', needs('bash'), async () => {

@@ -23,9 +23,9 @@ export async function attachSerial(session: Session, access: ConsoleAccess): Pro
   const { terminal, signal, options } = session
   const url = new URL(`${access.url.replace(/\/$/, '')}/serial`)
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-  url.searchParams.set('password', access.token)
   const dispatcher = new Agent({ connect: { rejectUnauthorized: options.insecure !== true } })
-  const socket = new WebSocket(url, { dispatcher })
+  // In the address the token would be kept by whatever is in between.
+  const socket = new WebSocket(url, { protocols: ['binary', `token.${access.token}`], dispatcher })
   socket.binaryType = 'arraybuffer'
   try {
     await opened(socket, access.id, signal)

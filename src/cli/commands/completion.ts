@@ -2,7 +2,6 @@ import { readdir } from 'node:fs/promises'
 import { RootCommand } from '@bomb.sh/tab'
 import type { Command } from 'commander'
 import { CommandError } from '../failure.ts'
-import type { ImageJson } from '../images.ts'
 import type { Session } from '../session.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish']
@@ -43,7 +42,8 @@ const TOKEN_FORMATS = plain('text', 'token', 'json', 'curl')
 /** Answers a shell: what can stand where the last word is. */
 export async function complete(session: Session, words: readonly string[], program: Command) {
   const asked = words[0] === '--' ? words.slice(1) : [...words]
-  const images = wantsImages(asked) ? await readImages(session) : []
+  const kind = kindOf(asked)
+  const ids = kind === undefined ? [] : await readIds(session, kind)
   const config = await session.config().catch(() => undefined)
   const clients = plain(...(config?.sections ?? []))
   const root = new RootCommand()
@@ -56,8 +56,8 @@ export async function complete(session: Session, words: readonly string[], progr
       for (const leaf of group.commands) {
         const command = root.command(`${name} ${leaf.name()}`, leaf.description())
         const formats = group.name() === 'token' ? { format: TOKEN_FORMATS } : {}
-        addOptions(command, leaf, { ...formats, file: paths, output: paths })
-        if (group.name() === 'images') command.argument('image', offer(images), true)
+        addOptions(command, leaf, { ...formats, file: paths, output: paths, 'user-data-file': paths })
+        if (['images', 'servers', 'volumes'].includes(group.name())) command.argument('id', offer(ids), true)
         if (leaf.name() === 'put') command.argument('file', paths)
         if (/^client_(default|remove)$/.test(leaf.name())) command.argument('alias', clients)
       }
@@ -82,34 +82,53 @@ function addOptions(target: Target, command: Command, values: Readonly<Record<st
   }
 }
 
-function wantsImages(words: readonly string[]): boolean {
+/** Of what ids can stand where the last word is: `server create` takes an image. */
+function kindOf(words: readonly string[]): Kind | undefined {
   const [group = '', verb = ''] = words.filter((word) => !word.startsWith('-'))
-  return group.startsWith('image') && verb !== '' && verb !== 'register' && words.length > 2
+  if (verb === '' || words.length < 3 || (group.startsWith('image') && verb === 'register')) return undefined
+  if (/^images?$/.test(group) || (/^servers?$/.test(group) && verb === 'create')) return KINDS.images
+  if (/^servers?$/.test(group)) return KINDS.servers
+  return /^volumes?$/.test(group) ? KINDS.volumes : undefined
 }
+
+interface Kind {
+  readonly collection: string
+  readonly prefix: 'img-' | 'srv-' | 'vol-'
+}
+
+const KINDS = {
+  images: { collection: 'images', prefix: 'img-' },
+  servers: { collection: 'servers', prefix: 'srv-' },
+  volumes: { collection: 'volumes', prefix: 'vol-' },
+} as const
 
 /** Names of files that begin as the last word does, where a file can stand. */
 async function readPaths(words: readonly string[]): Promise<string[]> {
   const [option = '', last = ''] = words.slice(-2)
-  const begun = /^--(?:file|output|config)=(.*)$/.exec(last)?.[1] ?? last
+  const begun = /^--(?:file|output|config|user-data-file)=(.*)$/.exec(last)?.[1] ?? last
   const isFile =
-    /^(--file|--output|-o|--config)$/.test(option) || (words.at(0) === 'orbit' && option === 'put')
+    /^(--file|--output|-o|--config|--user-data-file)$/.test(option) ||
+    (words.at(0) === 'orbit' && option === 'put')
   if (begun === last && !isFile) return []
   const folder = begun.slice(0, begun.lastIndexOf('/') + 1)
   const entries = await readdir(folder || '.', { withFileTypes: true }).catch(() => [])
   return entries.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort()
 }
 
-/** Image ids with names: from the library where it answers at once, else those seen before. */
-async function readImages(session: Session): Promise<Word[]> {
+/** Ids with names: from the library where it answers at once, else those seen before. */
+async function readIds(session: Session, { collection, prefix }: Kind): Promise<Word[]> {
   try {
     const { api, tokens } = await session.connect()
     if ((await tokens.cached()) === undefined) throw new CommandError('no token to ask with')
     const signal = AbortSignal.timeout(PATIENCE_MS)
-    const images = await api.get<ImageJson[]>('images', { attempt: 'list images', signal })
-    return images.map(({ id, name }): Word => [id, name.replaceAll(/\s+/g, ' ')])
+    const things = await api.get<{ readonly id: string; readonly name: string | null }[]>(collection, {
+      attempt: `list ${collection}`,
+      signal,
+    })
+    return things.map(({ id, name }): Word => [id, (name ?? '').replaceAll(/\s+/g, ' ')])
   } catch {
     const ids = await session.config().then(
-      (config) => config.cachedIds('img-'),
+      (config) => config.cachedIds(prefix),
       () => [],
     )
     return ids.map((id): Word => [id, ''])

@@ -126,7 +126,7 @@ async function openConsole(guest: (socket: WebSocket, request: IncomingMessage) 
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}/console/srv-8gbi6`
   const answer = fakeServer('srv-8gbi6', {
     console_url: url,
-    console_token: 'a token',
+    console_token: 'a-token',
     console_token_expires: '2023-01-03T13:23:00Z',
   })
   const close = async () => {
@@ -140,9 +140,9 @@ async function openConsole(guest: (socket: WebSocket, request: IncomingMessage) 
 test('server console: what goes in on stdin reaches the guest, what it says comes out', async () => {
   await using at = await open()
   let seen = ''
-  let address = ''
+  let asked: unknown
   await using console = await openConsole((socket, request) => {
-    address = request.url ?? ''
+    asked = [request.url, request.headers['sec-websocket-protocol']]
     socket.send(Buffer.from('login: '))
     socket.on('message', (data) => {
       seen += data.toString()
@@ -152,7 +152,8 @@ test('server console: what goes in on stdin reaches the guest, what it says come
   at.api.servers.set('srv-8gbi6', fakeServer('srv-8gbi6'))
   at.api.on('POST /1.0/servers/srv-8gbi6/activate_console', answerJson(console.answer, 202))
   const { out, err, code } = await at.cli.runWith({ stdin: 'root\n' }, 'server', 'console', 'srv-8gbi6')
-  assert.deepEqual([seen, address], ['root\n', '/console/srv-8gbi6/serial?password=a+token'])
+  assert.equal(seen, 'root\n')
+  assert.deepEqual(asked, ['/console/srv-8gbi6/serial', 'binary, token.a-token'])
   assert.deepEqual([out, code], ['login: ', 0])
   assert.equal(
     err,
