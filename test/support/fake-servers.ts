@@ -100,8 +100,8 @@ export interface FakeServers extends Servers {
   shown: ShownServer
   /** What the next call throws. */
   refusal: Error | undefined
-  /** The guest's side of consoles in the order in which they were attached to, and what was asked for. */
-  readonly consoles: { readonly kind: ConsoleKind; readonly guest: Duplex }[]
+  /** Both ends of the consoles that were attached to, in order. */
+  readonly consoles: { readonly kind: ConsoleKind; readonly guest: Duplex; readonly stream: Duplex }[]
   backlog: Uint8Array
 }
 
@@ -147,9 +147,9 @@ export function createFakeServers(): FakeServers {
       call('attachConsole', [id, token, kind], () => {
         if (id !== fake.shown.server.id || token !== CONSOLE_TOKEN)
           throw new LibraryError('not_found', 'there is no such console')
-        const [ours, guest] = duplexPair()
-        fake.consoles.push({ kind, guest })
-        return { backlog: fake.backlog, stream: ours }
+        const [stream, guest] = duplexPair()
+        fake.consoles.push({ kind, guest, stream })
+        return { backlog: fake.backlog, stream }
       }),
     listVolumes: () => call('listVolumes', [], () => [shownVolume()]),
     showVolume: (_session, id) => call('showVolume', [id], shownVolume),

@@ -45,13 +45,20 @@ const DEFAULT_SILENCE_MS = 60_000
 export async function createApp(options: AppOptions): Promise<App> {
   const { logger, bodyLimit = DEFAULT_BODY_LIMIT, silenceMs = DEFAULT_SILENCE_MS } = options
   const interceptors: Interceptor[] = []
+  const upgrades: AcceptsUpgrade[] = []
+  // Any other wish to leave HTTP, such as the h2c of clients in Java, is passed over as it may be.
+  const shouldUpgradeCallback = ({ method, headers, url = '' }: IncomingMessage) =>
+    method === 'GET' &&
+    headers.upgrade?.toLowerCase() === 'websocket' &&
+    upgrades.some((accepts) => accepts(url))
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    serverFactory: (route) => createInterceptedServer(SERVER_OPTIONS, route, interceptors),
+    serverFactory: (route) =>
+      createInterceptedServer({ ...SERVER_OPTIONS, shouldUpgradeCallback }, route, interceptors),
     // A connection that is kept alive without a request must not hold up a stop.
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -102,6 +109,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   })
   const surroundings: Surroundings = { log: logger, bodies, isClosing: () => closing }
   additions.set(app.server, (make) => interceptors.push(make(surroundings)))
+  upgradesOf.set(app.server, upgrades)
   return app
 }
 
@@ -115,6 +123,20 @@ export function intercept(app: App, make: MakeInterceptor): void {
   assert(add, 'an application that createApp made')
   add(make)
 }
+
+const upgradesOf = new WeakMap<Server, AcceptsUpgrade[]>()
+
+/**
+ * Says which addresses can become WebSockets; whoever accepts one has the only listener for `upgrade`.
+ * @param accepts is given the address as it stands in the request line, of a GET
+ */
+export function acceptUpgrades(app: App, accepts: AcceptsUpgrade): void {
+  const upgrades = upgradesOf.get(app.server)
+  assert(upgrades, 'an application that createApp made')
+  upgrades.push(accepts)
+}
+
+type AcceptsUpgrade = (url: string) => boolean
 
 type MakeInterceptor = (surroundings: Surroundings) => Interceptor
 
