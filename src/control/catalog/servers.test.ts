@@ -211,7 +211,7 @@ test('servers: the database itself forbids a slot twice, but not that of a delet
   clash.run(first.slot, second.id)
 })
 
-test('servers and volumes: lists have what exists and what was deleted lately, oldest first, of one account', async () => {
+test('servers and volumes: lists have what exists and was deleted lately, oldest first, of one account', async () => {
   await using catalog = await openEmpty()
   const owner = await addOwner(catalog)
   const other = await addOwner(catalog)
@@ -338,7 +338,7 @@ test('migration: a catalog of before servers keeps what it has and gets their ta
   {
     // As version 0003 left it.
     using database = new DatabaseSync(file.path)
-    database.exec('drop table volumes; drop table servers')
+    database.exec('drop table volumes; drop table servers; drop index images_snapshots')
     for (const column of ['servers_limit', 'ram_limit', 'disk_limit'])
       database.exec(`alter table accounts drop column ${column}`)
     database.exec("delete from kysely_migration where name = '0004-servers'")
