@@ -30,7 +30,8 @@ export async function attachSerial(session: Session, access: ConsoleAccess): Pro
   try {
     await opened(socket, access.id, signal)
     terminal.info(`Attached to the serial console of ${access.id}. Ctrl-] leaves it.`)
-    terminal.info(await converse(session, socket))
+    const end = await converse(session, socket)
+    terminal.info(terminal.stdin.isTTY ? `\n${end}` : end)
   } finally {
     socket.close()
     await dispatcher.destroy()
