@@ -88,6 +88,10 @@ test('events: a stream that was lost goes on where it ended', async () => {
 test('events: what cannot be streamed is refused before the stream begins', async () => {
   using unknown = await stream('/1.0/images/img-zzzzz/events')
   assert.equal(unknown.response.status, 404)
+  using noServer = await stream('/1.0/servers/srv-zzzzz/events')
+  assert.equal(noServer.response.status, 404)
+  const { body } = await call<{ errors: string[] }>('GET', '/1.0/servers/srv-zzzzz/events')
+  assert.deepEqual(body.errors, ['server srv-zzzzz does not exist'])
   using malformed = await stream('/1.0/events', { 'last-event-id': 'x' })
   assert.equal(malformed.response.status, 422)
   for (const query of ['after=-1', 'after=x', 'limit=0', 'limit=1001'])

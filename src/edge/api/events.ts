@@ -10,7 +10,7 @@ import type { ById } from './images.ts'
 import { readIntegerQuery } from './query.ts'
 import { docs, listOf } from './route-docs.ts'
 
-/** What happened to images: as a list, or live to whoever accepts `text/event-stream`. */
+/** What happened to images and servers: as a list, or live to whoever accepts `text/event-stream`. */
 export function eventRoutes(app: App, deps: ApiDeps): void {
   const { library, heartbeatMs, stopping } = deps
 
@@ -34,6 +34,9 @@ export function eventRoutes(app: App, deps: ApiDeps): void {
   }
 
   app.get<ById>('/images/:id/events', { schema: IMAGE_DOCS }, (request, reply) =>
+    answer(request, reply, request.params.id),
+  )
+  app.get<ById>('/servers/:id/events', { schema: SERVER_DOCS }, (request, reply) =>
     answer(request, reply, request.params.id),
   )
   app.get('/events', { schema: ALL_DOCS }, (request, reply) => answer(request, reply))
@@ -63,10 +66,18 @@ const IMAGE_DOCS = docs({
   query: QUERY,
 })
 
+const SERVER_DOCS = docs({
+  tag: 'events',
+  id: 'listServerEvents',
+  summary: 'List what happened to a server; live with Accept: text/event-stream',
+  answers: { 200: listOf(EventSchema) },
+  query: QUERY,
+})
+
 const ALL_DOCS = docs({
   tag: 'events',
   id: 'listEvents',
-  summary: "List what happened to the account's images; live with Accept: text/event-stream",
+  summary: "List what happened to the account's images and servers; live with Accept: text/event-stream",
   answers: { 200: listOf(EventSchema) },
   query: QUERY,
 })
