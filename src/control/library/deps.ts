@@ -88,7 +88,7 @@ export interface StoredPart {
   readonly length: number
 }
 
-/** A snapshot: collection leaves the manifest alone, and the server its folder and layers, as long as the job is there. */
+/** A snapshot: as long as the job is there, collection leaves the manifest alone, and the server folder and layers. */
 export interface VolumePayload {
   readonly source: 'volume'
   readonly serverId: string
