@@ -75,7 +75,9 @@ export function bootableImage(drivers: Drivers): string {
     const built = join(folder, 'disk.raw')
     const initrd = buildInitrd(folder, parts, MODULES[drivers])
     buildDisk(built, { parts, partition: buildPartition(folder, parts, initrd) })
-    // Whoever is first wins; the other one's is the same.
+    const isOld = (name: string) => name.startsWith(`${drivers}-`) && name !== basename(path)
+    for (const name of readdirSync(CACHE).filter(isOld)) rmSync(join(CACHE, name), { force: true })
+    // Whoever builds it at the same time builds the same.
     renameSync(built, path)
     return path
   } finally {
