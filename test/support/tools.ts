@@ -18,6 +18,7 @@ const PACKAGES = {
   python3: 'python3',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
+  'qemu-nbd': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
   rclone: 'rclone',
   sftp: 'openssh-client',

@@ -13,12 +13,19 @@ export interface DiskGraph {
   layers(): Promise<readonly string[]>
   usesExport(): Promise<boolean>
   switchToBase(): Promise<void>
-  /** @param frozen does the change while the guest's file systems are frozen; returns whether they were */
   addLayer(
     name: string,
-    frozen: (change: () => Promise<void>) => Promise<boolean>,
+    around: AroundLayer,
   ): Promise<{ readonly pausedMs: number; readonly frozen: boolean }>
   mergeLayers(signal: AbortSignal): Promise<void>
+}
+
+/** What is done on this side of QEMU when a layer is added. */
+export interface AroundLayer {
+  /** Told the layer that the guest writes to until then. */
+  before(top: string): Promise<void>
+  /** Does the change while the guest's file systems are frozen; returns whether they were. */
+  frozen(change: () => Promise<void>): Promise<boolean>
 }
 
 /**
@@ -44,7 +51,7 @@ export function createDiskGraph(qmp: Qmp): DiskGraph {
     layers: async () => (await readChain(qmp)).filter((name) => !isBelow(name)).reverse(),
     usesExport: async () => (await readChain(qmp)).includes(DISK_NODES.export),
     switchToBase: () => change(() => switchToBase(qmp)),
-    addLayer: (name, frozen) => change(() => addLayer(qmp, name, frozen)),
+    addLayer: (name, around) => change(() => addLayer(qmp, name, around)),
     mergeLayers(signal) {
       const own = new AbortController()
       const turn = change(() => mergeLayers(qmp, AbortSignal.any([signal, own.signal])))
@@ -59,7 +66,7 @@ const isBelow = (name: string) => name === DISK_NODES.base || name === DISK_NODE
 /** The nodes that the guest's disk is read through, highest first. */
 async function readChain(qmp: Qmp): Promise<string[]> {
   const devices = list(await qmp.execute('query-blockstats'))
-  const ours = new RegExp(`/${DEVICE_IDS.disk}(/|$)`)
+  const ours = new RegExp(`(^|/)${DEVICE_IDS.disk}(/|$)`)
   const names: string[] = []
   let node = devices.find(({ qdev }) => typeof qdev === 'string' && ours.test(qdev))
   while (node?.backing || node?.['node-name']) {
@@ -85,12 +92,13 @@ async function switchToBase(qmp: Qmp): Promise<void> {
 async function addLayer(
   qmp: Qmp,
   name: string,
-  frozen: (change: () => Promise<void>) => Promise<boolean>,
+  around: AroundLayer,
 ): Promise<{ pausedMs: number; frozen: boolean }> {
-  const [top] = await readChain(qmp)
+  const [top = ''] = await readChain(qmp)
+  await around.before(top)
   await qmp.execute('blockdev-add', layerNode(name, { backing: null, isReadOnly: false }))
   const from = performance.now()
-  const isFrozen = await frozen(async () => {
+  const isFrozen = await around.frozen(async () => {
     await qmp.execute('blockdev-snapshot', { node: top, overlay: name })
   })
   return { pausedMs: performance.now() - from, frozen: isFrozen }

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
 import { machineArguments } from './arguments.ts'
 import type { Machine, MachineSpec } from './machine.ts'
 import { lastLine, prepareFolder } from './machine-folder.ts'
-import { endProcess, isRunning, nameProcess, type ProcessName } from './process.ts'
+import { endProcess, findQemus, isRunning, nameProcess, type ProcessName } from './process.ts'
 import { attachMachine } from './running-machine.ts'
 
 export const QEMU = 'qemu-system-x86_64'
@@ -34,6 +34,9 @@ const POLL_MS = 10
 export async function launchMachine(spec: MachineSpec, signal: AbortSignal): Promise<Machine> {
   signal.throwIfAborted()
   const args = machineArguments(spec)
+  const folder = await realpath(spec.folder)
+  // Its sockets would be taken from it.
+  if ((await findQemus((other) => other === folder)).length > 0) throw startError(spec, 'it runs already')
   await using log = await prepareFolder(spec)
   const child = spawn('prlimit', [...limitArguments(spec), '--', QEMU, ...args], {
     cwd: spec.folder,

@@ -50,8 +50,6 @@ export const MACHINE_FILES = {
   seed: 'seed.iso',
   /** What QEMU says. */
   log: 'qemu.log',
-  /** Which process it is. */
-  process: 'process.json',
 } as const
 
 /** Why a machine is no longer there. */
@@ -86,7 +84,7 @@ export interface Machine {
   mergeLayers(signal: AbortSignal): Promise<void>
   /** Whether the guest waits because the host could not read or write for it. */
   isHeld(): Promise<boolean>
-  /** Lets a guest that is held try again. */
+  /** Lets a guest that is held try again; it may be held again, also where the export has just come back. */
   release(): Promise<void>
   pressPower(): Promise<void>
   askReboot(): Promise<void>

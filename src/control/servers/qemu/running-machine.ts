@@ -11,7 +11,7 @@ import { endProcess, type ProcessName, waitGone } from './process.ts'
 import { fields, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
 
 /** How long a QEMU may take to write what it has when it is told to end, or has closed its monitor. */
-const END_MS = 10_000
+const END_MS = 5000
 const LOG_EVERY_MS = 60_000
 
 /** Of a guest's agent: whether it is there, and to write out all file systems. */
@@ -58,13 +58,15 @@ export async function attachMachine(options: {
     usesExport: disk.usesExport,
     switchToBase: disk.switchToBase,
     mergeLayers: disk.mergeLayers,
-    async addLayer(name) {
-      await giveFile(join(folder, name), await stat(folder))
-      // What is written out before the guest waits is not written out while it does.
-      const top = (await disk.layers()).at(-1)
-      if (top !== undefined) await syncFile(join(folder, top))
-      return disk.addLayer(name, (change) => withFrozen(folder, change))
-    },
+    addLayer: (name) =>
+      disk.addLayer(name, {
+        async before(top) {
+          await giveFile(join(folder, name), await stat(folder))
+          // What is written out before the guest waits is not written out while it does.
+          await syncFile(join(folder, top))
+        },
+        frozen: (change) => withFrozen(folder, change),
+      }),
     async isHeld() {
       const { status } = fields(await qmp.execute('query-status'))
       return status === 'io-error' || status === 'paused'
@@ -79,8 +81,11 @@ export async function attachMachine(options: {
     reset: () => tell(qmp, 'system_reset'),
     async quit() {
       end ??= 'quit'
-      await qmp.execute('quit', {}, END_MS).catch(() => {})
-      if (!(await waitGone(process, END_MS))) await endProcess(process)
+      const isHeard = await qmp.execute('quit', {}, END_MS).then(
+        () => true,
+        () => false,
+      )
+      if (!(isHeard && (await waitGone(process, END_MS)))) await endProcess(process)
       qmp.close()
       await ended
     },
