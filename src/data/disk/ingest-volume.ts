@@ -21,8 +21,8 @@ import {
 } from './volume-shares.ts'
 
 /**
- * Makes an image of a server's disk. Blocks that only the base's manifest has are neither read nor claimed: whoever asks
- * keeps that manifest, and so its blocks, from collection until the new one is kept as well.
+ * Makes an image of a server's disk. Blocks that only the base's manifest has are neither read nor claimed: whoever
+ * asks keeps that manifest, and so its blocks, from collection until the new one is kept as well.
  * What the guest wrote is data, whatever it looks like: nothing is recognised in it.
  * @throws Refusal, LibraryError, or the signal's reason
  */
@@ -127,7 +127,7 @@ function checkData({ dataLimit }: VolumeSource, { meter }: IngestContext): void 
     'too-large',
     `The disk has more data than a snapshot may have: ${meter.dataSize} bytes and more, ${dataLimit} is the limit.`,
     {
-      hint: 'Delete files in the server and let it discard their blocks (fstrim), or ask the operator to raise the limit.',
+      hint: 'Delete files in the server and run fstrim there, or ask the operator to raise the limit.',
     },
   )
 }

@@ -1,4 +1,4 @@
-/** Fills a base, as a process of its own that a test can kill: STORE MANIFEST PATH RATE. Says how far it is, a line each. */
+/** Fills a base as a process that a test can kill: STORE MANIFEST PATH RATE; says how far it is, a line each time. */
 import { directLoader } from '#data/form/disk-blocks.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { fillBase } from './fill-base.ts'

@@ -45,7 +45,7 @@ function checkShape({ version, clusterSize, entrySize }: Qcow2Header): void {
   if (version === 3 && clusterSize === CLUSTER_SIZE && entrySize === 8) return
   throw new Refusal(
     'bad-header',
-    `The layer has version ${version}, clusters of ${clusterSize} bytes and L2 entries of ${entrySize}: it was not made here.`,
+    `The layer was not made here: version ${version}, clusters of ${clusterSize} bytes, entries of ${entrySize}.`,
   )
 }
 
