@@ -64,8 +64,8 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
     return { data, [Symbol.asyncDispose]: () => endMachines(data) }
   }
 
-  async function kill(daemon: Daemon): Promise<void> {
-    daemon.process.kill('SIGKILL')
+  async function end(daemon: Daemon, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    daemon.process.kill(signal)
     await once(daemon.process, 'exit')
   }
 
@@ -143,7 +143,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
       using guest = await guestOf(first.daemon, id)
       guest.tell(`(${DATA} >/answer) >/dev/null 2>&1 &`)
     }
-    await kill(first.daemon)
+    await end(first.daemon, 'SIGTERM')
     // Longer than QEMU waits for a lost connection before it tells the guest's device of an error.
     await delay(12_000)
     await using daemon = await startDaemon({ data, settings: serverSettings() })
@@ -169,7 +169,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
       using guest = await guestOf(first.daemon, lastingId)
       await guest.run(`write ${LAYOUT.free} 3 kept`)
     }
-    await kill(first.daemon)
+    await end(first.daemon, 'SIGKILL')
     const images: string[] = []
     const servers: string[] = []
     const steps = [
@@ -185,7 +185,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
       await serverIs(daemon, lastingId, 'active')
       await steps[round % steps.length]!(daemon)
       await delay(random() * 900)
-      await kill(daemon)
+      await end(daemon, 'SIGKILL')
     }
     await using daemon = await startDaemon({ data, settings: serverSettings() })
     for (const id of [lastingId, ...servers]) {
