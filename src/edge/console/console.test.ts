@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,6 +9,7 @@ import { WebSocket } from 'ws'
 import { LibraryError } from '#base/errors.ts'
 import { createApp } from '#edge/http/app.ts'
 import { CONSOLE_TOKEN, createFakeServers } from '../../../test/support/fake-servers.ts'
+import { createRandom } from '../../../test/support/random-disk.ts'
 import { addConsole, type ConsoleDeps } from './console.ts'
 
 const PATH = '/console/srv-12345'
@@ -255,6 +257,37 @@ test('console: a guest that does not read makes the client wait, and loses nothi
   assert.equal((await take(guest, sent)).length, sent)
   assert.equal(client.readyState, WebSocket.OPEN)
   client.terminate()
+})
+
+test('console: whatever pieces bytes come in, and whoever is slow when, all arrive in order', async (t) => {
+  const seed = randomInt(2 ** 31)
+  t.diagnostic(`seed ${seed}`)
+  const next = createRandom(seed)
+  const random = (below: number) => Math.floor(next() * below)
+  await using server = await startConsole({ pingMs: 5 })
+  const { client, guest, received } = await server.attach(`${PATH}/serial${GOOD}`)
+  // The guest repeats what it hears, at its own pace.
+  const echo = (async () => {
+    for await (const chunk of guest) {
+      if (random(4) === 0) await new Promise((resolve) => setImmediate(resolve))
+      if (!guest.write(chunk)) await once(guest, 'drain')
+    }
+  })()
+  const sent: Buffer[] = []
+  for (let index = 0; index < 300; index++) {
+    const chunk = Buffer.alloc(random(index % 10 === 0 ? 200_000 : 300), random(256))
+    sent.push(chunk)
+    client.send(chunk)
+    if (random(20) === 0) client.pause()
+    if (random(5) === 0) await new Promise((resolve) => setImmediate(resolve))
+    client.resume()
+  }
+  const all = Buffer.concat(sent)
+  await until(() => received.reduce((sum, { length }) => sum + length, 0) >= all.length)
+  assert.ok(Buffer.concat(received).equals(all))
+  client.close()
+  await closeOf(client)
+  await echo
 })
 
 test('console: a message that is too long ends the connection', async () => {
