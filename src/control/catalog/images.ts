@@ -3,6 +3,7 @@ import type { Image, ImageStatus, Progress } from '#model/image.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import { insertWithNewId, type TableContext } from './context.ts'
 import { ANCESTOR_COLUMNS, type ShownImageRow, toImage, toImageRow, toShownImage } from './image-rows.ts'
+import { readMany } from './many-ids.ts'
 import type { ImageRow, Schema } from './schema.ts'
 
 /** A place in a listing. */
@@ -42,9 +43,6 @@ export interface Images {
 
 export type ReadableImage = Pick<Image, 'id' | 'accountId' | 'createdAt'> & { readonly manifest: string }
 
-/** A statement may have only so many parameters. */
-const IDS_MAX = 500
-
 export function imagesTable({ db, random }: TableContext): Images {
   return {
     async insert(image) {
@@ -73,20 +71,17 @@ export function imagesTable({ db, random }: TableContext): Images {
         .orderBy('images.id')
       return (await query.execute()).map((row) => toShownImage(row as ShownImageRow))
     },
-    async ofServers(serverIds) {
-      const rows: ImageRow[] = []
-      for (let index = 0; index < serverIds.length; index += IDS_MAX) {
+    ofServers: (serverIds) =>
+      readMany(serverIds, async (ids) => {
         const query = db
           .selectFrom('images')
           .selectAll()
-          .where('source', 'in', serverIds.slice(index, index + IDS_MAX))
+          .where('source', 'in', ids)
           // Literals, as the index of snapshots is of such rows only.
           .where('source_type', '=', sql.lit('snapshot'))
           .where('status', '<>', sql.lit('deleted'))
-        rows.push(...(await query.execute()))
-      }
-      return rows.map(toImage).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-    },
+        return (await query.execute()).map(toImage)
+      }),
     async listByStatus(status) {
       const rows = await db
         .selectFrom('images')

@@ -1,40 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { type CompiledQuery, Kysely } from 'kysely'
-import { openCatalog } from './catalog.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { type NameWalk, walkNames } from './name-walk.ts'
 import { objectsTable } from './objects.ts'
-import type { Schema } from './schema.ts'
-
-async function withPlans(
-  work: (plansOf: (run: () => Promise<unknown>) => Promise<string[]>, db: Kysely<Schema>) => Promise<void>,
-) {
-  const folder = await mkdtemp(join(tmpdir(), 'walk-'))
-  const path = join(folder, 'catalog.db')
-  await (await openCatalog({ path }))[Symbol.asyncDispose]()
-  const queries: CompiledQuery[] = []
-  await using db = new Kysely<Schema>({
-    dialect: openSqlite(path).kysely,
-    log: ({ query }) => void queries.push(query),
-  })
-  await work(async (run) => {
-    queries.length = 0
-    await run()
-    const plans: string[] = []
-    for (const query of [...queries]) {
-      const explained = { ...query, sql: `explain query plan ${query.sql}` }
-      const { rows } = await db.executeQuery<{ detail: string }>(explained)
-      plans.push(...rows.map((row) => row.detail))
-    }
-    return plans
-  }, db)
-  await rm(folder, { recursive: true })
-}
+import { withPlans } from './plans.fixtures.ts'
 
 const groups = { prefix: 'p/', delimiter: '/', closed: false }
 const WALKS: NameWalk[] = [false, true].flatMap((reverse) => [

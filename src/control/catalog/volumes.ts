@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Volume, VolumeStatus } from '#model/volume.ts'
 import { insertWithNewId, type TableContext } from './context.ts'
+import { readMany } from './many-ids.ts'
 import type { VolumeRow } from './schema-servers.ts'
 import { toRow } from './to-row.ts'
 
@@ -20,9 +21,6 @@ export interface Volumes {
   /** Bytes of those of an account that are not deleted. */
   sumSize(accountId: string): Promise<number>
 }
-
-/** A statement may have only so many parameters. */
-const IDS_MAX = 500
 
 export function volumesTable({ db, random }: TableContext): Volumes {
   // A literal, not a parameter: a database uses an index of some rows only where the query's text shows it may.
@@ -44,14 +42,11 @@ export function volumesTable({ db, random }: TableContext): Volumes {
       const row = await db.selectFrom('volumes').selectAll().where('id', '=', id).executeTakeFirst()
       return row && toVolume(row)
     },
-    async ofServers(serverIds) {
-      const rows: VolumeRow[] = []
-      for (let index = 0; index < serverIds.length; index += IDS_MAX) {
-        const ids = serverIds.slice(index, index + IDS_MAX)
-        rows.push(...(await db.selectFrom('volumes').selectAll().where('server_id', 'in', ids).execute()))
-      }
-      return rows.map(toVolume).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-    },
+    ofServers: (serverIds) =>
+      readMany(serverIds, async (ids) => {
+        const query = db.selectFrom('volumes').selectAll().where('server_id', 'in', ids)
+        return (await query.execute()).map(toVolume)
+      }),
     async list(accountId, deletedSince) {
       const deleted = db
         .selectFrom('volumes')
