@@ -1,5 +1,4 @@
-import { constants } from 'node:fs'
-import { type FileHandle, link, open, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { TiB } from '#base/bytes.ts'
 import { assert, LibraryError } from '#base/errors.ts'
@@ -26,29 +25,19 @@ const L1_TABLE = 3
 export const createLayer: CreateLayer = async (path, size) => {
   assert(size > 0 && size <= MAX_SIZE && size % SECTOR === 0, `a layer of ${size} bytes`)
   const name = basename(path)
-  // A name of its own until all is written; what a crash left there is written anew.
-  const unfinished = `${path}.new`
   await attempting(`make the layer ${name}`, async () => {
-    await rm(unfinished, { force: true })
+    await using file = await open(path, 'wx', 0o600).catch((cause: unknown) => {
+      if (systemCode(cause) !== 'EEXIST') throw cause
+      throw new LibraryError('conflict', `make the layer ${name}: there is one of that name`, { cause })
+    })
     try {
-      await using file = await open(
-        unfinished,
-        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL,
-        0o600,
-      )
       await writeEmpty(file, size)
       await file.sync()
-      // Unlike a rename, never takes the place of a layer that is there.
-      await link(unfinished, path)
+      await syncFolder(dirname(path))
     } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw error
-      throw new LibraryError('conflict', `make the layer ${name}: there is one of that name`, {
-        cause: error,
-      })
-    } finally {
-      await rm(unfinished, { force: true })
+      await rm(path, { force: true })
+      throw error
     }
-    await syncFolder(dirname(path))
   })
 }
 
