@@ -74,6 +74,7 @@ export class BlockCache implements Disposable {
   }
 
   #enter(block: NamedBlock): Entry {
+    this.signal.throwIfAborted()
     const { digest } = block
     const known = this.#entries.get(digest)
     if (known) return known
