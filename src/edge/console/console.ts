@@ -101,6 +101,8 @@ function createAttach({ servers, most = MOST }: ConsoleDeps, isStopping: () => b
       throw new LibraryError('not_found', 'a console opens to its token alone', NO_TOKEN)
     onceClosed(connection, seats.take())
     const found = await servers.attachConsole(id, token, kind)
+    // Before the handshake is through, and after the end, an error finds nobody else listening.
+    found.stream.on('error', () => {})
     onceClosed(connection, () => found.stream.destroy())
     onceClosed(connection, seats.takeOf(id))
     if (isStopping()) throw new LibraryError('unavailable', 'the library is stopping')

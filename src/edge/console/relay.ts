@@ -13,7 +13,7 @@ export interface RelayEnd {
 const MOST_UNANSWERED = 2
 
 const ENDS = {
-  ended: [1000, 'the server stopped'],
+  ended: [1000, 'the server stopped or closed it'],
   stopping: [1001, 'the library is stopping'],
   broken: [1011, 'the console broke off'],
 } as const
@@ -36,8 +36,6 @@ export async function relay(socket: WebSocket, console: ConsoleStream, pingMs: n
   const closed = new Promise<number>((resolve) => socket.once('close', resolve))
   const count = { sent: 0, received: 0 }
   const watch = watchClient(socket, pingMs)
-  // A late error finds nobody else listening.
-  stream.on('error', () => {})
   socket.on('message', (data: Buffer) => {
     if (stream.destroyed) return
     count.received += data.length
