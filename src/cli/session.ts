@@ -47,8 +47,8 @@ export interface Session {
   /** Opens the API as the chosen client, or as `section`. */
   connect(how?: { section?: string; password?: string | undefined }): Promise<Connection>
   /**
-   * Prints rows as a table, or as `--simple` or `--json` ask. `data` is what `--json` prints; a `whole` table is not cut
-   * to the terminal's width.
+   * Prints rows as a table, or as `--simple` or `--json` ask. `data` is what `--json` prints; a `whole` table is not
+   * cut to the terminal's width.
    */
   printRows(fields: readonly string[], rows: readonly Row[], data: unknown, how?: { whole?: boolean }): void
   /** Prints records one value a line. */

@@ -36,13 +36,13 @@ export async function stepsOf(page: string, mark: string): Promise<Step[]> {
   )
 }
 
-const ID = /\b(?:acc|cli|evt|img|key)-[0-9a-z]{5}\b/g
+const ID = /\b(?:acc|cli|evt|img|key|srv|vol)-[0-9a-z]{5}\b/g
 
 /** What differs from run to run: ids, times, ports, secrets, speed, and how gzip packed. Bars and blank lines go. */
 export const normalise = (output: string): string =>
   output
     .replace(ID, 'ID')
-    .replace(/\d{4}-\d\d-\d\d(?:T\d\d:\d\dZ)?/g, 'TIME')
+    .replace(/\d{4}-\d\d-\d\d(?:T\d\d:\d\dZ| \d\d:\d\d)?/g, 'TIME')
     .replace(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
     .replace(/(secret|password) \w+/g, '$1 SECRET')
     .replace(/SHA256:[\w+/]+/g, 'FINGERPRINT')

@@ -101,7 +101,7 @@ test('server create: a quota that is reached half-way prints the servers that we
   assert.equal(code, 1)
 })
 
-test('server create: user data comes from a file or stdin, in Base64 with lines as Ruby makes them, or plain', async () => {
+test('server create: user data comes from a file or stdin, in Base64 as Ruby makes it, or plain', async () => {
   await using at = await open('')
   const sent = () => JSON.parse(at.api.requests.at(-1)?.body ?? '').user_data as unknown
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index))
