@@ -190,6 +190,39 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img'), concurrency
     await machine.quit()
   })
 
+  const mayBridge = isRoot && needs('ip').skip === undefined
+  test('a machine is on a bridge', mayBridge ? {} : { skip: 'needs root and ip (iproute2)' }, async () => {
+    await using folders = await machineFolders()
+    const bridge = `il-br${process.pid}`
+    const device = `il-tap9${process.pid}`
+    const network = { kind: 'tap', device, bridge } as const
+    // Where udev made it, everybody may open this; whose device it leads to is checked by the kernel.
+    const isOpen = ((await stat('/dev/net/tun')).mode & 0o006) === 0o006
+    const user = isOpen ? { uid: 70_001, gid: 70_001 } : undefined
+    const spec = await folders.add('srv-aaaaa', { network, user })
+    const devices = () => readdir('/sys/class/net')
+    await assert.rejects(folders.start(spec), {
+      code: 'unavailable',
+      message: new RegExp(`${device} on ${bridge}`),
+    })
+    assert.ok(!(await devices()).includes(device))
+    await run('ip', ['link', 'add', bridge, 'type', 'bridge'])
+    try {
+      const machine = await folders.start(spec)
+      const { stdout } = await run('ip', ['-o', 'link', 'show', device])
+      assert.match(stdout, new RegExp(`LOWER_UP.* master ${bridge} `))
+      const second = await folders.add('srv-bbbbb', { network, user })
+      await assert.rejects(folders.start(second), { message: /in use/ })
+      await folders.machines.endOthers(folders.folder, new Set([spec.folder]))
+      machine.detach()
+      const again = await folders.machines.find(spec.folder)
+      await again?.quit()
+      assert.ok(!(await devices()).includes(device))
+    } finally {
+      await run('ip', ['link', 'del', bridge])
+    }
+  })
+
   test('a long path of the data folder is no hindrance', async () => {
     await using folders = await machineFolders()
     const spec = await folders.add(`srv-${'a'.repeat(150)}`)

@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
+import { removeUnusedTaps } from '../network/tap.ts'
 import { type AcceleratorSetting, createAccelerator } from './accelerator.ts'
 import { launchMachine } from './launch.ts'
 import type { Hypervisor } from './machine.ts'
@@ -45,6 +46,7 @@ export function createHypervisor(options: {
       )
       const others = await findQemus((folder) => folder.startsWith(`${path}/`) && !keptPaths.includes(folder))
       for (const { name } of others) await endProcess(name)
+      await removeUnusedTaps()
       return others.length
     },
   }

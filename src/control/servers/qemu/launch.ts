@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { realpath, stat } from 'node:fs/promises'
+import { type FileHandle, realpath, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
+import { createTap, removeTap } from '../network/tap.ts'
 import { machineArguments } from './arguments.ts'
 import type { Machine, MachineSpec } from './machine.ts'
 import { lastLine, prepareFolder } from './machine-folder.ts'
@@ -38,6 +39,22 @@ export async function launchMachine(spec: MachineSpec, signal: AbortSignal): Pro
   // Its sockets would be taken from it.
   if ((await findQemus((other) => other === folder)).length > 0) throw startError(spec, 'it runs already')
   await using log = await prepareFolder(spec)
+  const { network, user } = spec
+  if (network.kind === 'tap') await createTap({ ...network, uid: user?.uid ?? process.getuid?.() ?? 0 })
+  try {
+    return await startProcess(spec, args, log, signal)
+  } catch (error) {
+    if (network.kind === 'tap') await removeTap(network.device)
+    throw error
+  }
+}
+
+async function startProcess(
+  spec: MachineSpec,
+  args: readonly string[],
+  log: FileHandle,
+  signal: AbortSignal,
+): Promise<Machine> {
   const child = spawn('prlimit', [...limitArguments(spec), '--', QEMU, ...args], {
     cwd: spec.folder,
     detached: true,

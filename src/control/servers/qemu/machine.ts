@@ -33,8 +33,8 @@ export type MachineNetwork =
       /** Only the forwarded port works: nothing that the guest sends leads anywhere. */
       readonly isolated: boolean
     }
-  /** A tap device of this name, there and attached to a bridge before QEMU starts. */
-  | { readonly kind: 'tap'; readonly device: string }
+  /** A tap device of this name, made on that bridge when QEMU starts and removed when it has ended. */
+  | { readonly kind: 'tap'; readonly device: string; readonly bridge: string }
   | { readonly kind: 'none' }
 
 /** Names in a server's folder. */
@@ -106,6 +106,10 @@ export interface Hypervisor {
   start(spec: MachineSpec, signal: AbortSignal): Promise<Machine>
   /** The machine that runs in a folder; undefined where none does. A process that does not answer is ended. */
   find(folder: string): Promise<Machine | undefined>
-  /** Ends every QEMU of ours that runs in a folder below this one but not in one of `kept`. @returns how many */
+  /**
+   * Ends every QEMU of ours that runs in a folder below this one but not in one of `kept`, and removes network devices
+   * that none uses; before any is started.
+   * @returns how many QEMUs
+   */
   endOthers(parent: string, kept: ReadonlySet<string>): Promise<number>
 }

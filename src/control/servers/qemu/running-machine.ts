@@ -1,7 +1,8 @@
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
+import { removeTap } from '../network/tap.ts'
 import { connectSocket } from './connect-socket.ts'
 import { createDiskGraph } from './disk-graph.ts'
 import { askAgent, tellAgent } from './guest-agent.ts'
@@ -40,6 +41,7 @@ export async function attachMachine(options: {
     throw error
   })
   const disk = createDiskGraph(qmp)
+  const tap = await tapOf(process)
   let isDetached = false
   const logTimer = setInterval(() => void boundLog(folder).catch(() => {}), LOG_EVERY_MS).unref()
 
@@ -49,6 +51,7 @@ export async function attachMachine(options: {
     if (isDetached) return new Promise<never>(() => {})
     // One that cannot be spoken to any more is of no use to anybody, and would keep its files open.
     if (!(await waitGone(process, END_MS))) await endProcess(process)
+    if (tap !== undefined) await removeTap(tap).catch(() => {})
     return end ?? 'died'
   })
 
@@ -94,6 +97,12 @@ export async function attachMachine(options: {
       qmp.close()
     },
   }
+}
+
+/** The network device that was made for a QEMU, as its arguments say. */
+async function tapOf({ pid }: ProcessName): Promise<string | undefined> {
+  const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  return /\0tap,[^\0]*\bifname=([^,\0]+)/.exec(text)?.[1]
 }
 
 async function tell(qmp: Qmp, command: string, args?: object): Promise<void> {
