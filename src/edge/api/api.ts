@@ -110,8 +110,9 @@ const OPENAPI = {
     title: 'Image Library',
     version: '1.0',
     description:
-      'Register server images from any URL, keep them safe, read them back in any form, build servers from them. Speaks the Brightbox API ' +
-      '1.0: its clients work unchanged, and what goes beyond it is additional fields that they ignore.',
+      'Register server images from any URL, keep them safe, read them back in any form, build servers from ' +
+      'them. Speaks the Brightbox API 1.0: its clients work unchanged, and what goes beyond it is additional ' +
+      'fields that they ignore.',
     license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
   },
   servers: [{ url: '/', description: 'this library' }],

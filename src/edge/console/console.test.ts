@@ -123,6 +123,20 @@ test('console: the address by itself and …/vnc are the screen, and the token c
   }
 })
 
+test("console: a browser's client attaches with a token that is in no address", async () => {
+  await using server = await startConsole()
+  const address = `ws://127.0.0.1:${server.port}${PATH}/vnc`
+  const client = new globalThis.WebSocket(address, ['binary', `token.${CONSOLE_TOKEN}`])
+  client.binaryType = 'arraybuffer'
+  await once(client, 'open')
+  assert.equal(client.protocol, 'binary')
+  server.servers.consoles[0]?.guest.write('RFB 003.008\n')
+  const [message] = (await once(client, 'message')) as [{ data: ArrayBuffer }]
+  assert.equal(Buffer.from(message.data).toString(), 'RFB 003.008\n')
+  client.close()
+  await once(client, 'close')
+})
+
 test('console: a wrong token, none, an expired one and an unknown server are refused alike', async () => {
   await using server = await startConsole()
   const expired = new LibraryError('not_found', 'there is no such console')

@@ -1,6 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 
-/** Counts who is attached, so that nobody takes all there is. What is taken is given back by calling what comes back. */
+/** Counts who is attached, so that nobody takes all there is. Each function returns one that gives the place back. */
 export interface Seats {
   /** @throws unavailable where too many are attached to anything */
   take(): () => void
