@@ -37,7 +37,7 @@ export async function tellAgent(folder: string, command: string, args: object, l
   using agent = await askAgent(folder, limitMs)
   if (!agent) return false
   // It answers only what it refuses, and that at once.
-  return agent.execute(command, args, limitMs).then(
+  return await agent.execute(command, args, limitMs).then(
     () => true,
     (error: unknown) => !(error instanceof AgentRefusal),
   )
