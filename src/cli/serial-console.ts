@@ -27,10 +27,14 @@ export async function attachSerial(session: Session, access: ConsoleAccess): Pro
   // In the address the token would be kept by whatever is in between.
   const socket = new WebSocket(url, { protocols: ['binary', `token.${access.token}`], dispatcher })
   socket.binaryType = 'arraybuffer'
+  // What the guest said before comes with the answer: nobody may be late for it.
+  socket.addEventListener('message', ({ data }) => void terminal.stdout.write(toBytes(data)))
+  const closed = new Promise<string>((resolve) => {
+    socket.addEventListener('close', ({ reason }) => resolve(`The console ended${reason && `: ${reason}`}.`))
+  })
   try {
     await opened(socket, access.id, signal)
-    terminal.info(`Attached to the serial console of ${access.id}. Ctrl-] leaves it.`)
-    const end = await converse(session, socket)
+    const end = await converse(session, { id: access.id, socket, closed })
     terminal.info(terminal.stdin.isTTY ? `\n${end}` : end)
   } finally {
     socket.close()
@@ -53,7 +57,10 @@ const unopened = (id: string, cause: unknown) =>
   })
 
 /** @returns how it ended, in a line */
-function converse({ terminal, signal }: Session, socket: WebSocket): Promise<string> {
+function converse(
+  { terminal, signal }: Session,
+  { id, socket, closed }: { id: string; socket: WebSocket; closed: Promise<string> },
+): Promise<string> {
   const { stdin, stdout } = terminal
   const left = 'Left the console; the server runs on.'
   const listeners = new AbortController()
@@ -69,20 +76,18 @@ function converse({ terminal, signal }: Session, socket: WebSocket): Promise<str
     if (end >= 0) resolve(left)
     else hold()
   }
-  socket.addEventListener('message', ({ data }) => void stdout.write(toBytes(data)))
-  socket.addEventListener('close', ({ reason }) => resolve(reason ? `The console ended: ${reason}` : ENDED))
+  void closed.then(resolve)
   stdout.once('close', () => resolve(left))
   stdin.on('data', onData)
   signal.addEventListener('abort', () => reject(signal.reason), { signal: listeners.signal })
   if (stdin.isTTY) stdin.setRawMode(true)
+  terminal.info(`Attached to the serial console of ${id}. Ctrl-] leaves it.`)
   return promise.finally(() => {
     listeners.abort()
     if (stdin.isTTY) stdin.setRawMode(false)
     stdin.off('data', onData).destroy()
   })
 }
-
-const ENDED = 'The console ended.'
 
 const toBytes = (data: string | ArrayBuffer): string | Uint8Array =>
   typeof data === 'string' ? data : new Uint8Array(data)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -6,7 +7,8 @@ import { test } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { answerJson, fakeImage, problem, startFakeApi } from '../../../test/support/fake-api.ts'
 import { fakeServer, fakeVolume } from '../../../test/support/fake-api-servers.ts'
-import { clientSection, openCli } from '../../../test/support/run-cli.ts'
+import { BRIGHTBOX, clientSection, openCli } from '../../../test/support/run-cli.ts'
+import { needs } from '../../../test/support/tools.ts'
 
 async function open() {
   const api = await startFakeApi()
@@ -157,9 +159,43 @@ test('server console: what goes in on stdin reaches the guest, what it says come
   assert.deepEqual([out, code], ['login: ', 0])
   assert.equal(
     err,
-    'Attached to the serial console of srv-8gbi6. Ctrl-] leaves it.\nThe console ended: the server stopped\n',
+    'Attached to the serial console of srv-8gbi6. Ctrl-] leaves it.\nThe console ended: the server stopped.\n',
   )
 })
+
+test(
+  'server console: a terminal is raw until Ctrl-] is pressed, and then as before',
+  needs('python3'),
+  async () => {
+    await using at = await open()
+    let seen = ''
+    await using console = await openConsole((socket) => {
+      socket.on('message', (data) => {
+        seen += data.toString()
+        socket.send(data)
+      })
+      socket.send(Buffer.from('login: '))
+    })
+    at.api.servers.set('srv-8gbi6', fakeServer('srv-8gbi6'))
+    at.api.on('POST /1.0/servers/srv-8gbi6/activate_console', answerJson(console.answer, 202))
+    const terminal = [
+      'import pty, sys',
+      'pty.spawn(["sh", "-c", sys.argv[1] + "; echo code $?; stty -a | grep -o .icanon"])',
+    ].join('\n')
+    const command = `${BRIGHTBOX} server console srv-8gbi6`
+    const env = { ...process.env, BRIGHTBOX_CONFIG: at.cli.configPath }
+    const child = spawn('python3', ['-c', terminal, command], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+    let out = ''
+    for await (const chunk of child.stdout.setEncoding('utf8')) {
+      const before = out
+      out += chunk
+      if (!before.includes('login: ') && out.includes('login: ')) child.stdin.write('ls\x03\r')
+      if (!before.includes('ls\x03') && out.includes('ls\x03')) child.stdin.end('bye\x1dlost')
+    }
+    assert.equal(seen, 'ls\x03\rbye')
+    assert.match(out, /Left the console; the server runs on\.\r\ncode 0\r\n icanon\r\n$/)
+  },
+)
 
 test('server console: an interruption ends it with 130', async () => {
   await using at = await open()
