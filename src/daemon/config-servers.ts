@@ -4,8 +4,6 @@ import type { ServerSettings } from '#control/servers/deps.ts'
 import type { ReadSetting } from './settings.ts'
 
 export interface ServersConfig extends ServerSettings {
-  /** The program, by name or path. */
-  readonly qemu: string
   readonly accelerator: 'auto' | 'kvm' | 'tcg'
   /** Bytes of images' data per second that are copied to servers. */
   readonly fillRate: number | undefined
@@ -24,7 +22,6 @@ const SERVERS_SHARE_OF_RAM = 3 / 4
 export function readServers(read: ReadSetting): ServersConfig {
   const firstUid = read('servers.first_uid')
   return {
-    qemu: read('servers.qemu'),
     accelerator: read('servers.accelerator'),
     fillRate: read('servers.fill_rate'),
     network: read('servers.network'),

@@ -9,7 +9,7 @@ const OPEN_TO_OTHERS = 0o077
 
 const CATALOG = 'catalog.sqlite'
 const FILES = [CATALOG, `${CATALOG}-wal`, `${CATALOG}-shm`, 'lock.sqlite', 'collect.sqlite']
-const FOLDERS = ['store', 'spool', 'uploads']
+const FOLDERS = ['store', 'spool', 'uploads', 'servers']
 
 export const catalogPath = (folder: string): string => join(folder, CATALOG)
 

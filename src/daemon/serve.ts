@@ -4,7 +4,9 @@ import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import { addApi } from '#edge/api/api.ts'
+import { addConsole } from '#edge/console/console.ts'
 import { type App, createApp } from '#edge/http/app.ts'
+import type { NbdService } from '#edge/nbd/service.ts'
 import type { SftpService } from '#edge/sftp/listener.ts'
 import { addSwift } from '#edge/swift/swift.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
@@ -12,11 +14,13 @@ import type { Config } from './config.ts'
 import { closeToOthers, makeDataFolder } from './data-folder.ts'
 import { lockDataFolder } from './data-lock.ts'
 import { listenError, reachable } from './listen-error.ts'
+import { serveNbd } from './serve-nbd.ts'
 import { serveSftp } from './serve-sftp.ts'
 import { readVersion } from './version.ts'
 import { wire } from './wire.ts'
 
 const HEARTBEAT_MS = 15_000
+const PING_MS = 30_000
 const SWEEP_MS = 3600_000
 const ERASE_MS = 60_000
 const EXPIRE_MS = 60_000
@@ -26,6 +30,8 @@ export interface Started {
   readonly url: string
   /** Where SFTP listens, where it does, and by what its clients know it. */
   readonly sftp: { readonly url: string; readonly fingerprint: string } | undefined
+  /** Where images are offered over NBD, where they are. */
+  readonly nbd: string | undefined
   /** Set where the data folder is new. */
   readonly bootstrapped: Bootstrapped | undefined
 }
@@ -52,12 +58,15 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     version: readVersion(),
     auth: parts.auth,
     library: parts.library,
+    servers: parts.servers,
+    sshAddress: config.servers.sshAddress,
     openForm: parts.contents.openForm,
     ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
     stopping,
     heartbeatMs: HEARTBEAT_MS,
     isReady: () => state.ready && !stopping.aborted,
   })
+  await addConsole(app, { servers: parts.servers, pingMs: PING_MS })
   addSwift(app, {
     auth: parts.auth,
     orbit: parts.orbit,
@@ -68,6 +77,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   })
   const timers: NodeJS.Timeout[] = []
   let sftp: SftpService | undefined
+  let nbd: NbdService | undefined
   try {
     await listen(app, config)
     const url = localUrl(app)
@@ -77,17 +87,28 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
+    await parts.servers.begin()
     sftp = await serveSftp(config, parts, log)
+    nbd = await serveNbd(config, parts, log)
     timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
     timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
     timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
     state.ready = true
-    onStarted({ url, sftp: sftp && { url: sftpUrl(sftp), fingerprint: sftp.fingerprint }, bootstrapped })
+    onStarted({
+      url,
+      sftp: sftp && { url: sftpUrl(sftp), fingerprint: sftp.fingerprint },
+      nbd: nbd && nbdUrl(nbd),
+      bootstrapped,
+    })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
   } finally {
     for (const timer of timers) clearInterval(timer)
-    await Promise.all([drain(app, config.http.drainMs), sftp?.stop(config.http.drainMs)])
+    await Promise.all([
+      drain(app, config.http.drainMs),
+      sftp?.stop(config.http.drainMs),
+      nbd?.[Symbol.asyncDispose](),
+    ])
   }
 }
 
@@ -132,6 +153,7 @@ function localUrl(app: App): string {
   return `http://${reachable(address)}:${port}`
 }
 
+const nbdUrl = ({ host, port }: NbdService): string => `nbd://${reachable(host)}:${port}`
 const sftpUrl = ({ host, port }: SftpService): string => `sftp://${reachable(host)}:${port}`
 
 /** Lets requests under way end, for a while. */

@@ -107,7 +107,6 @@ export const SETTINGS = {
   'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
-  'servers.qemu': path('file', 'qemu-system-x86_64'),
   'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),
   'servers.network': network,
   'servers.ssh_address': address,

@@ -13,6 +13,7 @@ import { createOrbit } from '#control/orbit/create-orbit.ts'
 import { createObjectFinder } from '#control/orbit/find-object.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import { UploadGuard } from '#control/orbit/upload-guard.ts'
+import type { Servers } from '#control/servers/servers.ts'
 import { createContentStore, type OpenContentStore } from '#data/content/create-content-store.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
@@ -22,6 +23,7 @@ import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
 import { catalogPath } from './data-folder.ts'
+import { wireServers } from './wire-servers.ts'
 
 /** The parts of a running library; disposing of it stops work under way and closes everything. */
 export interface Parts extends AsyncDisposable {
@@ -32,6 +34,7 @@ export interface Parts extends AsyncDisposable {
   readonly library: Library
   readonly contents: OpenContentStore
   readonly orbit: Orbit
+  readonly servers: Servers
   /** Has collection leave alone what is written from now on, until disposed of. */
   readonly keep: () => Promise<AsyncDisposable>
   /** What we are reached at; whoever listens adds where. */
@@ -83,6 +86,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       quota: config.quota,
       uploadFolder: folder('uploads'),
       reserve: createReserve({ directory: config.data, bytes: config.reserve }),
+      onVolumeRead: (serverId) => servers.volumeRead(serverId),
       holder,
       now,
       log,
@@ -109,6 +113,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     quota: config.quota,
     bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),
   })
+  const servers: Servers = opened.use(wireServers({ config, log, catalog, library, store, contents }))
   const closing = opened.move()
   return {
     store,
@@ -118,6 +123,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     library,
     contents,
     orbit,
+    servers,
     keep,
     hosts,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),

@@ -8,7 +8,7 @@ import { printStarted } from './serve.ts'
 
 const data = mkdtempSync(join(tmpdir(), 'banner-'))
 after(() => rmSync(data, { recursive: true }))
-const started = { url: 'http://127.0.0.1:8080', sftp: undefined, bootstrapped: undefined }
+const started = { url: 'http://127.0.0.1:8080', sftp: undefined, nbd: undefined, bootstrapped: undefined }
 const times = { drainMs: 1, silenceMs: 1 }
 const http = { host: '127.0.0.1', port: 8080, publicUrl: 'https://images.example.org', ...times }
 

@@ -23,7 +23,7 @@ export async function runServe(flags: Flags): Promise<void> {
 
 /** What a person needs to go on, the secrets of a new folder among it. */
 export function printStarted(
-  { url, sftp, bootstrapped }: Started,
+  { url, sftp, nbd, bootstrapped }: Started,
   { data, http }: Pick<Config, 'data' | 'http'>,
 ): string {
   const reached = http.publicUrl === undefined ? '' : `, is reached at ${http.publicUrl}`
@@ -37,6 +37,7 @@ export function printStarted(
   return [
     `The image library listens on ${url}${reached} and keeps its data in ${data}`,
     ...(sftp ? [`SFTP is on ${sftp.url}, host key ${sftp.fingerprint}`] : []),
+    ...(nbd === undefined ? [] : [`Images are offered over NBD on ${nbd}`]),
     ...(made ?? []),
     '',
     ...(existsSync(iniPath(data)) ? printFirstSteps(iniPath(data)) : printNoConfiguration(data)),

@@ -1,3 +1,4 @@
+import type { BlockLoader } from '#data/form/disk-blocks.ts'
 import { type Form, type FormKind, openForm, openLayout } from '#data/form/form.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
 import type { Store } from '#data/store/store.ts'
@@ -35,6 +36,8 @@ export interface OpenContentStore extends ContentStore {
   openForm(manifest: string, kind: FormKind): Promise<Form>
   /** As `openExportedDisk`; all disks together keep some blocks in memory. */
   openDisk(manifest: string): Promise<ExportedDisk>
+  /** The threads by which blocks are loaded. */
+  readonly loader: BlockLoader
 }
 
 /** How long a reader of a disk waits for a store that is unavailable: longer than it takes to come back by itself. */
@@ -58,6 +61,7 @@ export function createContentStore(options: ContentStoreOptions): OpenContentSto
       return layout.size
     },
     openForm: (manifest, kind) => openForm(store, manifest, kind, loader),
+    loader,
     openDisk: (manifest) => openExportedDisk({ manifests: store.manifests, cache, ...patience }, manifest),
     join: (parts) => joinParts(storing, parts),
     async [Symbol.asyncDispose]() {
