@@ -13,10 +13,10 @@ import type { IngestResult, VolumeSource } from './ingest-types.ts'
 import { type IngestDeps, storeDisk } from './store-disk.ts'
 import {
   alignShares,
-  type BlockShares,
   fileShares,
   layerShares,
   manifestShares,
+  type SeenBlock,
   type Share,
 } from './volume-shares.ts'
 
@@ -57,7 +57,7 @@ export async function ingestVolume(
 async function openShares(
   { base, layers, size }: VolumeSource,
   deps: { readonly opened: AsyncDisposableStack; readonly store: Store; readonly context: IngestContext },
-): Promise<AsyncGenerator<BlockShares>> {
+): Promise<AsyncGenerator<SeenBlock>> {
   const { opened, store, context } = deps
   const { signal } = context
   const strata: (Iterable<Share> | AsyncIterable<Share>)[] = []
@@ -82,7 +82,7 @@ async function openShares(
 }
 
 async function storeShares(
-  blocks: AsyncIterable<BlockShares>,
+  blocks: AsyncIterable<SeenBlock>,
   source: VolumeSource,
   context: IngestContext,
 ): Promise<void> {
@@ -91,18 +91,21 @@ async function storeShares(
   meter.total = size
   meter.virtualSize = size
   meter.enter('receiving')
-  for await (const shares of blocks) {
+  for await (const seen of blocks) {
     signal.throwIfAborted()
-    const [{ index, entry }] = shares
+    const { index, shares } = seen
+    const [lowest] = shares
     const length = blockLength(size, index)
     // Blocks of zeros before it are done with.
     meter.decoded += index * BLOCK_SIZE - meter.received
-    if (entry && shares.length === 1) {
-      await manifest.set(index, entry.digest, entry.storedLength)
+    if (shares.every(({ isZeros }) => isZeros)) {
+      meter.decoded += length
+    } else if (lowest?.entry && shares.length === 1) {
+      await manifest.set(index, lowest.entry.digest, lowest.entry.storedLength)
       meter.decoded += length
       meter.dataSize += length
     } else {
-      await storeBlock(shares, length, context)
+      await storeBlock(seen, length, context)
     }
     meter.received = index * BLOCK_SIZE + length
     checkData(source, context)
@@ -112,13 +115,16 @@ async function storeShares(
   meter.enter('decoding')
 }
 
-async function storeBlock(shares: BlockShares, length: number, { pipeline }: IngestContext): Promise<void> {
+async function storeBlock(
+  { index, shares }: SeenBlock,
+  length: number,
+  { pipeline }: IngestContext,
+): Promise<void> {
   const address = await pipeline.acquireSlot()
   const block = pipeline.bytes.subarray(address, address + length)
-  const lowest = shares.findLastIndex(({ isWhole }) => isWhole)
-  if (lowest < 0) block.fill(0)
-  for (const share of shares.slice(Math.max(0, lowest))) await share.fill(block)
-  pipeline.submitBlock(shares[0].index, address, length)
+  if (!shares[0]?.isWhole) block.fill(0)
+  for (const share of shares) await share.fill(block)
+  pipeline.submitBlock(index, address, length)
 }
 
 function checkData({ dataLimit }: VolumeSource, { meter }: IngestContext): void {

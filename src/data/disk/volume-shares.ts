@@ -11,14 +11,19 @@ export interface Share {
   readonly index: number
   /** Whether nothing below it is seen. */
   readonly isWhole: boolean
+  /** Whether all that it has are zeros. */
+  readonly isZeros: boolean
   /** The block as the store has it, where it is just that. */
   readonly entry?: ManifestEntry
   /** Writes what it has into the block, over what is below. */
   fill(block: Uint8Array): Promise<void>
 }
 
-/** All that a volume's base and layers have of one block, lowest first. */
-export type BlockShares = readonly [Share, ...Share[]]
+/** What is seen of one block, lowest first: its base's and layers' shares, from the last one on that hides the others. */
+export interface SeenBlock {
+  readonly index: number
+  readonly shares: readonly Share[]
+}
 
 /** The base's, where that is a manifest: nothing of it is read before a share is filled in. */
 export async function* manifestShares(
@@ -35,7 +40,8 @@ export async function* manifestShares(
       letGo(loaded)
     }
     // The last block of a shorter disk goes on with zeros, and has another digest then.
-    yield isWhole ? { index, isWhole, entry, fill } : { index, isWhole, fill }
+    const share = { index, isWhole, isZeros: false, fill }
+    yield isWhole ? { ...share, entry } : share
   }
 }
 
@@ -48,6 +54,7 @@ export function* fileShares(file: OwnFile, size: number): Generator<Share> {
     yield {
       index,
       isWhole,
+      isZeros: false,
       fill: async (block) => {
         const got = await file.readAt(block.subarray(0, length), index * BLOCK_SIZE)
         block.fill(0, got, length)
@@ -78,6 +85,7 @@ function layerShare(layer: LayerReader, parts: readonly LayerPart[], index: numb
   return {
     index,
     isWhole: covered === blockLength(layer.size, index),
+    isZeros: parts.every(({ hostOffset }) => hostOffset === undefined),
     async fill(block) {
       for (const { offset, length, hostOffset } of parts) {
         const start = offset - index * BLOCK_SIZE
@@ -90,20 +98,21 @@ function layerShare(layer: LayerReader, parts: readonly LayerPart[], index: numb
 }
 
 /**
- * Brings together what all have of the same block; blocks of which nobody has anything are left out.
+ * Brings together what is seen of each block; blocks of which nobody has anything are left out, and are zeros.
  * @param strata the shares of base and layers, lowest first, each ascending
  */
 export async function* alignShares(
   strata: readonly (AsyncIterable<Share> | Iterable<Share>)[],
-): AsyncGenerator<BlockShares> {
+): AsyncGenerator<SeenBlock> {
   const iterators = strata.map(iteratorOf)
   try {
     const heads = await Promise.all(iterators.map(next))
     for (;;) {
       const index = Math.min(...heads.map((head) => head?.index ?? Number.POSITIVE_INFINITY))
-      const [first, ...others] = heads.filter((head) => head?.index === index)
-      if (!first) return
-      yield [first, ...others.filter((share) => share !== undefined)]
+      if (index === Number.POSITIVE_INFINITY) return
+      const shares = heads.filter((head): head is Share => head?.index === index)
+      const lowest = shares.findLastIndex((share) => share.isWhole)
+      yield { index, shares: shares.slice(Math.max(0, lowest)) }
       for (const [place, iterator] of iterators.entries()) {
         if (heads[place]?.index === index) heads[place] = await next(iterator)
       }

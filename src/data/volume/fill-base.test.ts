@@ -18,7 +18,7 @@ import { memoryStore } from '#data/store/memory.ts'
 import type { Store } from '#data/store/store.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
 import { plainBytes, randomDisk, storeDisk, type TestDisk } from '../../../test/support/store-disk.ts'
-import { fillBase, isFilled, removeUnfilled } from './fill-base.ts'
+import { fillBase } from './fill-base.ts'
 import type { FillOptions } from './volume.ts'
 
 const seed = randomInt(2 ** 31)
@@ -75,7 +75,6 @@ describe(`filling a base (seed ${seed})`, () => {
     assert.ok(bytes.equals(expected), 'the base is the disk')
     assert.equal((await stat(path)).mode & 0o777, 0o444)
     assert.deepEqual(await filesOf(path), [path.slice(folder.length + 1)])
-    assert.ok(await isFilled(path))
   }
 
   test('a base is the disk, sparse where that has zeros, also by the threads of a pool', async () => {
@@ -121,7 +120,7 @@ describe(`filling a base (seed ${seed})`, () => {
       fill(store, manifest, { path, loader: failingLoader(store, 100).loader }),
       isError('unavailable'),
     )
-    assert.equal(await isFilled(path), false)
+    await assert.rejects(stat(path), { code: 'ENOENT' })
     assert.deepEqual(JSON.parse(await readFile(`${path}.progress`, 'utf8')), { manifest, done: 85 * MiB })
     const { loader, loads } = failingLoader(store, 200)
     await fill(store, manifest, { path, loader })
@@ -164,16 +163,6 @@ describe(`filling a base (seed ${seed})`, () => {
     await assertFilled(path, plainBytes(disk))
   })
 
-  test('a base that is not wanted any more leaves nothing', async () => {
-    const store = memoryStore()
-    const manifest = await storeDisk(store, longDisk(200))
-    const path = newPath()
-    await assert.rejects(fill(store, manifest, { path, loader: failingLoader(store, 100).loader }))
-    await removeUnfilled(path)
-    assert.deepEqual(await filesOf(path), [])
-    await removeUnfilled(path)
-  })
-
   test('too little space is unavailable, and the fill goes on when there is more', async () => {
     const store = memoryStore()
     const disk = longDisk(5)
@@ -193,7 +182,7 @@ describe(`filling a base (seed ${seed})`, () => {
     const manifest = await storeDisk(store, longDisk(5))
     for await (const { digest } of store.blocks.list()) await store.blocks.quarantine(digest)
     await assert.rejects(fill(store, manifest, { path }), isError('corrupt'))
-    assert.equal(await isFilled(path), false)
+    await assert.rejects(stat(path), { code: 'ENOENT' })
   })
 
   test('a stopped fill ends with the reason, at once and at any time', async () => {
@@ -217,7 +206,7 @@ describe(`filling a base (seed ${seed})`, () => {
         (error) => error === reason,
       )
     }
-    assert.equal(await isFilled(path), false)
+    await assert.rejects(stat(path), { code: 'ENOENT' })
   })
 
   test('a rate is kept', async () => {

@@ -37,13 +37,14 @@ export const fillBase: FillBase = async (options) => {
       await rename(partialOf(path), path)
       await syncFolder(dirname(path))
     }
-    await removeUnfilled(path)
+    // Also what a crash left between the two.
+    await rm(partialOf(path), { force: true })
+    await forgetProgress(path)
   })
   onProgress(manifest.diskSize)
 }
 
-/** Whether a base is complete. */
-export async function isFilled(path: string): Promise<boolean> {
+async function isFilled(path: string): Promise<boolean> {
   try {
     await access(path)
     return true
@@ -51,12 +52,6 @@ export async function isFilled(path: string): Promise<boolean> {
     if (systemCode(error) === 'ENOENT') return false
     throw error
   }
-}
-
-/** Deletes what there is of a base that is not complete; nobody may be filling it. */
-export async function removeUnfilled(path: string): Promise<void> {
-  await rm(partialOf(path), { force: true })
-  await forgetProgress(path)
 }
 
 /**

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,18 +7,20 @@ import { after, before, describe, test } from 'node:test'
 import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { Refusal, type RefusalCategory } from '#base/refusal.ts'
+import { createRandom } from '../../../test/support/random-disk.ts'
 import { needs } from '../../../test/support/tools.ts'
 import { createLayer } from './create-layer.ts'
 import { openLayer } from './open-layer.ts'
 import { run, writeTo } from './volume.fixtures.ts'
 import type { LayerPart } from './volume.ts'
 
+const seed = randomInt(2 ** 31)
 const never = new AbortController().signal
 const isError = (code: string) => (error: unknown) => error instanceof LibraryError && error.code === code
 const refused = (category: RefusalCategory) => (error: unknown) =>
   error instanceof Refusal && error.category === category
 
-describe('layers', () => {
+describe(`layers (seed ${seed})`, () => {
   let folder: string
   let count = 0
   before(async () => {
@@ -244,6 +247,41 @@ describe('layers', () => {
     await layer.readAt(bytes, parts[0]?.hostOffset ?? 0)
     assert.equal(bytes[64 * KiB - 513], 7)
     assert.equal(bytes[64 * KiB - 512], 0)
+  })
+
+  test('a layer with any bytes changed keeps its promises or is refused', needs('qemu-io'), async () => {
+    const random = createRandom(seed)
+    const path = await newLayer(4 * MiB)
+    writeTo({ layers: [path] }, 'write -P 1 0 128k', 'write -z 1M 128k', 'write -P 2 3M 4k')
+    const intact = await readFile(path)
+    const l1 = 3 * 64 * KiB
+    const tables = [0, l1, Number(intact.readBigUInt64BE(l1) & 0xffffffffffffffn)]
+    const outcomes = { read: 0, refused: 0 }
+    for (let round = 0; round < 600; round++) {
+      const changed = Buffer.from(intact)
+      for (let change = Math.ceil(random() * 3); change > 0; change--) {
+        const table = tables[Math.floor(random() * tables.length)] ?? 0
+        changed[table + Math.floor(random() * 112)] = Math.floor(random() * 256)
+      }
+      const length = random() < 0.2 ? Math.floor(random() * changed.length) : changed.length
+      await writeFile(path, changed.subarray(0, length))
+      try {
+        await using layer = await openLayer(path, { sizeLimit: GiB })
+        let end = 0
+        for await (const part of layer.parts(never)) {
+          assert.ok(part.offset >= end && part.length > 0, `round ${round}: parts ascend`)
+          end = part.offset + part.length
+          assert.ok(end <= layer.size, `round ${round}: parts lie on the disk`)
+          assert.equal(Math.floor(part.offset / MiB), Math.floor((end - 1) / MiB))
+          if (part.hostOffset !== undefined) await layer.readAt(new Uint8Array(part.length), part.hostOffset)
+        }
+        outcomes.read++
+      } catch (error) {
+        assert.ok(error instanceof Refusal, `round ${round}: ${error}`)
+        outcomes.refused++
+      }
+    }
+    assert.ok(outcomes.read > 0 && outcomes.refused > 0, JSON.stringify(outcomes))
   })
 
   test('the walk ends with the reason of its signal', async () => {
