@@ -19,7 +19,7 @@ export interface Share {
   fill(block: Uint8Array): Promise<void>
 }
 
-/** What is seen of one block, lowest first: its base's and layers' shares, from the last one on that hides the others. */
+/** What is seen of one block: shares of base and layers, lowest first, from the last one on that hides the others. */
 export interface SeenBlock {
   readonly index: number
   readonly shares: readonly Share[]

@@ -55,8 +55,8 @@ export type FillBase = (options: FillOptions) => Promise<void>
 
 /**
  * Makes an empty layer for a disk of `size` bytes, a multiple of 512 up to 64 TiB, at a path that does not exist; on
- * stable storage when it resolves. Its qcow2 header names no backing file. A crash may leave a part of it there: give it
- * its name when it is whole.
+ * stable storage when it resolves. Its qcow2 header names no backing file. A crash may leave a part of it there: give
+ * it its name when it is whole.
  * @throws conflict where something is there; unavailable
  */
 export type CreateLayer = (path: string, size: number) => Promise<void>

@@ -3,7 +3,7 @@ import { badEntry } from './refusals.ts'
 
 /** What L2 entries mean, in ascending guest order. All in bytes, cut at the virtual size. */
 export interface L2Sink {
-  /** A cluster that is said to read as zeros (version 3, entries of 8 bytes); one of which nothing is said is not told. */
+  /** A cluster that is said to read as zeros (version 3, entries of 8 bytes); one that is not there is not told. */
   zeros?(offset: number, length: number): void
   /** `hostOffset` is the start of a host cluster, and is in use whatever else is told of it. */
   cluster(hostOffset: number): void
