@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import { mkdir, mkdtemp, open, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -68,6 +68,10 @@ export async function attachGuest(spec: MachineSpec) {
   const serial = await connectSocket(spec.folder, 'serial.sock')
   return {
     tell: (command: string) => tellGuest(serial, command),
+    async said(text: string) {
+      for await (const [chunk] of on(serial, 'data', { signal: AbortSignal.timeout(30_000) }))
+        if (String(chunk).includes(text)) return
+    },
     [Symbol.dispose]: () => serial.destroy(),
   }
 }

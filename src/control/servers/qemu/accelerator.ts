@@ -79,7 +79,10 @@ async function describeMachine(): Promise<string> {
   return `${boot.trim()} ${version}`
 }
 
-/** Whether a guest that does what every system does while it starts gets to its end, with the servers' own processor. */
+/**
+ * Whether a guest that does what every system does while it starts gets to its end, with the processor that servers
+ * have.
+ */
 export async function runsGuest(accelerator: Accelerator, folder: string): Promise<boolean> {
   const device = await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
     () => true,

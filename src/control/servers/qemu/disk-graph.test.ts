@@ -57,7 +57,7 @@ describe('disk of a machine that runs', { ...TOOLS, concurrency: 2 }, () => {
         await addLayer(spec.folder, name)
         const { pausedMs, frozen } = await machine.addLayer(name)
         assert.equal(frozen, false)
-        assert.ok(pausedMs < 2000, `${pausedMs} ms`)
+        assert.ok(pausedMs < 1000, `${pausedMs} ms`)
         await guest.tell(command)
       }
       assert.deepEqual(await machine.layers(), [L0, L1, L2, L3])

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
 import { DEVICE_IDS } from './arguments.ts'
 import { DISK_NODES, exportNode, fileNode, layerNode, reopenedLayer } from './disk-nodes.ts'
+import type { Pause } from './guest-agent.ts'
 import { MACHINE_FILES } from './machine.ts'
 import { fields, list, type Qmp } from './qmp.ts'
 
@@ -13,10 +14,7 @@ export interface DiskGraph {
   layers(): Promise<readonly string[]>
   usesExport(): Promise<boolean>
   switchToBase(): Promise<void>
-  addLayer(
-    name: string,
-    around: AroundLayer,
-  ): Promise<{ readonly pausedMs: number; readonly frozen: boolean }>
+  addLayer(name: string, around: AroundLayer): Promise<Pause>
   mergeLayers(signal: AbortSignal): Promise<void>
 }
 
@@ -24,8 +22,8 @@ export interface DiskGraph {
 export interface AroundLayer {
   /** Told the layer that the guest writes to until then. */
   before(top: string): Promise<void>
-  /** Does the change while the guest's file systems are frozen; returns whether they were. */
-  frozen(change: () => Promise<void>): Promise<boolean>
+  /** Does the change while the guest's file systems are frozen, where they can be. */
+  frozen(change: () => Promise<void>): Promise<Pause>
 }
 
 /**
@@ -89,19 +87,13 @@ async function switchToBase(qmp: Qmp): Promise<void> {
   await qmp.execute('blockdev-del', { 'node-name': exportNode()['node-name'] })
 }
 
-async function addLayer(
-  qmp: Qmp,
-  name: string,
-  around: AroundLayer,
-): Promise<{ pausedMs: number; frozen: boolean }> {
+async function addLayer(qmp: Qmp, name: string, around: AroundLayer): Promise<Pause> {
   const [top = ''] = await readChain(qmp)
   await around.before(top)
   await qmp.execute('blockdev-add', layerNode(name, { backing: null, isReadOnly: false }))
-  const from = performance.now()
-  const isFrozen = await around.frozen(async () => {
+  return around.frozen(async () => {
     await qmp.execute('blockdev-snapshot', { node: top, overlay: name })
   })
-  return { pausedMs: performance.now() - from, frozen: isFrozen }
 }
 
 async function mergeLayers(qmp: Qmp, signal: AbortSignal): Promise<void> {
@@ -138,7 +130,7 @@ async function stopJobs(qmp: Qmp): Promise<void> {
   }
 }
 
-/** Closes what nothing reads any more: merged layers, an export after the switch, half of a change that a crash ended. */
+/** Closes what nothing reads any more: merged layers, an export after the switch, a change that a crash left half. */
 async function dropUnused(qmp: Qmp): Promise<void> {
   const chain = new Set(await readChain(qmp))
   const nodes = list(await qmp.execute('query-named-block-nodes', { flat: true }))

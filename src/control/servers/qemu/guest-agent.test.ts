@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { askAgent, tellAgent } from './guest-agent.ts'
+import { tellAgent, whileFrozen } from './guest-agent.ts'
 import { LineFeed } from './qmp.ts'
 
 type Answer = (command: string, args: { readonly id?: number }) => string | Buffer | undefined
@@ -43,37 +43,73 @@ async function agentThat(answer: Answer) {
 const synced = (id: number | undefined, before = '') =>
   Buffer.concat([Buffer.from(before), Buffer.of(0xff), Buffer.from(`{"return": ${id}}\n`)])
 
-test('guest agent: one that answers is found, past what was said before', async () => {
+/** One that can be spoken to, and answers commands like this. */
+const speaking = (answer: (command: string) => string | undefined) =>
+  agentThat((command, { id }) => (command === 'guest-sync-delimited' ? synced(id) : answer(command)))
+
+const REFUSAL = '{"error": {"desc": "not allowed"}}\n'
+const FREEZING = ['guest-sync-delimited', 'guest-fsfreeze-freeze', 'guest-fsfreeze-thaw']
+
+test('guest agent: file systems are frozen meanwhile, past what was said before', async () => {
   await using fake = await agentThat((command, { id }) =>
     command === 'guest-sync-delimited' ? synced(id, '{"return": 7}\n{"half": ') : '{"return": 2}\n',
   )
-  using agent = await askAgent(fake.folder, 5000)
-  assert.equal(await agent?.execute('guest-fsfreeze-freeze', {}, 5000), 2)
+  const { frozen } = await whileFrozen(fake.folder, async () => {
+    assert.deepEqual(fake.heard, FREEZING.slice(0, 2))
+  })
+  assert.equal(frozen, true)
+  assert.deepEqual(fake.heard, FREEZING)
 })
 
-test('guest agent: none is there', async () => {
-  await using silent = await agentThat(() => undefined)
-  assert.equal(await askAgent(silent.folder, 20), undefined)
-  await using old = await agentThat(() => synced(1))
-  assert.equal(await askAgent(old.folder, 20), undefined)
-  assert.equal(await askAgent('/nonexistent', 20), undefined)
+test('guest agent: file systems are thawed also where the change fails', async () => {
+  await using fake = await speaking(() => '{"return": 2}\n')
+  await assert.rejects(
+    whileFrozen(fake.folder, () => Promise.reject(new Error('no'))),
+    { message: 'no' },
+  )
+  assert.deepEqual(fake.heard, FREEZING)
 })
 
-test('guest agent: one that says anything, or without end, is none', async () => {
-  await using hostile = await agentThat(() => 'hello\n')
-  assert.equal(await askAgent(hostile.folder, 5000), undefined)
-  await using endless = await agentThat(() => 'x'.repeat(5 * 1024 * 1024))
-  assert.equal(await askAgent(endless.folder, 5000), undefined)
+test('guest agent: one that cannot freeze does not hinder the change', async () => {
+  await using fake = await speaking(() => REFUSAL)
+  let changes = 0
+  assert.equal((await whileFrozen(fake.folder, async () => void changes++)).frozen, false)
+  assert.equal(changes, 1)
+  assert.deepEqual(fake.heard, FREEZING)
+})
+
+test('guest agent: one that does not thaw is told of', async () => {
+  await using fake = await speaking((command) => (command.endsWith('thaw') ? REFUSAL : '{"return": 1}\n'))
+  await assert.rejects(
+    whileFrozen(fake.folder, async () => {}),
+    { code: 'unavailable', message: /thaw/ },
+  )
+})
+
+for (const [what, answer] of [
+  ['nobody', () => undefined],
+  ['one that answers something else', () => synced(1)],
+  ['one that says anything', () => 'hello\n'],
+  ['one that talks without end', () => 'x'.repeat(5 * 1024 * 1024)],
+] as const) {
+  test(`guest agent: ${what} is none, and the change is done`, async () => {
+    await using fake = await agentThat(answer)
+    let changes = 0
+    assert.equal((await whileFrozen(fake.folder, async () => void changes++)).frozen, false)
+    assert.equal(changes, 1)
+    assert.deepEqual(fake.heard, FREEZING.slice(0, 1))
+    assert.equal(await tellAgent(fake.folder, 'guest-shutdown', {}), false)
+  })
+}
+
+test('guest agent: where there is no socket there is no agent', async () => {
+  assert.equal(await tellAgent('/nonexistent', 'guest-shutdown', {}), false)
 })
 
 test('guest agent: silence is consent to a command that has no answer, an error is not', async () => {
-  const sync = (command: string, id: number | undefined) =>
-    command === 'guest-sync-delimited' ? synced(id) : undefined
-  await using willing = await agentThat((command, { id }) => sync(command, id))
-  assert.equal(await tellAgent(willing.folder, 'guest-shutdown', { mode: 'reboot' }, 300), true)
+  await using willing = await speaking(() => undefined)
+  assert.equal(await tellAgent(willing.folder, 'guest-shutdown', { mode: 'reboot' }), true)
   assert.deepEqual(willing.heard, ['guest-sync-delimited', 'guest-shutdown'])
-  await using unwilling = await agentThat(
-    (command, { id }) => sync(command, id) ?? '{"error": {"desc": "not allowed"}}\n',
-  )
-  assert.equal(await tellAgent(unwilling.folder, 'guest-shutdown', {}, 5000), false)
+  await using unwilling = await speaking(() => REFUSAL)
+  assert.equal(await tellAgent(unwilling.folder, 'guest-shutdown', {}), false)
 })

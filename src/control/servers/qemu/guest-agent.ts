@@ -1,46 +1,84 @@
 import { randomInt } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { LibraryError } from '#base/errors.ts'
 import { connectSocket } from './connect-socket.ts'
 import { MACHINE_FILES } from './machine.ts'
 import { fields, LineFeed, within } from './qmp.ts'
 
+/** An agent that is there answers in a few milliseconds; a snapshot waits that long for one that is not. */
+const PROBE_MS = 300
+
+/** To write out all file systems. */
+const FREEZE_MS = 5000
+
 /** A guest's own helper, which may say anything: what it answers is believed of that guest only. */
-export interface GuestAgent extends Disposable {
+interface GuestAgent extends Disposable {
   /** Resolves with what it returns; rejects where it refuses, or does not answer in time. */
   execute(command: string, args: object, limitMs: number): Promise<unknown>
+}
+
+export interface Pause {
+  readonly pausedMs: number
+  readonly frozen: boolean
+}
+
+/**
+ * Does something while the guest's file systems are frozen, where its agent answers and can do that.
+ * @returns whether they were, and for how long the guest could not write: while it is asked for an agent, it can
+ * @throws unavailable where they could not be thawed: a guest that stays frozen is worse than a snapshot that failed
+ */
+export async function whileFrozen(folder: string, change: () => Promise<void>): Promise<Pause> {
+  using agent = await askAgent(folder)
+  const from = performance.now()
+  if (!agent) {
+    await change()
+    return { pausedMs: performance.now() - from, frozen: false }
+  }
+  let isFrozen = false
+  try {
+    isFrozen = Number(await agent.execute('guest-fsfreeze-freeze', {}, FREEZE_MS).catch(() => 0)) > 0
+    await change()
+  } finally {
+    // Also where freezing was not answered: it may be done later, and then this comes after it.
+    await agent.execute('guest-fsfreeze-thaw', {}, FREEZE_MS).catch((cause: unknown) => {
+      if (isFrozen)
+        throw new LibraryError('unavailable', "thaw the guest's file systems: no answer", { cause })
+    })
+  }
+  return { pausedMs: performance.now() - from, frozen: isFrozen }
+}
+
+/** Tells a guest's agent what it gives no answer to; false where there is none, or it refuses. */
+export async function tellAgent(folder: string, command: string, args: object): Promise<boolean> {
+  using agent = await askAgent(folder)
+  if (!agent) return false
+  // It answers only what it refuses, and that at once.
+  return await agent.execute(command, args, PROBE_MS).then(
+    () => true,
+    (error: unknown) => !(error instanceof AgentRefusal),
+  )
 }
 
 /**
  * A guest's agent; undefined where none answers in time.
  * @see QEMU docs/interop/qemu-ga-ref, "guest-sync-delimited"
  */
-export async function askAgent(folder: string, limitMs: number): Promise<GuestAgent | undefined> {
+async function askAgent(folder: string): Promise<GuestAgent | undefined> {
   const socket = await connectSocket(folder, MACHINE_FILES.agent).catch(() => undefined)
   if (!socket) return undefined
   const execute = talkTo(socket)
   const id = randomInt(2 ** 32)
   try {
     // What an earlier conversation left is passed over: this answer alone has the number.
-    await execute('guest-sync-delimited', { id }, limitMs, id)
+    await execute('guest-sync-delimited', { id }, PROBE_MS, id)
   } catch {
     socket.destroy()
     return undefined
   }
   return {
-    execute: (command, args, answerMs) => execute(command, args, answerMs),
+    execute: (command, args, limitMs) => execute(command, args, limitMs),
     [Symbol.dispose]: () => socket.destroy(),
   }
-}
-
-/** Tells a guest's agent what it gives no answer to; false where there is none. */
-export async function tellAgent(folder: string, command: string, args: object, limitMs: number) {
-  using agent = await askAgent(folder, limitMs)
-  if (!agent) return false
-  // It answers only what it refuses, and that at once.
-  return await agent.execute(command, args, limitMs).then(
-    () => true,
-    (error: unknown) => !(error instanceof AgentRefusal),
-  )
 }
 
 class AgentRefusal extends Error {}
@@ -68,6 +106,8 @@ function talkTo(socket: Socket) {
 
   return async (command: string, args: object, limitMs: number, expected?: unknown) => {
     const answer = Promise.withResolvers<unknown>()
+    // What is asked after the connection broke is answered by nobody.
+    if (socket.destroyed) throw new Error('the agent went away')
     waiting = { answer, expected }
     const text = `${JSON.stringify({ execute: command, arguments: args })}\n`
     // The same byte makes the agent forget half a command that it had.

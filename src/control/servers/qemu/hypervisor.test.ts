@@ -35,6 +35,23 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img'), concurrency
     })
   }
 
+  test('a guest starts again when its reset button is pressed, or as it is asked to', async () => {
+    await using folders = await machineFolders()
+    const spec = await folders.add('srv-aaaaa', { cores: 8 })
+    const machine = await folders.start(spec)
+    using guest = await attachGuest(spec)
+    await guest.tell('r1')
+    for (const begin of [() => machine.reset(), () => machine.askReboot()]) {
+      const started = guest.said('R')
+      await begin()
+      await started
+      assert.equal(await guest.tell('r1'), '\0')
+    }
+    // This guest does not know that button.
+    await machine.pressPower()
+    assert.equal(await guest.tell('r1'), '\0')
+  })
+
   test('a machine is found again by who did not start it', async () => {
     await using folders = await machineFolders()
     const spec = await folders.add('srv-aaaaa')

@@ -1,11 +1,10 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LibraryError } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { removeTap } from '../network/tap.ts'
 import { connectSocket } from './connect-socket.ts'
 import { createDiskGraph } from './disk-graph.ts'
-import { askAgent, tellAgent } from './guest-agent.ts'
+import { tellAgent, whileFrozen } from './guest-agent.ts'
 import { MACHINE_FILES, type Machine, type MachineEnd } from './machine.ts'
 import { boundLog, giveFile, syncFile } from './machine-folder.ts'
 import { endProcess, type ProcessName, waitGone } from './process.ts'
@@ -14,10 +13,6 @@ import { fields, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
 /** How long a QEMU may take to write what it has when it is told to end, or has closed its monitor. */
 const END_MS = 5000
 const LOG_EVERY_MS = 60_000
-
-/** Of a guest's agent: whether it is there, and to write out all file systems. */
-const AGENT_PROBE_MS = 300
-const FREEZE_MS = 5000
 
 /**
  * Takes hold of a QEMU that runs in a folder.
@@ -68,7 +63,7 @@ export async function attachMachine(options: {
           // What is written out before the guest waits is not written out while it does.
           await syncFile(join(folder, top))
         },
-        frozen: (change) => withFrozen(folder, change),
+        frozen: (change) => whileFrozen(folder, change),
       }),
     async isHeld() {
       const { status } = fields(await qmp.execute('query-status'))
@@ -77,7 +72,7 @@ export async function attachMachine(options: {
     release: () => tell(qmp, 'cont'),
     pressPower: () => tell(qmp, 'system_powerdown'),
     async askReboot() {
-      if (await tellAgent(folder, 'guest-shutdown', { mode: 'reboot' }, AGENT_PROBE_MS)) return
+      if (await tellAgent(folder, 'guest-shutdown', { mode: 'reboot' })) return
       const keys = ['ctrl', 'alt', 'delete'].map((data) => ({ type: 'qcode', data }))
       await tell(qmp, 'send-key', { keys })
     },
@@ -107,26 +102,4 @@ async function tapOf({ pid }: ProcessName): Promise<string | undefined> {
 
 async function tell(qmp: Qmp, command: string, args?: object): Promise<void> {
   await qmp.execute(command, args)
-}
-
-/** Does something while the guest's file systems are frozen, where its agent answers and can do that. */
-async function withFrozen(folder: string, change: () => Promise<void>): Promise<boolean> {
-  const agent = await askAgent(folder, AGENT_PROBE_MS)
-  if (!agent) {
-    await change()
-    return false
-  }
-  using _ = agent
-  let isFrozen = false
-  try {
-    isFrozen = Number(await agent.execute('guest-fsfreeze-freeze', {}, FREEZE_MS).catch(() => 0)) > 0
-    await change()
-  } finally {
-    // Also where the answer to freezing came too late. A guest that stays frozen is worse than a snapshot that failed.
-    await agent.execute('guest-fsfreeze-thaw', {}, FREEZE_MS).catch((cause: unknown) => {
-      if (isFrozen)
-        throw new LibraryError('unavailable', "thaw the guest's file systems: no answer", { cause })
-    })
-  }
-  return isFrozen
 }
