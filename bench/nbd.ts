@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startDaemon } from '../test/support/daemon.ts'
 import type { ImageJson } from '../test/support/registration.ts'
+import { isInstalled } from '../test/support/tools.ts'
 import { hold, printRow } from './contest.ts'
 import { makeBenchDisk } from './disk.ts'
 import { registerOnce, serveFolder } from './registration.ts'
@@ -54,6 +55,9 @@ function copy({ uri }: Server, options: readonly string[]): number {
   execFileSync('nbdcopy', [...options, uri, 'null:'], { stdio: 'inherit' })
   return (performance.now() - began) / 1000
 }
+
+for (const tool of ['nbdkit', 'nbdcopy'])
+  if (!isInstalled(tool)) throw new Error(`there is no ${tool}: apt-get install nbdkit libnbd-bin`)
 
 try {
   using files = await serveFolder(disk.folder)
