@@ -1,6 +1,3 @@
-import { once } from 'node:events'
-import { connect } from 'node:net'
-import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { isSecret, newToken, sha256 } from '#control/auth/secrets.ts'
 import { actorOf } from '#control/library/access.ts'
@@ -8,14 +5,13 @@ import { demandServer } from './access.ts'
 import { demandStatus } from './changing.ts'
 import { folderOf, record } from './context.ts'
 import type { ServersOptions } from './deps.ts'
+import { connectSocket } from './qemu/connect-socket.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
 import { showServer } from './reading.ts'
 import type { ConsoleStream, Servers } from './servers.ts'
 import type { ServerWorker } from './worker.ts'
 
 const TOKEN_MS = 15 * 60 * 1000
-/** A socket in the file system answers at once or not at all. */
-const CONNECT_MS = 5000
 
 export interface ConsolesDeps {
   readonly options: Pick<ServersOptions, 'catalog' | 'folder' | 'random' | 'now'>
@@ -54,12 +50,5 @@ export function createConsoles({
 }
 
 async function attachScreen(folder: string): Promise<ConsoleStream> {
-  const socket = connect(join(folder, MACHINE_FILES.vnc))
-  try {
-    await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_MS) })
-  } catch (cause) {
-    socket.destroy()
-    throw new LibraryError('unavailable', "attach to the server's screen: QEMU does not answer", { cause })
-  }
-  return { backlog: new Uint8Array(), stream: socket }
+  return { backlog: new Uint8Array(), stream: await connectSocket(folder, MACHINE_FILES.vnc) }
 }

@@ -1,11 +1,12 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
 import type { Timer } from './deps.ts'
+import { connectSocket } from './qemu/connect-socket.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
 import type { ConsoleStream } from './servers.ts'
 
@@ -30,7 +31,6 @@ export interface SerialConsoleOptions {
 export class SerialConsole implements AsyncDisposable {
   readonly #options: SerialConsoleOptions
   readonly #clients = new Set<Duplex>()
-  /** Connected, or about to be. */
   #socket: Socket | undefined
   #backlog: Buffer = Buffer.alloc(0)
   #unwritten: Buffer[] = []
@@ -68,13 +68,22 @@ export class SerialConsole implements AsyncDisposable {
   }
 
   #connect(): void {
-    const socket = connect(join(this.#options.folder, MACHINE_FILES.serial))
-    socket.on('data', (bytes) => this.#receive(bytes))
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      if (!this.#disposed) this.#cancelReconnect = this.#options.timer(RECONNECT_MS, () => this.#connect())
-    })
+    connectSocket(this.#options.folder, MACHINE_FILES.serial).then(
+      (socket) => this.#use(socket),
+      () => this.#connectLater(),
+    )
+  }
+
+  #use(socket: Socket): void {
     this.#socket = socket
+    if (this.#disposed) socket.destroy()
+    else if (socket.closed) this.#connectLater()
+    socket.on('data', (bytes) => this.#receive(bytes))
+    socket.on('close', () => this.#connectLater())
+  }
+
+  #connectLater(): void {
+    if (!this.#disposed) this.#cancelReconnect = this.#options.timer(RECONNECT_MS, () => this.#connect())
   }
 
   #receive(bytes: Buffer): void {

@@ -20,6 +20,8 @@ export async function connectSocket(folder: string, name: string): Promise<Socke
     if (!(await file.stat()).isSocket()) throw new Error(`${name} is not a socket`)
     const socket = connect(`/proc/self/fd/${file.fd}`)
     await once(socket, 'connect')
+    // A connection that breaks is one that closes, also before its user listens.
+    socket.on('error', () => {})
     return socket
   } catch (cause) {
     throw new LibraryError('unavailable', `connect to ${name} of a server: nobody listens there`, { cause })

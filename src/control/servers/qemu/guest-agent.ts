@@ -101,7 +101,6 @@ function talkTo(socket: Socket) {
       socket.destroy()
     }
   })
-  socket.on('error', () => {})
   socket.on('close', () => waiting?.answer.reject(new Error('the agent went away')))
 
   return async (command: string, args: object, limitMs: number, expected?: unknown) => {

@@ -57,12 +57,14 @@ export async function openQmp(options: {
   })
   // A connection that broke is one that closed.
   socket.on('error', () => {})
-  socket.on('close', () => {
+  const onClose = () => {
     const gone = new Error('QEMU closed its monitor')
     greeting.reject(gone)
     for (const answer of answers.values()) answer.reject(gone)
     closed.resolve()
-  })
+  }
+  if (socket.closed) onClose()
+  else socket.on('close', onClose)
   // QEMU may hang up before anybody waits for its greeting.
   greeting.promise.catch(() => {})
 
