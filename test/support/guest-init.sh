@@ -62,7 +62,10 @@ net() {
   udhcpc -i $interface -n -q -t 5 -T 1 -s /udhcpc.sh >/dev/null 2>&1 &&
     ip -4 -o addr show $interface | awk '{print $4}'
 }
-answer() { nc -ll -p $1 -e echo "$2" >/dev/null 2>&1 & }
+answer() {
+  nc -ll -p $1 -e echo "$2" >/dev/null 2>&1 &
+  until netstat -ltn | grep -q ":$1 "; do sleep 0.1; done
+}
 
 interface=$(ls /sys/class/net | grep -v '^lo$' | head -n 1)
 driver=$(basename "$(readlink -f /sys/class/net/$interface/device/driver 2>/dev/null)")
@@ -77,7 +80,9 @@ report
 # Turns itself off when its power button is pressed, as acpid would.
 for input in /sys/class/input/event*; do
   [ "$(cat $input/device/name 2>/dev/null)" = 'Power Button' ] || continue
-  (head -c 24 /dev/input/$(basename $input) >/dev/null && sync && poweroff -f) &
+  # Open before it says that it is ready: what comes before that is lost.
+  exec 3</dev/input/$(basename $input)
+  (head -c 24 <&3 >/dev/null && sync && poweroff -f) &
 done
 
 echo READY

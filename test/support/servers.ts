@@ -65,7 +65,11 @@ export async function serverIs(
     const server = await showServer(daemon, id)
     if (fits(server)) return server
     if (Date.now() < deadline) continue
-    assert.fail(`not ${is} within ${limitMs} ms: ${JSON.stringify(server)}\n${daemon.output().slice(-6000)}`)
+    const log = daemon
+      .output()
+      .split('\n')
+      .filter((line) => !line.includes('"msg":"request"'))
+    assert.fail(`not ${is} within ${limitMs} ms: ${JSON.stringify(server)}\n${log.slice(-20).join('\n')}`)
   }
 }
 
