@@ -71,9 +71,11 @@ export class FakeHost {
   /** What must never happen, and did. */
   readonly wrongs: string[] = []
   #daemon: FakeDaemon | undefined
+  #death = Promise.withResolvers<void>()
 
   newDaemon(): FakeDaemon {
     this.#daemon = new FakeDaemon(this)
+    this.#death = Promise.withResolvers()
     return this.#daemon
   }
 
@@ -81,6 +83,12 @@ export class FakeHost {
   killDaemon(): void {
     if (this.#daemon) this.#daemon.isDead = true
     this.exports.clear()
+    this.#death.resolve()
+  }
+
+  /** Resolves when the daemon that runs now is dead. */
+  get death(): Promise<void> {
+    return this.#death.promise
   }
 
   processOf(folder: string): FakeProcess | undefined {

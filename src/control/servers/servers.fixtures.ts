@@ -50,7 +50,7 @@ export interface ServersFixture extends AsyncDisposable {
   /** The servers of the daemon that runs now. */
   readonly servers: Servers
   readonly imageId: string
-  /** Another daemon takes over, after this one died where it stood. */
+  /** Another daemon takes over, after this one died where it stood; it may die as it begins. */
   restart(): Promise<void>
   /** Time passes until this is so. */
   until(condition: () => Promise<boolean> | boolean): Promise<void>
@@ -67,7 +67,7 @@ export async function openServers(
   settings: Partial<ServersOptions['settings']> = {},
 ): Promise<ServersFixture> {
   const folder = await mkdtemp(join(tmpdir(), 'servers-'))
-  const timers = new FakeTimers()
+  let timers = new FakeTimers()
   let servers: Servers | undefined
   const library = await openLibrary({ onVolumeRead: (id) => servers?.volumeRead(id) })
   const { catalog, now, log } = library.options
@@ -76,6 +76,8 @@ export async function openServers(
 
   const open = async (): Promise<Servers> => {
     const daemon = host.newDaemon()
+    // Those of a dead one never run.
+    timers = new FakeTimers()
     const opened = createServers({
       catalog: daemon.guard(catalog),
       library: library.library,
@@ -107,11 +109,17 @@ export async function openServers(
     },
     async restart() {
       host.killDaemon()
-      servers = await open()
+      const opening = open().then((opened) => {
+        servers = opened
+      })
+      await Promise.race([opening, host.death])
     },
     async until(condition) {
       const end = performance.now() + UNTIL_MS
+      const mine = timers
       while (!(await condition())) {
+        // Whoever waits for a daemon that died since waits for nothing.
+        if (mine !== timers) await new Promise(() => {})
         if (performance.now() > end) throw new Error(`waited in vain for ${condition}`)
         timers.fire()
         await turn()
