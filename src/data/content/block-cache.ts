@@ -10,6 +10,8 @@ const IDLE = 32
 interface Entry {
   readonly digest: string
   readonly loading: Promise<Loaded>
+  /** Set once it is loaded: nobody has to wait then. */
+  loaded: Loaded | undefined
   users: number
 }
 
@@ -59,7 +61,7 @@ export class BlockCache implements Disposable {
       lent = false
     }
     try {
-      const bytes = bytesOf(await orAbort(entry.loading, signal))
+      const bytes = bytesOf(entry.loaded ?? (await orAbort(entry.loading, signal)))
       return { bytes, [Symbol.dispose]: leave }
     } catch (error) {
       leave()
@@ -81,10 +83,14 @@ export class BlockCache implements Disposable {
     // Others may wait for the same block, so no reader's signal ends its loading.
     const { signal } = this.#closed
     const load = () => loadPlain(this.#loader, { ...block, index: 0 }, signal)
-    const entry: Entry = { digest, loading: patiently(load, this.#patienceMs, signal), users: 0 }
+    const loading = patiently(load, this.#patienceMs, signal)
+    const entry: Entry = { digest, loading, loaded: undefined, users: 0 }
     this.#entries.set(digest, entry)
-    // It may be tried again.
-    entry.loading.catch(() => this.#forget(entry))
+    const keep = (loaded: Loaded) => {
+      entry.loaded = loaded
+    }
+    // One that failed may be tried again.
+    loading.then(keep, () => this.#forget(entry))
     return entry
   }
 

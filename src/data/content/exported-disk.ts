@@ -3,6 +3,7 @@ import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
 import type { NamedBlock } from '#data/form/disk-blocks.ts'
 import { PAGE_BLOCKS } from '#data/manifest/layout.ts'
 import { type Manifest, openManifest } from '#data/manifest/manifest.ts'
+import type { ManifestPage } from '#data/manifest/page.ts'
 import type { Digest, ManifestStore } from '#data/store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import { patiently } from './patience.ts'
@@ -50,6 +51,10 @@ class StoredDisk implements ExportedDisk {
   readonly #manifest: Manifest
   /** Where the last read ended. */
   #end = 0
+  /** The last block that was loaded ahead. */
+  #ahead = -1
+  /** The page that was looked at last. */
+  #near: { readonly number: number; readonly page: ManifestPage } | undefined
 
   constructor(deps: ExportedDiskDeps, manifest: Manifest) {
     this.#deps = deps
@@ -66,6 +71,7 @@ class StoredDisk implements ExportedDisk {
     const isInOrder = offset === this.#end
     this.#end = end
     const last = Math.floor((end - 1) / BLOCK_SIZE)
+    if (!isInOrder) this.#ahead = -1
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / BLOCK_SIZE)
       const start = index * BLOCK_SIZE
@@ -89,8 +95,11 @@ class StoredDisk implements ExportedDisk {
       const block = await this.#block(index, signal)
       if (block) this.#deps.cache.bring(block)
     }
-    for (let index = first; index <= Math.min(last, this.#manifest.blockCount - 1); index++)
+    const stop = Math.min(last, this.#manifest.blockCount - 1)
+    for (let index = Math.max(first, this.#ahead + 1); index <= stop; index++) {
+      this.#ahead = index
       bring(index).catch(() => {})
+    }
   }
 
   /** Undefined where the block is all zeros. */
@@ -100,8 +109,12 @@ class StoredDisk implements ExportedDisk {
     return entry && { ...entry, length: blockLength(this.size, index) }
   }
 
-  #page(number: number, signal: AbortSignal): ReturnType<Manifest['page']> {
-    return patiently(() => orAbort(this.#manifest.page(number), signal), this.#deps.patienceMs, signal)
+  async #page(number: number, signal: AbortSignal): Promise<ManifestPage> {
+    if (this.#near?.number === number) return this.#near.page
+    const load = () => orAbort(this.#manifest.page(number), signal)
+    const page = await patiently(load, this.#deps.patienceMs, signal)
+    this.#near = { number, page }
+    return page
   }
 
   async status(offset: number, length: number, most: number, signal: AbortSignal): Promise<DiskPart[]> {
