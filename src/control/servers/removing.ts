@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import type { Server } from '#model/server.ts'
 import { type Context, record, volumeOf } from './context.ts'
+import { removeTap, tapName } from './network/tap.ts'
 import { quitMachine } from './reconcile.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -13,6 +14,8 @@ export async function removeServer(context: Context, runtime: Runtime, server: S
   await quitMachine(context, runtime)
   if ((await library.snapshots.frozenLayers(catalog, server.id)).size > 0) return false
   await rm(runtime.folder, { recursive: true, force: true })
+  // Left behind where its QEMU ended while no daemon ran.
+  await removeTap(tapName(server))
   const volume = await volumeOf(catalog, server.id)
   await context.bases.release(volume.manifest, server.id)
   await catalog.transaction(async (tables) => {

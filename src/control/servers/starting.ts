@@ -6,7 +6,7 @@ import type { Server } from '#model/server.ts'
 import type { Volume } from '#model/volume.ts'
 import { decodeUserData } from './attributes.ts'
 import { type Context, volumeOf } from './context.ts'
-import { TAP_PREFIX } from './network/tap.ts'
+import { tapName } from './network/tap.ts'
 import { freePort } from './ports.ts'
 import { MACHINE_FILES, type Machine, type MachineNetwork } from './qemu/machine.ts'
 import { endOffer, type Runtime } from './runtime.ts'
@@ -129,10 +129,10 @@ async function withFreePort({ options }: Context, { takenPorts }: Runtime, serve
 const isPortTaken = (error: unknown) =>
   error instanceof LibraryError && /host forward/i.test(`${error.message} ${error.hint ?? ''}`)
 
-function networkOf({ options: { settings } }: Context, { sshPort, slot }: Server): MachineNetwork {
+function networkOf({ options: { settings } }: Context, server: Server): MachineNetwork {
   const { network, sshAddress } = settings
-  if (network.kind === 'bridge')
-    return { kind: 'tap', device: `${TAP_PREFIX}${slot}`, bridge: network.bridge }
+  const { sshPort } = server
+  if (network.kind === 'bridge') return { kind: 'tap', device: tapName(server), bridge: network.bridge }
   if (network.kind === 'none' || sshPort === null) return { kind: 'none' }
   return { kind: 'user', sshAddress, sshPort, isolated: network.isolated }
 }

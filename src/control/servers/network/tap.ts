@@ -3,8 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { LibraryError } from '#base/errors.ts'
 
-/** How our tap devices are called, before a number. */
-export const TAP_PREFIX = 'il-tap'
+/** The tap device of a server that is on a bridge. */
+export const tapName = ({ slot }: { readonly slot: number }) => `il-tap${slot}`
 
 const run = promisify(execFile)
 const LIMIT_MS = 10_000
@@ -41,17 +41,11 @@ export async function createTap(tap: {
   }
 }
 
-/** Removes a tap device; what is gone already is gone. */
+/** Removes a tap device that nobody uses; what is gone already is gone. */
 export async function removeTap(device: string): Promise<void> {
-  if ((await readdir('/sys/class/net')).includes(device))
+  const devices = await readdir('/sys/class/net').catch((): string[] => [])
+  if (devices.includes(device) && !(await isUsed(device)))
     await ip('link', 'del', 'dev', device).catch(() => {})
-}
-
-/** Removes our tap devices that no QEMU uses: left behind by some that ended while no daemon ran. */
-export async function removeUnusedTaps(): Promise<void> {
-  for (const device of await readdir('/sys/class/net').catch(() => [])) {
-    if (device.startsWith(TAP_PREFIX) && !(await isUsed(device))) await removeTap(device)
-  }
 }
 
 /** Whether a process has it open; then it has a carrier. */

@@ -150,39 +150,50 @@ describe('disk of a machine that runs', { ...TOOLS, concurrency: 2 }, () => {
     assert.equal(await machine.isHeld(), false)
   })
 
-  test('what a crash left half done is in nobody’s way', async () => {
-    await using folders = await machineFolders()
-    const spec = await folders.add('srv-aaaaa', { base: 'export' })
-    await using _ = await offerBase(spec.folder)
-    const first = await folders.start(spec)
-    using guest = await attachGuest(spec)
-    first.detach()
-    await addLayer(spec.folder, L1)
-    const file = (name: string) => ({ driver: 'file', filename: name })
-    await leaveBehind(spec, [
-      ['blockdev-add', { 'node-name': 'base', driver: 'raw', 'read-only': true, file: file('base.raw') }],
-      ['blockdev-add', { 'node-name': L1, driver: 'qcow2', backing: null, file: file(L1) }],
-    ])
-    const second = await folders.createNew().find(spec.folder)
-    await second?.addLayer(L1)
-    await second?.switchToBase()
-    await guest.tell('w1a')
-    await addLayer(spec.folder, L2)
-    await second?.addLayer(L2)
-    second?.detach()
-    // A merge that is still under way, or done and not tidied up.
-    const merge = { 'job-id': 'merge', device: L2, 'top-node': L1, 'base-node': L0, 'auto-dismiss': false }
-    await leaveBehind(spec, [['block-commit', merge]])
-    const third = await folders.createNew().find(spec.folder)
-    await third?.mergeLayers(new AbortController().signal)
-    assert.deepEqual(await third?.layers(), [L0, L2])
-    assert.equal(await third?.usesExport(), false)
-    assert.equal(await guest.tell('r1'), 'a')
-    await rm(join(spec.folder, L1))
-    await addLayer(spec.folder, L1)
-    await third?.addLayer(L1)
-    assert.equal(await guest.tell('r1'), 'a')
-  })
+  for (const [what, speed] of [
+    ['under way', 1],
+    ['done', 0],
+  ] as const) {
+    test(`what a crash left half done is in nobody’s way: its merge is ${what}`, async () => {
+      await using folders = await machineFolders()
+      const spec = await folders.add('srv-aaaaa', { base: 'export' })
+      await using _ = await offerBase(spec.folder)
+      const first = await folders.start(spec)
+      using guest = await attachGuest(spec)
+      first.detach()
+      await addLayer(spec.folder, L1)
+      const file = (name: string) => ({ driver: 'file', filename: name })
+      await leaveBehind(spec, [
+        ['blockdev-add', { 'node-name': 'base', driver: 'raw', 'read-only': true, file: file('base.raw') }],
+        ['blockdev-add', { 'node-name': L1, driver: 'qcow2', backing: null, file: file(L1) }],
+      ])
+      const second = await folders.createNew().find(spec.folder)
+      await second?.addLayer(L1)
+      await second?.switchToBase()
+      for (const command of ['w1a', 'w2b', 'w3c']) await guest.tell(command)
+      await addLayer(spec.folder, L2)
+      await second?.addLayer(L2)
+      second?.detach()
+      const merge = {
+        'job-id': 'merge',
+        device: L2,
+        'top-node': L1,
+        'base-node': L0,
+        'auto-dismiss': false,
+        speed,
+      }
+      await leaveBehind(spec, [['block-commit', merge]])
+      const third = await folders.createNew().find(spec.folder)
+      await third?.mergeLayers(new AbortController().signal)
+      assert.deepEqual(await third?.layers(), [L0, L2])
+      assert.equal(await third?.usesExport(), false)
+      assert.equal(await guest.tell('r1'), 'a')
+      await rm(join(spec.folder, L1))
+      await addLayer(spec.folder, L1)
+      await third?.addLayer(L1)
+      assert.equal(await guest.tell('r1'), 'a')
+    })
+  }
 
   test('a guest whose export is away waits, is held, and goes on when it is back', async () => {
     await using folders = await machineFolders()

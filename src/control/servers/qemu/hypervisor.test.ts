@@ -13,6 +13,7 @@ import {
   takePort,
 } from '../../../../test/support/machine-folder.ts'
 import { needs } from '../../../../test/support/tools.ts'
+import { removeTap } from '../network/tap.ts'
 
 const run = promisify(execFile)
 const status = (pid: number | undefined) => readFile(`/proc/${pid}/status`, 'utf8')
@@ -230,7 +231,7 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img'), concurrency
       assert.match(stdout, new RegExp(`LOWER_UP.* master ${bridge} `))
       const second = await folders.add('srv-bbbbb', { network, user })
       await assert.rejects(folders.start(second), { message: /in use/ })
-      await folders.machines.endOthers(folders.folder, new Set([spec.folder]))
+      await removeTap(device)
       machine.detach()
       const again = await folders.machines.find(spec.folder)
       await again?.quit()

@@ -1,7 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
-import { removeUnusedTaps } from '../network/tap.ts'
 import { type AcceleratorSetting, createAccelerator } from './accelerator.ts'
 import { launchMachine } from './launch.ts'
 import type { Hypervisor } from './machine.ts'
@@ -46,7 +45,6 @@ export function createHypervisor(options: {
       )
       const others = await findQemus((folder) => folder.startsWith(`${path}/`) && !keptPaths.includes(folder))
       for (const { name } of others) await endProcess(name)
-      await removeUnusedTaps()
       return others.length
     },
   }

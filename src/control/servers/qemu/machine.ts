@@ -106,10 +106,6 @@ export interface Hypervisor {
   start(spec: MachineSpec, signal: AbortSignal): Promise<Machine>
   /** The machine that runs in a folder; undefined where none does. A process that does not answer is ended. */
   find(folder: string): Promise<Machine | undefined>
-  /**
-   * Ends every QEMU of ours that runs in a folder below this one but not in one of `kept`, and removes network devices
-   * that none uses; before any is started.
-   * @returns how many QEMUs
-   */
+  /** Ends every QEMU of ours that runs in a folder below this one but not in one of `kept`. @returns how many */
   endOthers(parent: string, kept: ReadonlySet<string>): Promise<number>
 }
