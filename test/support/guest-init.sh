@@ -29,13 +29,13 @@ until disk=$(find_disk) || [ $tries = 30 ]; do
 done
 D=/dev/${disk:-none}
 
-# Writes COUNT MiB from the MiB OFFSET on, each of them different; bootable-image.ts knows the same pattern.
+# Writes COUNT MiB from the MiB OFFSET on, each of them different; bootable-image.ts knows the same pattern. It is on the
+# host's disk then: without fsync, the disk is never told to write out what it keeps.
 write() {
   for mib in $(seq $1 $(($1 + $2 - 1))); do
     yes "MiB $mib of $3 ........................................................................." |
-      head -c 1048576 | dd of=$D bs=1M seek=$mib iflag=fullblock conv=notrunc 2>/dev/null || return 1
+      head -c 1048576 | dd of=$D bs=1M seek=$mib iflag=fullblock conv=notrunc,fsync 2>/dev/null || return 1
   done
-  sync
 }
 # The MD5 of COUNT MiB from the MiB OFFSET on, read from the disk and not from memory.
 sum() {
