@@ -35,6 +35,7 @@ export class BlockCache implements Disposable {
   /** Those without users, least recently used first. */
   readonly #idle = new Set<Entry>()
   readonly #closed = new AbortController()
+  #disks = 0
 
   constructor({ loader, patienceMs, idle = IDLE }: BlockCacheOptions) {
     this.#loader = loader
@@ -45,6 +46,17 @@ export class BlockCache implements Disposable {
   /** Aborted when the cache is closed. */
   get signal(): AbortSignal {
     return this.#closed.signal
+  }
+
+  /** Says that a disk is read; once none is, nothing is kept. */
+  join(): Disposable {
+    this.#disks++
+    return {
+      [Symbol.dispose]: () => {
+        this.#disks--
+        this.#trim()
+      },
+    }
   }
 
   /**
@@ -99,7 +111,11 @@ export class BlockCache implements Disposable {
     if (this.#entries.get(entry.digest) !== entry) return
     this.#idle.delete(entry)
     this.#idle.add(entry)
-    const most = this.signal.aborted ? 0 : this.#idleMax
+    this.#trim()
+  }
+
+  #trim(): void {
+    const most = this.signal.aborted || this.#disks === 0 ? 0 : this.#idleMax
     for (const oldest of this.#idle) {
       if (this.#idle.size <= most) break
       this.#drop(oldest)

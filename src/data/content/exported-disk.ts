@@ -49,6 +49,7 @@ export async function openExportedDisk(deps: ExportedDiskDeps, digest: Digest): 
 class StoredDisk implements ExportedDisk {
   readonly #deps: ExportedDiskDeps
   readonly #manifest: Manifest
+  readonly #visit: Disposable
   /** Where the last read ended. */
   #end = 0
   /** The last block that was loaded ahead. */
@@ -59,6 +60,7 @@ class StoredDisk implements ExportedDisk {
   constructor(deps: ExportedDiskDeps, manifest: Manifest) {
     this.#deps = deps
     this.#manifest = manifest
+    this.#visit = deps.cache.join()
   }
 
   get size(): number {
@@ -136,7 +138,8 @@ class StoredDisk implements ExportedDisk {
     return parts
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#manifest[Symbol.asyncDispose]()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#visit[Symbol.dispose]()
+    await this.#manifest[Symbol.asyncDispose]()
   }
 }

@@ -51,6 +51,8 @@ export async function serveConnection(socket: Socket, deps: ConnectionDeps): Pro
 async function secured(socket: Socket, secureContext: SecureContext): Promise<TLSSocket> {
   const secure = new TLSSocket(socket, { isServer: true, secureContext })
   secure.on('error', () => {})
+  // It would let a client have us compute without end.
+  secure.disableRenegotiation()
   const ready = Promise.withResolvers<void>()
   secure.once('secure', ready.resolve)
   secure.once('close', () => ready.reject(new Hangup()))
