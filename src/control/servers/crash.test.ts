@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
 import type { IngestCall } from '#control/library/library.fixtures.ts'
 import { openServers, type ServersFixture } from './servers.fixtures.ts'
 
@@ -122,11 +123,23 @@ const LIFE: readonly Part[] = [
   ...[snap(2), writes('c'), stop, start, writes('d'), readSnapshot(2), merge, destroy],
 ]
 
+/** A client tries again what could not be done. */
+async function attempt(work: () => Promise<void>): Promise<'done' | 'failed'> {
+  try {
+    await work()
+    return 'done'
+  } catch (error) {
+    if (error instanceof LibraryError && error.code === 'unavailable') return 'failed'
+    throw error
+  }
+}
+
 /**
- * Goes through a server's life; the daemon dies at these steps, and where they are negative its machines with it.
+ * Goes through a server's life; the daemon dies at these steps, and where they are negative its machines with it;
+ * others just fail once.
  * @returns how many steps there were
  */
-async function live(deaths: readonly number[]): Promise<number> {
+async function live(deaths: readonly number[], faults: readonly number[] = []): Promise<number> {
   await using at = await openServers()
   let known: string | undefined
   const story: Story = {
@@ -143,6 +156,7 @@ async function live(deaths: readonly number[]): Promise<number> {
       process.write(`step-${index}`)
       story.written.push(`step-${index}`)
     }
+    if (faults.includes(index)) throw new LibraryError('unavailable', `a fault at step ${index}`)
     if (!deaths.includes(index) && !deaths.includes(-index)) return
     at.host.killDaemon()
     if (deaths.includes(-index)) for (const process of at.host.running()) process.end('died')
@@ -150,8 +164,9 @@ async function live(deaths: readonly number[]): Promise<number> {
   for (const part of LIFE) {
     for (;;) {
       const death = at.host.death.then(() => 'dead' as const)
-      if ((await Promise.race([death, part(at, story)])) !== 'dead') break
-      await at.restart()
+      const outcome = await Promise.race([death, attempt(() => part(at, story))])
+      if (outcome === 'done') break
+      if (outcome === 'dead') await at.restart()
     }
     assert.deepEqual(at.host.wrongs, [])
     if (part !== destroy) await losesNothing(at, story)
@@ -171,6 +186,22 @@ test('servers: wherever the daemon dies, each goes on as it should and keeps eve
       await live(deaths)
     } catch (error) {
       throw new Error(`deaths at steps ${deaths} of ${count} (run again with DEATHS=${deaths})`, {
+        cause: error,
+      })
+    }
+  }
+})
+
+test('servers: whichever step fails once, each goes on as it should and keeps every word', async () => {
+  const count = await live([])
+  const only = process.env.FAULTS?.split(',').map(Number)
+  for (let run = 0; run < (only ? 1 : RUNS); run++) {
+    const first = randomInt(1, count + 1)
+    const faults = only ?? [first, first + randomInt(1, 20)]
+    try {
+      await live([], faults)
+    } catch (error) {
+      throw new Error(`faults at steps ${faults} of ${count} (run again with FAULTS=${faults})`, {
         cause: error,
       })
     }

@@ -19,6 +19,9 @@ const BASES = 'bases'
 /** Machines that are looked for at a time when the library begins. */
 const LOOKS = 8
 
+/** Servers are woken when something happens to them; should that ever be missed, it lasts no longer than this. */
+const ROUND_MS = 60_000
+
 const nodeTimer: Timer = (delayMs, task) => {
   const timer = setTimeout(task, delayMs).unref()
   return () => clearTimeout(timer)
@@ -35,9 +38,27 @@ export function createServers(options: ServersOptions): Servers {
 
   /** @param fresh it was written down just now */
   function employ(server: Server, fresh: boolean): ServerWorker {
+    const employed = workers.get(server.id)
+    if (employed) return employed
     const worker = new ServerWorker(context, server, { fresh, onGone: () => workers.delete(server.id) })
     workers.set(server.id, worker)
     return worker
+  }
+
+  let cancelRound = () => {}
+  let disposed = false
+
+  /** Looks at all servers, also those that nobody looks after by mistake. */
+  async function round(): Promise<void> {
+    try {
+      for (const server of await catalog.servers.listExisting()) {
+        if (disposed) return
+        employ(server, false).wake()
+      }
+    } catch (error) {
+      options.log.warn({ err: error }, 'cannot look at all servers')
+    }
+    if (!disposed) cancelRound = timer(ROUND_MS, () => void round())
   }
 
   return {
@@ -77,9 +98,11 @@ export function createServers(options: ServersOptions): Servers {
         }
       }
       await Promise.all(Array.from({ length: LOOKS }, adopt))
-      for (const worker of workers.values()) worker.wake()
+      await round()
     },
     async [Symbol.asyncDispose]() {
+      disposed = true
+      cancelRound()
       await Promise.all([...workers.values()].map((worker) => worker[Symbol.asyncDispose]()))
       await bases[Symbol.asyncDispose]()
     },

@@ -66,7 +66,6 @@ export function troubleOf(context: Context, runtime: Runtime, manifest: string):
 }
 
 export async function endOffer(runtime: Runtime): Promise<void> {
-  const { offered } = runtime
+  await runtime.offered?.[Symbol.asyncDispose]()
   runtime.offered = undefined
-  await offered?.[Symbol.asyncDispose]()
 }
