@@ -39,6 +39,7 @@ async function leaveBehind(spec: MachineSpec, commands: readonly (readonly [stri
   qmp.close()
 }
 
+const MAY_MOUNT = process.getuid?.() === 0 ? {} : { skip: 'needs root, to mount a small file system' }
 const TOOLS = needs('qemu-system-x86_64', 'qemu-img', 'qemu-io', 'qemu-nbd')
 
 describe('disk of a machine that runs', { ...TOOLS, concurrency: 2 }, () => {
@@ -222,5 +223,42 @@ describe('disk of a machine that runs', { ...TOOLS, concurrency: 2 }, () => {
     })
     await done
     assert.equal(await machine.isHeld(), false)
+  })
+
+  test('a guest whose host is full is held, and loses nothing', MAY_MOUNT, async () => {
+    await using folders = await machineFolders()
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folders.folder])
+    try {
+      const spec = await folders.add('srv-aaaaa')
+      const machine = await folders.start(spec)
+      using guest = await attachGuest(spec)
+      for (const [name, command] of [
+        [L1, 'w1a'],
+        [L2, 'w3c'],
+      ] as const) {
+        await addLayer(spec.folder, name)
+        await machine.addLayer(name)
+        await guest.tell(command)
+      }
+      const filler = join(folders.folder, 'filler')
+      await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']).catch(() => {})
+      const merging = machine.mergeLayers(new AbortController().signal)
+      await assert.rejects(merging, { code: 'unavailable', message: /merge layers: .*No space/ })
+      assert.deepEqual(await machine.layers(), [L0, L1, L2])
+      const late = guest.tell('w2b')
+      assert.ok(await becomes(() => machine.isHeld()))
+      await machine.release()
+      assert.ok(await becomes(() => machine.isHeld()))
+      await rm(filler)
+      await machine.release()
+      assert.equal(await late, 'b')
+      assert.deepEqual([await guest.tell('r1'), await guest.tell('r2')], ['a', 'b'])
+      await machine.mergeLayers(new AbortController().signal)
+      assert.equal(await guest.tell('r1'), 'a')
+      await machine.quit()
+    } finally {
+      await folders.machines.endOthers(folders.folder, new Set())
+      await run('umount', [folders.folder])
+    }
   })
 })

@@ -9,6 +9,9 @@ import { fields, list, type Qmp } from './qmp.ts'
 const MERGE_JOB = 'merge'
 const POLL_MS = 50
 
+/** A merge that reads over an export that is away ends when QEMU has waited long enough for that. */
+const STOP_MS = 30_000
+
 /** What a guest's disk is made of, as QEMU has it, and the changes of that while the guest runs. */
 export interface DiskGraph {
   layers(): Promise<readonly string[]>
@@ -119,9 +122,11 @@ async function mergeLayers(qmp: Qmp, signal: AbortSignal): Promise<void> {
 
 /** Ends what QEMU does in the background: until a merge is done, the chain is as it was. */
 async function stopJobs(qmp: Qmp): Promise<void> {
-  for (;;) {
+  for (const until = performance.now() + STOP_MS; ; ) {
     const jobs = list(await qmp.execute('query-jobs'))
     if (jobs.length === 0) return
+    if (performance.now() > until)
+      throw new LibraryError('unavailable', `end what QEMU merges: it goes on for ${STOP_MS / 1000} s`)
     for (const { id, status } of jobs) {
       if (status === 'concluded') await qmp.execute('job-dismiss', { id })
       else if (status === 'running' || status === 'paused') await qmp.execute('job-cancel', { id })
