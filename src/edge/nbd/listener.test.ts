@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { LibraryError } from '#base/errors.ts'
-import type { AuthResult } from '#control/auth/auth.ts'
+import type { Auth, AuthResult } from '#control/auth/auth.ts'
 import type { Library } from '#control/library/library.ts'
 import type { Session } from '#model/session.ts'
 import { needs } from '../../../test/support/tools.ts'
@@ -30,6 +30,8 @@ import { Wire } from './wire.ts'
 
 const OWN = '1'.repeat(40)
 const FOREIGN = '2'.repeat(40)
+/** Of a user whose second account has the image. */
+const USER = '3'.repeat(40)
 const IMAGE = 'img-aaaaa'
 const bytes = Buffer.alloc(30_000, 'image')
 
@@ -50,7 +52,11 @@ async function start(
   const clock = { now: 0 }
   const service = await startNbdListener({
     auth: {
-      async authenticate(token): Promise<AuthResult<Session>> {
+      accounts: {
+        list: async () => [{ id: 'acc-bbbbb' }, { id: 'acc-aaaaa' }],
+      } as unknown as Auth['accounts'],
+      async authenticate(token, accountId = 'acc-bbbbb'): Promise<AuthResult<Session>> {
+        if (token === USER) return { ok: true, value: { ...sessionOf(accountId), userId: 'usr-uuuuu' } }
         if (token === OWN) return { ok: true, value: sessionOf('acc-aaaaa') }
         if (token === FOREIGN) return { ok: true, value: sessionOf('acc-bbbbb') }
         return { ok: false, error: 'invalid_token', description: 'The access token is unknown.' }
@@ -99,6 +105,15 @@ test('listener: a token and an image open it, pinned while the connection is the
   assert.equal(pins.held, 0)
   assert.match(JSON.stringify(said), /img-aaaaa/)
   assert.doesNotMatch(JSON.stringify(said), new RegExp(OWN))
+})
+
+test('listener: a user reads the images of all his accounts', async (t) => {
+  const { said, connect } = await start(t)
+  using client = await connect()
+  await greet(client)
+  assert.equal((await ask(client, OPTION.go, goData(`${USER}/img-zzzzz`)))[0]?.reply, REFUSED.unknown)
+  assert.equal((await ask(client, OPTION.go, goData(`${USER}/${IMAGE}`))).at(-1)?.reply, REPLY.ack)
+  assert.match(JSON.stringify(said), /acc-aaaaa/)
 })
 
 test('listener: what is foreign and what is not there look alike; names are not listed', async (t) => {

@@ -31,7 +31,7 @@ export const LISTENER_LIMITS: NbdListenerLimits = {
 }
 
 export interface NbdListenerOptions {
-  readonly auth: Pick<Auth, 'authenticate'>
+  readonly auth: Pick<Auth, 'authenticate' | 'accounts'>
   readonly library: Pick<Library, 'use' | 'acquirePins'>
   readonly openDisk: OpenDisk
   readonly host: string
@@ -83,8 +83,9 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
       }
       failures.succeeded(address)
       if (!isId('img', id) || more.length > 0) throw noSuchExport()
-      const opened = await openImage(options, session, id, accounts)
-      log.info({ account: session.accountId, image: id, address }, 'NBD opened')
+      const image = await find(options, { session, token, id })
+      const opened = await openImage(options, image, accounts)
+      log.info({ account: image.session.accountId, image: id, address }, 'NBD opened')
       return opened
     },
   })
@@ -107,39 +108,54 @@ function contextOf({ certificate, key }: { certificate: string; key: string }) {
 }
 
 /** Undefined for whoever may not come in, whatever the reason. */
-async function identify(auth: Pick<Auth, 'authenticate'>, token: string): Promise<Session | undefined> {
+async function identify(
+  auth: Pick<Auth, 'authenticate'>,
+  token: string,
+  accountId?: string,
+): Promise<Session | undefined> {
+  const result = await unlessHidden(auth.authenticate(token, accountId))
+  return result?.ok ? result.value : undefined
+}
+
+type Found = Awaited<ReturnType<Library['use']>> & { readonly session: Session }
+
+/** The image as the bearer sees it from his first account that does; what exists and what does not look alike. */
+async function find(
+  { auth, library }: Pick<NbdListenerOptions, 'auth' | 'library'>,
+  { session, token, id }: { session: Session; token: string; id: string },
+): Promise<Found> {
+  const own = await unlessHidden(library.use(session, id))
+  if (own) return { ...own, session }
+  const others = session.userId === null ? [] : await auth.accounts.list(session)
+  for (const account of others) {
+    const other = await identify(auth, token, account.id)
+    const image = other && (await unlessHidden(library.use(other, id)))
+    if (image) return { ...image, session: other }
+  }
+  throw noSuchExport()
+}
+
+/** Undefined where something is not there, or not for whoever asks. */
+async function unlessHidden<T>(asked: Promise<T>): Promise<T | undefined> {
   try {
-    const result = await auth.authenticate(token)
-    return result.ok ? result.value : undefined
+    return await asked
   } catch (error) {
-    if (error instanceof LibraryError && (error.code === 'not_found' || error.code === 'denied'))
-      return undefined
+    const isHidden = error instanceof LibraryError && (error.code === 'not_found' || error.code === 'denied')
+    if (isHidden) return undefined
     throw error
   }
 }
 
+/** Holds all that a connection needs of an image. */
 async function openImage(
   { library, openDisk }: Pick<NbdListenerOptions, 'library' | 'openDisk'>,
-  session: Session,
-  id: string,
+  { manifest, session }: Found,
   accounts: ReturnType<typeof createCounts>,
 ): Promise<OpenExport> {
   await using opening = new AsyncDisposableStack()
-  const { manifest } = await find(library, session, id)
   const visit = opening.use(new DisposableStack())
   if (!accounts.enter(session.accountId, visit))
     throw new LibraryError('denied', 'open an export: too many connections of this account read images')
   opening.use(await library.acquirePins([manifest]))
   return await openExport(openDisk, manifest, opening.move())
-}
-
-/** What exists and what does not look alike to whoever may not read it. */
-async function find(library: Pick<Library, 'use'>, session: Session, id: string) {
-  try {
-    return await library.use(session, id)
-  } catch (error) {
-    if (error instanceof LibraryError && (error.code === 'not_found' || error.code === 'denied'))
-      throw noSuchExport()
-    throw error
-  }
 }
