@@ -31,8 +31,10 @@ import { needs } from '../support/tools.ts'
 
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8)
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
-/** Bytes of data per second: the image's take a quarter of a minute. */
-const SLOW = { 'servers.fill_rate': '3 MiB' }
+/** Bytes of data per second: the image's take minutes, so that no test is too late to see a disk being filled. */
+const SLOW = { 'servers.fill_rate': '128 KiB' }
+/** These take a quarter of a minute. */
+const FILLING = { 'servers.fill_rate': '3 MiB' }
 const DATA = `sum ${LAYOUT.data} ${LAYOUT.dataSize}`
 
 describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOLS), () => {
@@ -96,46 +98,60 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
   })
 
   test('an image that is destroyed and collected: its servers still read all of it', async () => {
-    const { daemon, image } = await begin(SLOW)
-    await using _ = daemon
-    const { id } = await buildServer(daemon, image)
-    await serverIs(daemon, id, 'active')
-    using guest = await guestOf(daemon, id)
-    assert.equal((await daemon.api('DELETE', `/1.0/images/${image}`)).status, 202)
-    while ((await daemon.api('GET', `/1.0/images/${image}`)).status !== 404) await delay(20)
-    assert.ok(!(await showServer(daemon, id)).volumes[0]?.fill.stands_alone, 'it is not filled yet')
-    await execute('bin/image-library', ['collect', '--data', daemon.data, '--config', daemon.settings])
-    assert.equal(await guest.run(DATA), dataSum)
+    await using lasting = await lastingFolder()
+    const { data } = lasting
+    const first = await begin(SLOW, data)
+    const { id } = await buildServer(first.daemon, first.image)
+    await serverIs(first.daemon, id, 'active')
+    const collect = (daemon: Daemon) =>
+      execute('bin/image-library', ['collect', '--data', data, '--config', daemon.settings])
+    {
+      const { daemon, image } = first
+      using guest = await guestOf(daemon, id)
+      assert.equal((await daemon.api('DELETE', `/1.0/images/${image}`)).status, 202)
+      while ((await daemon.api('GET', `/1.0/images/${image}`)).status !== 404) await delay(20)
+      await collect(daemon)
+      assert.equal(await guest.run(DATA), dataSum)
+      assert.ok(!(await showServer(daemon, id)).volumes[0]?.fill.stands_alone, 'it is not filled yet')
+    }
+    await end(first.daemon, 'SIGKILL')
+    await using daemon = await startDaemon({ data, settings: serverSettings() })
     await standsAlone(daemon, id)
-    await execute('bin/image-library', ['collect', '--data', daemon.data, '--config', daemon.settings])
+    await collect(daemon)
+    using guest = await guestOf(daemon, id)
     assert.equal(await guest.run(DATA), dataSum, 'from its own copy')
     await assertServersVanish(daemon, { servers: [id], images: [] })
   })
 
   test('a store that cannot be read for a while: the guest waits, and goes on afterwards', async () => {
-    const { daemon, image } = await begin({ 'servers.fill_rate': '2 MiB' })
-    await using _ = daemon
-    const { id } = await buildServer(daemon, image)
-    await serverIs(daemon, id, 'active')
-    using guest = await guestOf(daemon, id)
-    const blocks = join(daemon.data, 'store/blocks')
-    await rename(blocks, `${blocks}.away`)
-    const sum = guest.run(DATA, 120_000)
-    // It is seen sooner or later that the guest is held; a fault has no end that could be waited for.
-    await serverIs(daemon, id, ({ trouble }) => trouble !== null, 30_000)
-    assert.equal((await showServer(daemon, id)).status, 'active')
-    await rename(`${blocks}.away`, blocks)
-    assert.equal(await sum, dataSum)
-    await serverIs(daemon, id, ({ trouble }) => trouble === null)
+    await using lasting = await lastingFolder()
+    const { data } = lasting
+    const first = await begin(SLOW, data)
+    const { id } = await buildServer(first.daemon, first.image)
+    await serverIs(first.daemon, id, 'active')
+    {
+      using guest = await guestOf(first.daemon, id)
+      const blocks = join(data, 'store/blocks')
+      await rename(blocks, `${blocks}.away`)
+      const sum = guest.run(DATA, 120_000)
+      await serverIs(first.daemon, id, ({ trouble }) => trouble !== null)
+      assert.equal((await showServer(first.daemon, id)).status, 'active')
+      await rename(`${blocks}.away`, blocks)
+      assert.equal(await sum, dataSum)
+      await serverIs(first.daemon, id, ({ trouble }) => trouble === null)
+    }
+    await end(first.daemon, 'SIGTERM')
+    await using daemon = await startDaemon({ data, settings: serverSettings() })
     await standsAlone(daemon, id)
+    using guest = await guestOf(daemon, id)
     assert.equal(await guest.run(DATA), dataSum)
-    await assertServersVanish(daemon, { servers: [id], images: [image] })
+    await assertServersVanish(daemon, { servers: [id], images: [first.image] })
   })
 
   test('a daemon that is away during the fill: the guest goes on reading when it is back', async () => {
     await using lasting = await lastingFolder()
     const { data } = lasting
-    const first = await begin({ 'servers.fill_rate': '1 MiB' }, data)
+    const first = await begin(SLOW, data)
     const { id } = await buildServer(first.daemon, first.image)
     await serverIs(first.daemon, id, 'active')
     const { pid } = await machineOf(first.daemon, id)
@@ -161,7 +177,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
     const random = createRandom(seed)
     await using lasting = await lastingFolder()
     const { data } = lasting
-    const first = await begin(SLOW, data)
+    const first = await begin(FILLING, data)
     const { id: lastingId } = await buildServer(first.daemon, first.image)
     await serverIs(first.daemon, lastingId, 'active')
     const { pid } = await machineOf(first.daemon, lastingId)
@@ -179,7 +195,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
       async (daemon: Daemon) => void images.push(await snapshot(daemon, lastingId)),
     ]
     for (let round = 0; round < ROUNDS; round++) {
-      await using daemon = await startDaemon({ data, settings: serverSettings(SLOW) })
+      await using daemon = await startDaemon({ data, settings: serverSettings(FILLING) })
       assert.equal((await machineOf(daemon, lastingId)).pid, pid, `seed ${seed}: the guest has run on`)
       // Right after a start it may still be looked for; an answer that says so is no lie.
       await serverIs(daemon, lastingId, 'active')
