@@ -1,5 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Exports, OpenExport } from './exports.ts'
+import { OptionReader } from './option-reader.ts'
 import {
   ALLOCATION,
   ALLOCATION_ID,
@@ -24,8 +25,6 @@ import { Hangup, type Wire } from './wire.ts'
 const OPTIONS_MAX = 64
 /** Bytes of one option. */
 const OPTION_MAX = 4 * TEXT_MAX
-/** Contexts asked for at once. */
-const QUERIES_MAX = 64
 
 export interface NegotiationDeps {
   readonly wire: Wire
@@ -249,47 +248,4 @@ class Negotiation {
 function refusalOf({ code }: LibraryError): number {
   if (code === 'denied') return REFUSED.policy
   return code === 'unavailable' ? REFUSED.shutdown : REFUSED.unknown
-}
-
-/** Reads what an option carries; all of it is undefined past the end. */
-class OptionReader {
-  readonly #bytes: Buffer
-  #at = 0
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  get isAtEnd(): boolean {
-    return this.#at === this.#bytes.length
-  }
-
-  /** A number of 2 or 4 bytes; -1 past the end. */
-  count(size: 2 | 4): number {
-    if (!this.skip(size)) return -1
-    return this.#bytes.readUIntBE(this.#at - size, size)
-  }
-
-  skip(length: number): boolean {
-    if (length < 0 || this.#at + length > this.#bytes.length) return false
-    this.#at += length
-    return true
-  }
-
-  text(): string | undefined {
-    const length = this.count(4)
-    if (length > TEXT_MAX || !this.skip(length)) return undefined
-    return this.#bytes.toString('utf8', this.#at - length, this.#at)
-  }
-
-  texts(count: number): string[] | undefined {
-    if (count < 0 || count > QUERIES_MAX) return undefined
-    const texts: string[] = []
-    for (let left = count; left > 0; left--) {
-      const text = this.text()
-      if (text === undefined) return undefined
-      texts.push(text)
-    }
-    return texts
-  }
 }
