@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import { isId } from '#model/ids.ts'
 import type { Server } from '#model/server.ts'
 import { demandServer } from './access.ts'
 import { Bases } from './bases.ts'
@@ -115,7 +116,8 @@ async function clear({ hypervisor, folder, log }: ServersOptions, servers: reado
   const ended = await hypervisor.endOthers(folder, kept)
   if (ended > 0) log.warn({ ended }, 'ended machines that belonged to no server')
   for (const name of await readdir(folder)) {
-    if (name === BASES || kept.has(join(folder, name))) continue
+    // What else is there is not ours to judge.
+    if (!isId('srv', name) || kept.has(join(folder, name))) continue
     await rm(join(folder, name), { recursive: true, force: true })
   }
 }
