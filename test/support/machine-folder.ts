@@ -48,10 +48,10 @@ export async function machineFolders() {
 
 const SPEC = {
   accelerator: 'tcg',
-  arch: 'x86_64',
   cores: 1,
   ram: 32,
   compatibilityMode: false,
+  diskSerial: 'vol-aaaaa',
   base: 'file',
   layers: ['layer-0.qcow2'],
   macAddress: '52:54:00:12:34:56',

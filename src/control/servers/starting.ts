@@ -37,16 +37,15 @@ export async function startMachine(
   try {
     await makeFolder(folder, owner)
     const volume = await volumeOf(catalog, server.id)
-    const image = await catalog.images.find(server.imageId)
-    if (!image) throw new Error(`internal error: server ${server.id} has no image`)
     const layers = await prepareLayers(context, runtime, server, volume)
     await writeSeed(folder, await seedOf(catalog, server), owner)
     const base = (await prepareBase(context, runtime, volume)) ? 'file' : 'export'
     const { cores, ram, compatibilityMode, macAddress, id } = server
     const accelerator = await orAbort(hypervisor.accelerator(), signal)
     const network = networkOf(context, await withFreePort(context, runtime, server))
-    const spec = { id, folder, accelerator, arch: image.arch, cores, ram, compatibilityMode, base } as const
-    return await hypervisor.start({ ...spec, layers, macAddress, network, user: owner }, signal)
+    const guest = { id, accelerator, cores, ram, compatibilityMode, macAddress, network }
+    const disk = { base, layers, diskSerial: volume.id } as const
+    return await hypervisor.start({ ...guest, ...disk, folder, user: owner }, signal)
   } catch (error) {
     context.memory.free(server.id)
     await endOffer(runtime)

@@ -7,10 +7,10 @@ const SPEC: MachineSpec = {
   id: 'srv-aaaaa',
   folder: '/data/servers/srv-aaaaa',
   accelerator: 'tcg',
-  arch: 'x86_64',
   cores: 2,
   ram: 1024,
   compatibilityMode: false,
+  diskSerial: 'vol-aaaaa',
   base: 'export',
   layers: ['layer-0.qcow2', 'layer-3.qcow2'],
   macAddress: '52:54:00:12:34:56',
@@ -48,7 +48,7 @@ test('arguments: every disk is attached with its format and what lies below it',
 
 test('arguments: virtio devices in one mode, emulated ones in the other', () => {
   assert.deepEqual(values(SPEC, '-device'), [
-    'virtio-blk-pci,id=disk,drive=layer-3.qcow2,rerror=stop,werror=stop,bootindex=0',
+    'virtio-blk-pci,id=disk,drive=layer-3.qcow2,serial=vol-aaaaa,rerror=stop,werror=stop,bootindex=0',
     'virtio-blk-pci,id=seed,drive=seed',
     'virtio-rng-pci,rng=rng',
     'virtio-serial-pci',
@@ -56,7 +56,7 @@ test('arguments: virtio devices in one mode, emulated ones in the other', () => 
     'virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,romfile=',
   ])
   assert.deepEqual(values({ ...SPEC, compatibilityMode: true }, '-device'), [
-    'ide-hd,bus=ide.0,id=disk,drive=layer-3.qcow2,rerror=stop,werror=stop,bootindex=0',
+    'ide-hd,bus=ide.0,id=disk,drive=layer-3.qcow2,serial=vol-aaaaa,rerror=stop,werror=stop,bootindex=0',
     'ide-cd,bus=ide.1,id=seed,drive=seed',
     'e1000,netdev=net,mac=52:54:00:12:34:56,romfile=',
   ])

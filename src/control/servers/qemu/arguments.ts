@@ -24,7 +24,8 @@ export function machineArguments(spec: MachineSpec): string[] {
     ...['-rtc', 'base=utc', '-boot', 'strict=on'],
     ...consoles(),
     ...disks(spec),
-    ...(spec.compatibilityMode ? emulatedDevices() : virtioDevices()),
+    // Systems without virtio drivers would see devices that they cannot use: the agent's channel leads nowhere.
+    ...(spec.compatibilityMode ? [] : virtioDevices()),
     ...network(spec),
   ]
 }
@@ -60,19 +61,17 @@ function disks(spec: MachineSpec): string[] {
 }
 
 /** A guest whose host cannot read or write for it waits: an error would make it go on without what it wrote. */
-function diskDevices({ compatibilityMode, layers }: MachineSpec): string[] {
+function diskDevices({ compatibilityMode, diskSerial, layers }: MachineSpec): string[] {
   const [disk, seed] = compatibilityMode
     ? ['ide-hd,bus=ide.0', 'ide-cd,bus=ide.1']
     : ['virtio-blk-pci', 'virtio-blk-pci']
+  const drive = [`id=${DEVICE_IDS.disk}`, `drive=${layers.at(-1)}`, `serial=${diskSerial}`]
+  const options = [...drive, 'rerror=stop', 'werror=stop', 'bootindex=0']
   return [
-    '-device',
-    `${disk},id=${DEVICE_IDS.disk},drive=${layers.at(-1)},rerror=stop,werror=stop,bootindex=0`,
+    ...['-device', [disk, ...options].join(',')],
     ...['-device', `${seed},id=seed,drive=${DISK_NODES.seed}`],
   ]
 }
-
-/** The agent's channel is there, and nobody ever answers. */
-const emulatedDevices = (): string[] => []
 
 const virtioDevices = (): string[] => [
   ...['-object', 'rng-builtin,id=rng', '-device', 'virtio-rng-pci,rng=rng'],

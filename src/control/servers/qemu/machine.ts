@@ -9,11 +9,12 @@ export interface MachineSpec {
   /** The server's folder: an absolute path. */
   readonly folder: string
   readonly accelerator: Accelerator
-  readonly arch: 'x86_64' | 'i686'
   readonly cores: number
   /** MiB. */
   readonly ram: number
   readonly compatibilityMode: boolean
+  /** What the guest sees as its disk's serial number; at most 20 characters, as virtio has them. */
+  readonly diskSerial: string
   /** Where the image's disk is read: over the export in the folder, or from the base that is filled. */
   readonly base: 'export' | 'file'
   /** Lowest first. */
