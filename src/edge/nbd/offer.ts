@@ -1,6 +1,8 @@
-import { chmod, chown, rename, rm } from 'node:fs/promises'
+import { chmod, chown, rename, rm, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import { LibraryError } from '#base/errors.ts'
+import { createCounts } from './counts.ts'
 import { exportsOfOne, type OpenDisk, type OpenExport } from './exports.ts'
 import { startNbdService } from './service.ts'
 
@@ -9,11 +11,14 @@ const PATH_MAX = 107
 const SUFFIX = '~'
 const SOCKET_MODE = 0o600
 
+/** QEMU has one connection, and another when that breaks; each may hold a block in memory. */
+const OWNER_CONNECTIONS = 8
+
 /** A guest's machine may be held for days: only the handshake is bounded. */
 const LIMITS = { negotiationMs: 30_000, stallMs: undefined }
 
 export interface SocketOffer {
-  /** An absolute path; a socket that is there is replaced. */
+  /** An absolute path; a socket that is there is replaced. Where it has another owner, its folder may be his too. */
   readonly path: string
   /** Names of the export; the first is told to whoever asks for a list. */
   readonly names: readonly string[]
@@ -36,18 +41,24 @@ export async function offerOnSocket(options: SocketOffer): Promise<AsyncDisposab
     })
   }
   const exports = exportsOfOne(names, open)
-  const made = path + SUFFIX
+  // Beside the owner's folder: in it, he could put a link in the socket's place before it is given to him.
+  const made = owner ? dirname(path) + SUFFIX : path + SUFFIX
   try {
     await rm(made, { force: true })
     await using opened = new AsyncDisposableStack()
-    const admit = () => ({ exports, [Symbol.dispose]: () => {} })
+    const connections = createCounts(owner ? OWNER_CONNECTIONS : Number.POSITIVE_INFINITY)
+    const admit = () => {
+      const visit = new DisposableStack()
+      return connections.enter('', visit) ? { exports, [Symbol.dispose]: () => visit.dispose() } : undefined
+    }
     opened.use(await startNbdService({ where: { path: made }, admit, limits: LIMITS, log }))
     opened.defer(() => rm(made, { force: true }))
     await chmod(made, SOCKET_MODE)
     if (owner) await chown(made, owner.uid, owner.gid)
     // Only now is it seen by those it is for, in one step in place of what a dead process left there.
     await rename(made, path)
-    opened.defer(() => rm(path, { force: true }))
+    // What its owner made of it since is his.
+    opened.defer(() => unlink(path).catch(() => {}))
     return opened.move()
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
