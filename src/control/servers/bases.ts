@@ -33,7 +33,7 @@ interface Fill {
   saving: boolean
 }
 
-/** The disks of images as raw files: each is filled once, however many servers wait for it, and kept while one has it. */
+/** The disks of images as raw files: each is filled once for all that wait for it, and kept while a server has it. */
 export class Bases implements AsyncDisposable {
   readonly #options: BasesOptions['options']
   readonly #folder: string

@@ -9,7 +9,7 @@ import { SerialConsole } from './serial-console.ts'
 import { startMachine } from './starting.ts'
 import { keepUp, settleBase } from './upkeep.ts'
 
-/** What there is to do after a look at a server: nothing until it is woken, looking again some time, or nothing ever. */
+/** What there is to do after a look at a server: nothing until it is woken, looking again later, or nothing ever. */
 export type Outcome = 'wait' | 'look-again' | 'gone'
 
 /** Brings one server from what it is to what it is to be. What cannot be done now throws, and is tried again. */
@@ -77,7 +77,7 @@ async function stay(context: Context, runtime: Runtime, server: Server): Promise
   await catalog.transaction(async (tables) => {
     const at = now()
     const inactive = { status: 'inactive', trouble: null, updatedAt: at } as const
-    if (!(await tables.servers.update(server.id, inactive, ['active', 'creating', 'unavailable']))) return
+    if (!(await tables.servers.update(server.id, inactive, ['active', 'creating']))) return
     await record(tables, server, { action: 'server.stopped', message: 'The server was stopped.', at })
   })
   await settleBase(context, runtime, await volumeOf(catalog, server.id))
