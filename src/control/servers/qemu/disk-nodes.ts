@@ -12,12 +12,15 @@ export interface DiskNode {
   readonly [option: string]: unknown
 }
 
-/** A raw disk that nobody writes to. */
+/**
+ * A raw disk that nobody writes to. It is not locked: several servers have one base, and whoever may read a file may
+ * hold locks on it, by which one QEMU that was taken over would keep all others from opening it.
+ */
 export const fileNode = (name: string, path: string): DiskNode => ({
   'node-name': name,
   driver: 'raw',
   'read-only': true,
-  file: { driver: 'file', 'node-name': `${name}-file`, filename: path },
+  file: { driver: 'file', 'node-name': `${name}-file`, filename: path, locking: 'off' },
 })
 
 /** The image as the library serves it. */

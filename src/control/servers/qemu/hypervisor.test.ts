@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -19,7 +20,7 @@ const run = promisify(execFile)
 const status = (pid: number | undefined) => readFile(`/proc/${pid}/status`, 'utf8')
 const isRoot = process.getuid?.() === 0
 
-describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img'), concurrency: 2 }, () => {
+describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img', 'qemu-io'), concurrency: 2 }, () => {
   for (const compatibilityMode of [false, true]) {
     test(`a guest runs, writes and turns itself off${compatibilityMode ? ' in compatibility mode' : ''}`, async () => {
       await using folders = await machineFolders()
@@ -246,6 +247,23 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img'), concurrency
     const spec = await folders.add(`srv-${'a'.repeat(150)}`)
     const machine = await folders.start({ ...spec, id: 'srv-aaaaa' })
     assert.deepEqual(await machine.layers(), spec.layers)
+  })
+
+  test('a lock that somebody holds on the base keeps nobody from starting', async () => {
+    await using folders = await machineFolders()
+    const spec = await folders.add('srv-aaaaa')
+    const base = join(spec.folder, 'base.raw')
+    await chmod(base, 0o644)
+    // It locks what it writes to; a lock by who only reads has the same effect.
+    const other = spawn('qemu-io', ['-f', 'raw', base], { stdio: ['pipe', 'pipe', 'ignore'] })
+    try {
+      other.stdin.write('length\n')
+      await once(other.stdout, 'data')
+      const machine = await folders.start(spec)
+      assert.deepEqual(await machine.layers(), spec.layers)
+    } finally {
+      other.kill('SIGKILL')
+    }
   })
 
   test('a link in the place of a socket leads nowhere', async () => {
