@@ -43,6 +43,15 @@ test('machine folder: what a guest that broke out puts there is not touched', as
   assert.equal((await stat(folder.at('base'))).size, 2 * 1024 * 1024)
 })
 
+test('machine folder: a base under another name is not touched, although it has that one alone', async () => {
+  await using folder = await temporaryFolder()
+  await writeFile(folder.at('qemu.log'), Buffer.alloc(2 * 1024 * 1024), { mode: 0o444 })
+  await assert.rejects(boundLog(folder.path), { message: /not a file of its own/ })
+  await assert.rejects(giveFile(folder.at('qemu.log'), me), { message: /not a file of its own/ })
+  const { size, mode } = await stat(folder.at('qemu.log'))
+  assert.deepEqual([size, mode & 0o777], [2 * 1024 * 1024, 0o444])
+})
+
 test('machine folder: a log is emptied when it is long, and not before', async () => {
   await using folder = await temporaryFolder()
   await writeFile(folder.at('qemu.log'), 'short')

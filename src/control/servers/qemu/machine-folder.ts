@@ -7,14 +7,18 @@ import { MACHINE_FILES, type MachineSpec } from './machine.ts'
 /** What QEMU says is for the operator; a guest that makes it say much fills no disk. */
 const MOST_LOG = 1024 * 1024
 
+/** All that is complete of a base has these rights, and whoever QEMU runs as cannot change them. */
+const BASE_MODE = 0o444
+
 /**
  * Opens a file in a server's folder, in which a guest that broke out of its QEMU could have put anything: no link is
- * followed, no pipe waited for, and nothing is touched that has a second name elsewhere, as bases have.
+ * followed, no pipe waited for, and a base is not touched, whatever name it was given. Whether it has a second name
+ * says nothing of that: the one in the folder can be taken away meanwhile.
  */
-async function openOwnFile(path: string, flags: number): Promise<FileHandle> {
-  const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+export async function openOwnFile(path: string, flags: number): Promise<FileHandle> {
+  const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600)
   const stat = await file.stat()
-  if (stat.isFile() && stat.nlink === 1) return file
+  if (stat.isFile() && stat.nlink === 1 && (stat.mode & 0o777) !== BASE_MODE) return file
   await file.close()
   throw new LibraryError('unavailable', `open ${path}: not a file of its own`)
 }
