@@ -94,10 +94,13 @@ export async function attachMachine(options: {
   }
 }
 
-/** The network device that was made for a QEMU, as its arguments say. */
+/**
+ * The network device that was made for a QEMU, as its arguments say. Whoever took it over may have changed those: only
+ * names that are ours are believed.
+ */
 async function tapOf({ pid }: ProcessName): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  return /\0tap,[^\0]*\bifname=([^,\0]+)/.exec(text)?.[1]
+  return /\0tap,[^\0]*\bifname=(il-tap\d+)[,\0]/.exec(text)?.[1]
 }
 
 async function tell(qmp: Qmp, command: string, args?: object): Promise<void> {
