@@ -2,14 +2,7 @@
  * `creating` until its QEMU runs; `active` while that does; `inactive` while it does not; `deleting` until nothing of
  * it is left; `failed` where its build could not be done. A destroyed server stays readable as `deleted`.
  */
-export type ServerStatus =
-  | 'creating'
-  | 'active'
-  | 'inactive'
-  | 'deleting'
-  | 'deleted'
-  | 'failed'
-  | 'unavailable'
+export type ServerStatus = 'creating' | 'active' | 'inactive' | 'deleting' | 'deleted' | 'failed'
 
 /** What its owner wants it to be; whatever happens to daemon or QEMU, the server is brought there. */
 export type ServerGoal = 'running' | 'stopped' | 'deleted'

@@ -26,7 +26,7 @@ async function becomeActive({ options }: Context, server: Server, volume: Volume
   await catalog.transaction(async (tables) => {
     const at = now()
     const active = { status: 'active', accelerator, startedAt: at, trouble: null, updatedAt: at } as const
-    if (!(await tables.servers.update(server.id, active, ['creating', 'inactive', 'unavailable']))) return
+    if (!(await tables.servers.update(server.id, active, ['creating', 'inactive']))) return
     if (volume.status === 'creating') {
       await tables.volumes.update(volume.id, { status: 'attached', updatedAt: at })
     }
