@@ -31,6 +31,18 @@ export interface Provenance {
   readonly notes: readonly string[]
 }
 
+/** As long as nothing was received. */
+export const NO_PROVENANCE: Provenance = {
+  url: null,
+  finalUrl: null,
+  formatChain: null,
+  bytes: null,
+  sha256: null,
+  etag: null,
+  lastModified: null,
+  notes: [],
+}
+
 export type RegistrationPhase =
   | 'waiting'
   | 'uploading'
@@ -83,3 +95,15 @@ export interface Image {
   readonly createdAt: number
   readonly updatedAt: number
 }
+
+/** What every image is when its registration begins. */
+export const NEW_IMAGE = {
+  status: 'creating',
+  official: false,
+  locked: false,
+  virtualSize: 0,
+  dataSize: 0,
+  manifest: null,
+  provenance: NO_PROVENANCE,
+  failure: null,
+} as const satisfies Partial<Image>

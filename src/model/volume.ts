@@ -1,4 +1,4 @@
-export type VolumeStatus = 'creating' | 'attached' | 'detached' | 'deleting' | 'deleted' | 'failed'
+export type VolumeStatus = 'creating' | 'attached' | 'deleted' | 'failed'
 
 /**
  * A server's writable disk: its image below, and layers that hold what was written since. It stands alone once all of

@@ -1,7 +1,7 @@
 import { type Duplex, duplexPair } from 'node:stream'
 import { LibraryError } from '#base/errors.ts'
 import type { ConsoleKind, Servers, ShownServer } from '#control/servers/servers.ts'
-import type { Image } from '#model/image.ts'
+import { type Image, NO_PROVENANCE } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
 import type { Volume } from '#model/volume.ts'
 
@@ -76,16 +76,7 @@ export const storedImage = (changes: Partial<Image> = {}): Image => ({
   virtualSize: 2048 * MiB,
   dataSize: 512 * MiB,
   manifest: 'ab'.repeat(32),
-  provenance: {
-    url: null,
-    finalUrl: null,
-    formatChain: null,
-    bytes: null,
-    sha256: null,
-    etag: null,
-    lastModified: null,
-    notes: [],
-  },
+  provenance: NO_PROVENANCE,
   progress: null,
   failure: null,
   createdAt: AT,

@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { Kysely, type LogEvent } from 'kysely'
 import { SYSTEM } from '#model/event.ts'
-import type { Image } from '#model/image.ts'
+import { type Image, NO_PROVENANCE } from '#model/image.ts'
 import { type Catalog, openCatalog, type Tables } from './catalog.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { imagesTable } from './images.ts'
@@ -32,16 +32,7 @@ const IMAGE: Omit<Image, 'id' | 'accountId'> = {
   virtualSize: 5 * 2 ** 40,
   dataSize: 10,
   manifest: null,
-  provenance: {
-    url: 'http://example/é',
-    finalUrl: null,
-    formatChain: null,
-    bytes: null,
-    sha256: null,
-    etag: null,
-    lastModified: null,
-    notes: ['a note'],
-  },
+  provenance: { ...NO_PROVENANCE, url: 'http://example/é', notes: ['a note'] },
   progress: null,
   failure: null,
   createdAt: 1,

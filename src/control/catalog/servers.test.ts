@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import type { Image } from '#model/image.ts'
+import { NO_PROVENANCE } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
 import type { Volume } from '#model/volume.ts'
 import { type Catalog, openCatalog, type Tables } from './catalog.ts'
@@ -46,17 +46,6 @@ const VOLUME: Omit<Volume, 'id' | 'accountId' | 'serverId' | 'imageId'> = {
   deletedAt: null,
 }
 
-const PROVENANCE: Image['provenance'] = {
-  url: null,
-  finalUrl: null,
-  formatChain: null,
-  bytes: null,
-  sha256: null,
-  etag: null,
-  lastModified: null,
-  notes: [],
-}
-
 async function addOwner(tables: Tables) {
   const { id: accountId } = await tables.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
   const { id: imageId } = await tables.images.insert({
@@ -79,7 +68,7 @@ async function addOwner(tables: Tables) {
     virtualSize: 2 ** 30,
     dataSize: 1,
     manifest: 'ab'.repeat(32),
-    provenance: PROVENANCE,
+    provenance: NO_PROVENANCE,
     progress: null,
     failure: null,
     createdAt: 1,

@@ -2,7 +2,7 @@ import { LibraryError } from '#base/errors.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { EventAction } from '#model/event.ts'
 import { SYSTEM } from '#model/event.ts'
-import type { Image, ImageStatus } from '#model/image.ts'
+import { type Image, type ImageStatus, NEW_IMAGE, NO_PROVENANCE } from '#model/image.ts'
 import { canChange, canSetStatus } from '#model/image-rules.ts'
 import { may } from '#model/may.ts'
 import type { Session } from '#model/session.ts'
@@ -226,30 +226,15 @@ function readRegistration(
     payload: payloadOf(url, found, { checksum, redactUrl }),
     image: {
       ...own,
+      ...NEW_IMAGE,
       name: name ?? generateName(fileName, now()),
-      status: 'creating',
       sourceType: 'upload',
       sourceTrigger: 'manual',
       source: fileName,
-      official: false,
-      locked: false,
       licenceName: null,
       ancestorId: null,
-      virtualSize: 0,
-      dataSize: 0,
-      manifest: null,
-      provenance: {
-        url: url ? redactUrl(url) : null,
-        finalUrl: null,
-        formatChain: null,
-        bytes: null,
-        sha256: null,
-        etag: null,
-        lastModified: null,
-        notes: [],
-      },
+      provenance: { ...NO_PROVENANCE, url: url ? redactUrl(url) : null },
       progress: url ? waitingProgress(1) : uploadProgress(0, undefined),
-      failure: null,
     },
   }
 }

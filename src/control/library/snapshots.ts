@@ -1,5 +1,5 @@
 import type { Tables } from '#control/catalog/catalog.ts'
-import type { Image } from '#model/image.ts'
+import { type Image, NEW_IMAGE } from '#model/image.ts'
 import { record } from './access.ts'
 import { type LibraryOptions, REGISTRATION, type RegistrationPayload, type VolumePayload } from './deps.ts'
 import type { Feed } from './feed.ts'
@@ -54,6 +54,7 @@ async function volumesRead(tables: Pick<Tables, 'jobs' | 'servers'>, serverId: s
 function imageOf(snapshot: SnapshotOf): Omit<Image, 'id' | 'createdAt' | 'updatedAt'> {
   const { serverId, accountId, name, description, trigger, ancestor, compatibilityMode } = snapshot
   return {
+    ...NEW_IMAGE,
     accountId,
     name,
     description,
@@ -62,29 +63,12 @@ function imageOf(snapshot: SnapshotOf): Omit<Image, 'id' | 'createdAt' | 'update
     minRam: ancestor.minRam,
     licenceName: ancestor.licenceName,
     ancestorId: ancestor.id,
-    status: 'creating',
     sourceType: 'snapshot',
     sourceTrigger: trigger,
     source: serverId,
     compatibilityMode,
     public: false,
-    official: false,
-    locked: false,
-    virtualSize: 0,
-    dataSize: 0,
-    manifest: null,
-    provenance: {
-      url: null,
-      finalUrl: null,
-      formatChain: null,
-      bytes: null,
-      sha256: null,
-      etag: null,
-      lastModified: null,
-      notes: [],
-    },
     progress: waitingProgress(1),
-    failure: null,
   }
 }
 
