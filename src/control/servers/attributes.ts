@@ -1,7 +1,6 @@
 import { invalid, readName } from '#control/library/attributes.ts'
 import type { BuildAttributes, ServerUpdate } from './servers.ts'
 
-export const MIB = 1024 * 1024
 /** As the clients limit it: of the text that is sent. */
 const USER_DATA_MAX = 64 * 1024
 /** MiB: 16 TiB. */

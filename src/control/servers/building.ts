@@ -1,3 +1,4 @@
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import { actorOf } from '#control/library/access.ts'
@@ -11,7 +12,7 @@ import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import type { Zone } from '#model/zone.ts'
-import { MIB, readBuildAttributes, type Wanted } from './attributes.ts'
+import { readBuildAttributes, type Wanted } from './attributes.ts'
 import { record } from './context.ts'
 import type { ServersOptions } from './deps.ts'
 import { freePort } from './ports.ts'
@@ -67,7 +68,7 @@ async function findZone(tables: Tables, text: string | undefined): Promise<Zone>
 /** @returns MiB @throws invalid where the image does not fit or asks for more memory */
 function diskSizeOf(wanted: Wanted, type: ServerType, image: UsableImage): number {
   const name = type.handle
-  const needed = Math.ceil(image.virtualSize / MIB)
+  const needed = Math.ceil(image.virtualSize / MiB)
   if (image.minRam !== null && image.minRam > type.ram) {
     const rule = `must have the ${image.minRam} MiB of memory that image ${image.id} asks for: ${name} has ${type.ram}`
     throw invalid('server_type', rule)
@@ -112,7 +113,7 @@ async function insert(
   })
   await tables.volumes.insert({
     ...{ accountId, serverId: server.id, imageId: image.id, name: null, status: 'creating' },
-    ...{ size: disk * MIB, manifest: image.manifest, imageSize: image.virtualSize },
+    ...{ size: disk * MiB, manifest: image.manifest, imageSize: image.virtualSize },
     ...{ filled: 0, standsAlone: false, layers: [FIRST_LAYER] },
     ...times,
   })

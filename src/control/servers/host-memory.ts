@@ -1,5 +1,5 @@
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
-import { MIB } from './attributes.ts'
 
 /** How much memory the servers that run have together. */
 export class HostMemory {
@@ -14,8 +14,8 @@ export class HostMemory {
   /** Takes memory for a server that is about to run. @throws unavailable where there is not enough */
   claim(id: string, mib: number): void {
     const others = this.#sum() - (this.#claims.get(id) ?? 0)
-    if (this.#bound !== undefined && (others + mib) * MIB > this.#bound) {
-      const free = Math.max(0, Math.floor(this.#bound / MIB) - others)
+    if (this.#bound !== undefined && (others + mib) * MiB > this.#bound) {
+      const free = Math.max(0, Math.floor(this.#bound / MiB) - others)
       throw new LibraryError(
         'unavailable',
         `the host has ${free} MiB of memory left, the server needs ${mib}`,

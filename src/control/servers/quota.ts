@@ -1,11 +1,11 @@
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import { boundOf } from '#model/account-limits.ts'
-import { MIB } from './attributes.ts'
 import type { ServerSettings } from './deps.ts'
 import type { ServerUse } from './servers.ts'
 
-const toMib = (bytes: number | undefined) => (bytes === undefined ? undefined : Math.floor(bytes / MIB))
+const toMib = (bytes: number | undefined) => (bytes === undefined ? undefined : Math.floor(bytes / MiB))
 
 /** What an account has and may have, at this moment. */
 export async function readUse(
@@ -15,7 +15,7 @@ export async function readUse(
 ): Promise<ServerUse> {
   const limits = await tables.accounts.limits(accountId)
   const { servers, ram } = await tables.servers.sums(accountId)
-  const disk = Math.ceil((await tables.volumes.sumSize(accountId)) / MIB)
+  const disk = Math.ceil((await tables.volumes.sumSize(accountId)) / MiB)
   return {
     servers: { used: servers, limit: boundOf(limits.servers, perAccount.servers) },
     ram: { used: ram, limit: boundOf(limits.ram, toMib(perAccount.ram)) },

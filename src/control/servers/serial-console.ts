@@ -3,6 +3,7 @@ import { type FileHandle, open, rename } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
+import { KiB, MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
 import type { Timer } from './deps.ts'
@@ -10,12 +11,12 @@ import { connectSocket } from './qemu/connect-socket.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
 import type { ConsoleStream } from './servers.ts'
 
-const BACKLOG_BYTES = 64 * 1024
+const BACKLOG_BYTES = 64 * KiB
 /** What a client may have unread before it is dropped: the guest must not wait for it. */
-const UNREAD_MAX = 1024 * 1024
-const LOG_BYTES = 1024 * 1024
+const UNREAD_MAX = MiB
+const LOG_BYTES = MiB
 /** Bytes that wait for the log; what a guest says beyond that while the disk is slow is left out of it. */
-const UNWRITTEN_MAX = 1024 * 1024
+const UNWRITTEN_MAX = MiB
 const RECONNECT_MS = 1000
 const CLIENTS_MAX = 16
 const LOG = 'serial.log'

@@ -27,3 +27,20 @@ export async function connectSocket(folder: string, name: string): Promise<Socke
     throw new LibraryError('unavailable', `connect to ${name} of a server: nobody listens there`, { cause })
   }
 }
+
+const BYTES_PER_SECOND = 1024 * 1024
+const BURST = 8 * BYTES_PER_SECOND
+
+/** Reads from a QEMU no faster than an honest one speaks, so that who floods us waits, and nobody else. */
+export function pace(socket: Socket): void {
+  let left = BURST
+  let from = performance.now()
+  socket.on('data', (chunk: Buffer) => {
+    const now = performance.now()
+    left = Math.min(BURST, left + ((now - from) / 1000) * BYTES_PER_SECOND) - chunk.length
+    from = now
+    if (left >= 0) return
+    socket.pause()
+    setTimeout(() => socket.resume(), (-left / BYTES_PER_SECOND) * 1000).unref()
+  })
+}

@@ -4,13 +4,20 @@ import { DEVICE_IDS } from './arguments.ts'
 import { DISK_NODES, exportNode, fileNode, layerNode, reopenedLayer } from './disk-nodes.ts'
 import type { Pause } from './guest-agent.ts'
 import { MACHINE_FILES } from './machine.ts'
-import { fields, list, type Qmp } from './qmp.ts'
+import { fields, limitQmp, list, type Qmp, shortText } from './qmp.ts'
 
 const MERGE_JOB = 'merge'
 const POLL_MS = 50
 
 /** A merge that reads over an export that is away ends when QEMU has waited long enough for that. */
 const STOP_MS = 30_000
+
+/** QEMU is done with any change in less than a second, but for what it merges. */
+const CHANGE_MS = 60_000
+
+/** Layers that a disk may have. */
+const MOST_NODES = 64
+const NAME = /^layer-\d{1,9}\.qcow2$/
 
 /** What a guest's disk is made of, as QEMU has it, and the changes of that while the guest runs. */
 export interface DiskGraph {
@@ -37,12 +44,13 @@ export function createDiskGraph(qmp: Qmp): DiskGraph {
   let last: Promise<unknown> = Promise.resolve()
   let merge: AbortController | undefined
 
-  const change = <T>(work: () => Promise<T>): Promise<T> => {
+  const change = <T>(work: (limited: Qmp) => Promise<T>): Promise<T> => {
     merge?.abort(new LibraryError('conflict', 'merge layers: the disk is changed in another way'))
     const turn = last.then(async () => {
-      await stopJobs(qmp)
-      await dropUnused(qmp)
-      return work()
+      const limited = limitQmp(qmp, CHANGE_MS)
+      await stopJobs(limited)
+      await dropUnused(limited)
+      return work(limited)
     })
     last = turn.catch(() => {})
     return turn
@@ -51,8 +59,8 @@ export function createDiskGraph(qmp: Qmp): DiskGraph {
   return {
     layers: async () => (await readChain(qmp)).filter((name) => !isBelow(name)).reverse(),
     usesExport: async () => (await readChain(qmp)).includes(DISK_NODES.export),
-    switchToBase: () => change(() => switchToBase(qmp)),
-    addLayer: (name, around) => change(() => addLayer(qmp, name, around)),
+    switchToBase: () => change(switchToBase),
+    addLayer: (name, around) => change((limited) => addLayer(limited, name, around)),
     mergeLayers(signal) {
       const own = new AbortController()
       const turn = change(() => mergeLayers(qmp, AbortSignal.any([signal, own.signal])))
@@ -64,20 +72,27 @@ export function createDiskGraph(qmp: Qmp): DiskGraph {
 
 const isBelow = (name: string) => name === DISK_NODES.base || name === DISK_NODES.export
 
-/** The nodes that the guest's disk is read through, highest first. */
+/**
+ * The nodes that the guest's disk is read through, highest first. Whoever took QEMU over says what he likes here, so
+ * only names that we gave are believed: they become names of files.
+ * @throws unavailable where there are others
+ */
 async function readChain(qmp: Qmp): Promise<string[]> {
   const devices = list(await qmp.execute('query-blockstats'))
   const ours = new RegExp(`(^|/)${DEVICE_IDS.disk}(/|$)`)
   const names: string[] = []
   let node = devices.find(({ qdev }) => typeof qdev === 'string' && ours.test(qdev))
   while (node?.backing || node?.['node-name']) {
-    const name = String(node['node-name'])
+    const name = shortText(node['node-name'])
     // QEMU puts nodes of its own, called by number, into the chain while it merges.
     if (!name.startsWith('#')) names.push(name)
+    if (names.length > MOST_NODES) break
     node = node.backing ? fields(node.backing) : undefined
   }
-  if (names.length < 2) throw new LibraryError('unavailable', 'ask QEMU for its disk: it has none')
-  return names
+  const [lowest = '', ...layers] = names.toReversed()
+  const isOurs = layers.every((name) => NAME.test(name)) && new Set(layers).size === layers.length
+  if (layers.length > 0 && isBelow(lowest) && isOurs && layers.length < MOST_NODES) return names
+  throw new LibraryError('unavailable', 'ask QEMU for its disk: it has none that we made')
 }
 
 async function switchToBase(qmp: Qmp): Promise<void> {
@@ -108,12 +123,14 @@ async function mergeLayers(qmp: Qmp, signal: AbortSignal): Promise<void> {
   for (;;) {
     const job = list(await qmp.execute('query-jobs')).find(({ id }) => id === MERGE_JOB)
     if (!job || job.status === 'concluded') {
-      await stopJobs(qmp)
-      if (job?.error !== undefined) throw new LibraryError('unavailable', `merge layers: ${job.error}`)
-      return dropUnused(qmp)
+      const limited = limitQmp(qmp, CHANGE_MS)
+      await stopJobs(limited)
+      if (job?.error !== undefined)
+        throw new LibraryError('unavailable', `merge layers: ${shortText(job.error)}`)
+      return dropUnused(limited)
     }
     if (signal.aborted) {
-      await stopJobs(qmp)
+      await stopJobs(limitQmp(qmp, CHANGE_MS))
       throw signal.reason
     }
     await delay(POLL_MS)
@@ -140,7 +157,7 @@ async function dropUnused(qmp: Qmp): Promise<void> {
   const chain = new Set(await readChain(qmp))
   const nodes = list(await qmp.execute('query-named-block-nodes', { flat: true }))
   const unused = nodes
-    .map((node) => String(node['node-name']))
+    .map((node) => shortText(node['node-name']))
     .filter((name) => isOurs(name) && !chain.has(name))
   // A layer that was merged is still read by the one that was above it, so that goes first.
   for (let before = -1; unused.length > 0 && unused.length !== before; ) {

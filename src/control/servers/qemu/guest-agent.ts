@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { LibraryError } from '#base/errors.ts'
-import { connectSocket } from './connect-socket.ts'
+import { connectSocket, pace } from './connect-socket.ts'
 import { MACHINE_FILES } from './machine.ts'
-import { fields, LineFeed, within } from './qmp.ts'
+import { fields, LineFeed, shortText, within } from './qmp.ts'
 
 /** An agent that is there answers in a few milliseconds; a snapshot waits that long for one that is not. */
 const PROBE_MS = 300
@@ -91,9 +91,10 @@ function talkTo(socket: Socket) {
     const message = fields(JSON.parse(line.slice(line.lastIndexOf('\ufffd') + 1)))
     if (!waiting) return
     if (waiting.expected !== undefined && message.return !== waiting.expected) return
-    if ('error' in message) waiting.answer.reject(new AgentRefusal(String(fields(message.error).desc)))
+    if ('error' in message) waiting.answer.reject(new AgentRefusal(shortText(fields(message.error).desc)))
     else waiting.answer.resolve(message.return)
   }
+  pace(socket)
   socket.on('data', (chunk: Buffer) => {
     try {
       for (const line of lines.push(chunk)) receive(line)

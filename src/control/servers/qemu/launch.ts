@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type FileHandle, realpath, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { createTap, removeTap } from '../network/tap.ts'
 import { machineArguments } from './arguments.ts'
@@ -103,7 +104,7 @@ const startError = ({ id }: MachineSpec, reason: string, cause?: unknown) =>
   new LibraryError('unavailable', `start QEMU of ${id}: ${reason}`, cause === undefined ? {} : { cause })
 
 function limitArguments({ ram, user }: MachineSpec): string[] {
-  const bytes = (ram + OVERHEAD) * 1024 * 1024
+  const bytes = (ram + OVERHEAD) * MiB
   return [
     ...[`--as=${bytes}`, '--core=0', `--nofile=${FILES}`],
     // Threads are counted by user: where all servers share one, the limit would be everybody's.

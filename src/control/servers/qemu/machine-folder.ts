@@ -1,11 +1,13 @@
 import { constants } from 'node:fs'
 import { chmod, chown, type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { MACHINE_FILES, type MachineSpec } from './machine.ts'
+import { shortText } from './qmp.ts'
 
 /** What QEMU says is for the operator; a guest that makes it say much fills no disk. */
-const MOST_LOG = 1024 * 1024
+const MOST_LOG = MiB
 
 /** All that is complete of a base has these rights, and whoever QEMU runs as cannot change them. */
 const BASE_MODE = 0o444
@@ -64,5 +66,5 @@ export async function lastLine(log: FileHandle): Promise<string> {
     .toString()
     .split('\n')
     .findLast((text) => text.trim() !== '')
-  return line?.replace(/^[\w-]+: /, '').trim() ?? ''
+  return line === undefined ? '' : shortText(line.replace(/^[\w-]+: /, '').trim())
 }

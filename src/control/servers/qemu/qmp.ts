@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
+import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
+import { pace } from './connect-socket.ts'
 
 /** The longest answers list a dozen block nodes; more is not what a QEMU of ours says. */
-const MOST_LINE = 4 * 1024 * 1024
+const MOST_LINE = 4 * MiB
 
 export interface QmpEvent {
   readonly name: string
@@ -44,10 +46,11 @@ export async function openQmp(options: {
     if (typeof message.event === 'string') return onEvent({ name: message.event, data: fields(message.data) })
     // What came too late is nobody's any more.
     const answer = typeof message.id === 'number' ? answers.get(message.id) : undefined
-    if ('error' in message) answer?.reject(new Error(String(fields(message.error).desc)))
+    if ('error' in message) answer?.reject(new Error(shortText(fields(message.error).desc)))
     else answer?.resolve(message.return)
   }
   const lines = new LineFeed()
+  pace(socket)
   socket.on('data', (chunk: Buffer) => {
     try {
       for (const line of lines.push(chunk)) receive(fields(JSON.parse(line)))
@@ -95,6 +98,18 @@ export async function openQmp(options: {
   return { execute, closed: closed.promise, close: () => socket.destroy() }
 }
 
+/** The same connection for work that is over after so long, whatever QEMU answers, and how often. */
+export function limitQmp(qmp: Qmp, limitMs: number): Qmp {
+  const until = performance.now() + limitMs
+  return {
+    closed: qmp.closed,
+    close: () => qmp.close(),
+    execute(command, args, answerMs = ANSWER_MS) {
+      return qmp.execute(command, args, Math.max(0, Math.min(answerMs, until - performance.now())))
+    },
+  }
+}
+
 /** Rejects where work does not settle in time. */
 export async function within<T>(work: Promise<T>, limitMs: number): Promise<T> {
   const late = Promise.withResolvers<never>()
@@ -106,9 +121,9 @@ export async function within<T>(work: Promise<T>, limitMs: number): Promise<T> {
   }
 }
 
-/** Cuts what arrives into lines of bounded length. */
+/** Cuts what arrives into lines of bounded length, in memory of that length, however small the pieces. */
 export class LineFeed {
-  #parts: Buffer[] = []
+  #line = Buffer.alloc(0)
   #length = 0
 
   /** @throws Error where a line is too long, with which the connection has no use any more */
@@ -116,17 +131,33 @@ export class LineFeed {
     const lines: string[] = []
     let from = 0
     for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
-      lines.push(Buffer.concat([...this.#parts, chunk.subarray(from, end)]).toString())
-      this.#parts = []
+      this.#add(chunk.subarray(from, end))
+      lines.push(this.#line.toString('utf8', 0, this.#length))
       this.#length = 0
       from = end + 1
     }
-    this.#parts.push(chunk.subarray(from))
-    this.#length += chunk.length - from
-    if (this.#length > MOST_LINE) throw new Error(`a line of more than ${MOST_LINE} bytes`)
+    this.#add(chunk.subarray(from))
     return lines
   }
+
+  #add(bytes: Buffer): void {
+    const length = this.#length + bytes.length
+    if (length > MOST_LINE) throw new Error(`a line of more than ${MOST_LINE} bytes`)
+    if (length > this.#line.length) {
+      const longer = Buffer.alloc(Math.min(MOST_LINE, Math.max(length, 2 * this.#line.length)))
+      this.#line.copy(longer, 0, 0, this.#length)
+      this.#line = longer
+    }
+    bytes.copy(this.#line, this.#length)
+    this.#length = length
+  }
 }
+
+const MOST_TEXT = 200
+
+/** What QEMU says to people, which may be anything where a guest has taken it over. */
+export const shortText = (value: unknown): string =>
+  typeof value === 'string' ? value.slice(0, MOST_TEXT).replace(/\p{Cc}/gu, ' ') : 'no reason'
 
 /** What an answer has, whatever it is. */
 export const fields = (value: unknown): Readonly<Record<string, unknown>> =>
