@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { registerAvailable } from '#control/library/library.fixtures.ts'
 import { decodeUserData } from './attributes.ts'
-import { buildRunning, openServers } from './servers.fixtures.ts'
+import type { NetworkSetting } from './deps.ts'
+import { buildRunning, openServers, type ServersFixture } from './servers.fixtures.ts'
 import type { BuildAttributes } from './servers.ts'
 
 const GIB = 1024 ** 3
@@ -155,3 +156,26 @@ test('user data: Base64 in lines is decoded, anything else is text', () => {
   assert.equal(text('#cloud-config\n'), '#cloud-config\n')
   assert.equal(text('#!/bin/sh\necho hello\n'), '#!/bin/sh\necho hello\n')
 })
+
+test('SSH port: a server has one from its next start on where the operator forwards ports, and only there', async () => {
+  const settings: { network: NetworkSetting } = { network: { kind: 'none' } }
+  await using at = await openServers(settings)
+  const id = await buildRunning(at)
+  const ports = [await portOf(at, id)]
+  for (const network of [
+    { kind: 'user', isolated: true },
+    { kind: 'bridge', bridge: 'br0' },
+  ] as const) {
+    settings.network = network
+    await at.restart()
+    ports.push(await portOf(at, id))
+    for (const act of ['stop', 'start'] as const) {
+      await at.servers[act](at.library.owner, id)
+      await at.until(async () => (await at.statusOf(id)) === (act === 'stop' ? 'inactive' : 'active'))
+    }
+    ports.push(await portOf(at, id))
+  }
+  assert.deepEqual(ports, [null, null, 2200, 2200, null])
+})
+
+const portOf = async (at: ServersFixture, id: string) => (await at.catalog.servers.find(id))?.sshPort

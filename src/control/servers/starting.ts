@@ -42,7 +42,7 @@ export async function startMachine(
     const base = (await prepareBase(context, runtime, volume)) ? 'file' : 'export'
     const { cores, ram, compatibilityMode, macAddress, id } = server
     const accelerator = await orAbort(hypervisor.accelerator(), signal)
-    const network = networkOf(context, await withFreePort(context, runtime, server))
+    const network = networkOf(context, await withRightPort(context, runtime, server))
     const guest = { id, accelerator, cores, ram, compatibilityMode, macAddress, network }
     const disk = { base, layers, diskSerial: volume.id } as const
     return await hypervisor.start({ ...guest, ...disk, folder, user: owner }, signal)
@@ -114,12 +114,18 @@ async function seedOf(tables: Tables, server: Server): Promise<Uint8Array> {
   })
 }
 
-/** A server whose port QEMU did not get takes another one. */
-async function withFreePort({ options }: Context, { takenPorts }: Runtime, server: Server): Promise<Server> {
+/**
+ * The server with the port that its network is to have: none where the operator's settings forward none by now, another
+ * where QEMU did not get the one it had.
+ */
+async function withRightPort({ options }: Context, { takenPorts }: Runtime, server: Server): Promise<Server> {
   const { catalog, settings, now } = options
-  if (server.sshPort === null || !takenPorts.has(server.sshPort)) return server
+  const isForwarded = settings.network.kind === 'user'
+  const { sshPort: port } = server
+  if (port === null ? !isForwarded : isForwarded && !takenPorts.has(port)) return server
   return catalog.transaction(async ({ servers }) => {
-    const sshPort = freePort([...(await servers.listSshPorts()), ...takenPorts], settings.sshPorts)
+    const taken = [...(await servers.listSshPorts()), ...takenPorts]
+    const sshPort = isForwarded ? freePort(taken, settings.sshPorts) : null
     return (await servers.update(server.id, { sshPort, updatedAt: now() }, [server.status])) ?? server
   })
 }
