@@ -97,7 +97,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     onStarted({
       url,
       sftp: sftp && { url: sftpUrl(sftp), fingerprint: sftp.fingerprint },
-      nbd: nbd && nbdUrl(nbd),
+      nbd: nbd && nbdUrl(nbd, config.nbd?.tls !== undefined),
       bootstrapped,
     })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
@@ -153,7 +153,8 @@ function localUrl(app: App): string {
   return `http://${reachable(address)}:${port}`
 }
 
-const nbdUrl = ({ host, port }: NbdService): string => `nbd://${reachable(host)}:${port}`
+const nbdUrl = ({ host, port }: NbdService, hasTls: boolean): string =>
+  `nbd${hasTls ? 's' : ''}://${reachable(host)}:${port}`
 const sftpUrl = ({ host, port }: SftpService): string => `sftp://${reachable(host)}:${port}`
 
 /** Lets requests under way end, for a while. */
