@@ -82,14 +82,14 @@ test('config: what is wrong is named with its place, its setting and its rule', 
 test('config: what servers run by and how they reach the network', () => {
   const config = withFile(
     '[servers]\naccelerator = kvm\nnetwork = bridge:br0\nssh_ports = 3000-3001\nper_account = 0\n' +
-      '[nbd]\nlisten = 0.0.0.0:10809\ncertificate = /c\nkey = /k\n',
+      '[nbd]\nlisten = 0.0.0.0:10809\ncertificate = c\nkey = /k\n',
   )
   const { servers, nbd } = readConfig({ config, accelerator: 'tcg' })
   assert.equal(servers.accelerator, 'tcg')
   assert.deepEqual(servers.network, { kind: 'bridge', bridge: 'br0' })
   assert.deepEqual(servers.sshPorts, { first: 3000, last: 3001 })
   assert.deepEqual(servers.perAccount, { servers: 0, ram: undefined, disk: undefined })
-  assert.deepEqual(nbd, { host: '0.0.0.0', port: 10_809, tls: { certificate: '/c', key: '/k' } })
+  assert.deepEqual(nbd, { host: '0.0.0.0', port: 10_809, tls: { certificate: join(folder, 'c'), key: '/k' } })
 })
 
 test('config: settings of servers and exports that cannot be', () => {

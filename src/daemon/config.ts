@@ -74,13 +74,16 @@ export interface Flags {
   readonly allowSource?: readonly string[]
 }
 
+const PATHS: readonly SettingKey[] = ['data', 'nbd.certificate', 'nbd.key']
+
 /** Defaults, then the file, then flags. @throws invalid, naming the setting, its place and its rule */
 export function readConfig(flags: Flags = {}): Config {
   const texts = new Map<SettingKey, { text: string; from: EffectiveSetting['from']; place: string }>()
   for (const { key, value, place } of flags.config === undefined ? [] : readSettingsFile(flags.config)) {
     if (!isSetting(key)) throw unknownSetting(key, place)
     // A path in the file is meant from where the file lies.
-    const text = key === 'data' && flags.config !== undefined ? resolve(dirname(flags.config), value) : value
+    const isPath = PATHS.includes(key) && value !== ''
+    const text = isPath && flags.config !== undefined ? resolve(dirname(flags.config), value) : value
     texts.set(key, { text, from: 'file', place })
   }
   const fromFlags = [
