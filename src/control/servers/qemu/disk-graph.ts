@@ -144,7 +144,7 @@ async function stopJobs(qmp: Qmp): Promise<void> {
     if (jobs.length === 0) return
     if (performance.now() > until)
       throw new LibraryError('unavailable', `end what QEMU merges: it goes on for ${STOP_MS / 1000} s`)
-    for (const { id, status } of jobs) {
+    for (const { id, status } of jobs.slice(0, MOST_NODES)) {
       if (status === 'concluded') await qmp.execute('job-dismiss', { id })
       else if (status === 'running' || status === 'paused') await qmp.execute('job-cancel', { id })
     }
@@ -157,6 +157,7 @@ async function dropUnused(qmp: Qmp): Promise<void> {
   const chain = new Set(await readChain(qmp))
   const nodes = list(await qmp.execute('query-named-block-nodes', { flat: true }))
   const unused = nodes
+    .slice(0, 4 * MOST_NODES)
     .map((node) => shortText(node['node-name']))
     .filter((name) => isOurs(name) && !chain.has(name))
   // A layer that was merged is still read by the one that was above it, so that goes first.

@@ -104,8 +104,10 @@ export function limitQmp(qmp: Qmp, limitMs: number): Qmp {
   return {
     closed: qmp.closed,
     close: () => qmp.close(),
-    execute(command, args, answerMs = ANSWER_MS) {
-      return qmp.execute(command, args, Math.max(0, Math.min(answerMs, until - performance.now())))
+    async execute(command, args, answerMs = ANSWER_MS) {
+      const left = until - performance.now()
+      if (left > 0) return qmp.execute(command, args, Math.min(answerMs, left))
+      throw new LibraryError('unavailable', `ask QEMU for ${command}: all took more than ${limitMs / 1000} s`)
     },
   }
 }
