@@ -157,7 +157,7 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
     const { pid } = await machineOf(first.daemon, id)
     {
       using guest = await guestOf(first.daemon, id)
-      guest.tell(`(${DATA} >/answer) >/dev/null 2>&1 &`)
+      await guest.run(`(${DATA} >/answer) >/dev/null 2>&1 &`)
     }
     await end(first.daemon, 'SIGTERM')
     // Longer than QEMU waits for a lost connection before it tells the guest's device of an error.

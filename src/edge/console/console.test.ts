@@ -243,6 +243,17 @@ test('console: a client that goes away, politely or not, ends its console', asyn
   }
 })
 
+test('console: what a client said before it left reaches the guest', async () => {
+  await using server = await startConsole()
+  const { client, guest } = await server.attach(`${PATH}/serial${GOOD}`)
+  const said = Buffer.alloc(200 * 1024, 3)
+  client.send(said)
+  client.close()
+  assert.equal((await take(guest, said.length)).length, said.length)
+  guest.resume()
+  await once(guest, 'end')
+})
+
 test('console: a client that does not read makes the guest wait, and loses nothing', async () => {
   await using server = await startConsole()
   const { client, guest, received } = await server.attach(`${PATH}/vnc${GOOD}`)

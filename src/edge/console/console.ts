@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { ConsoleKind, ConsoleStream, Servers } from '#control/servers/servers.ts'
 import { type App, acceptUpgrades } from '#edge/http/app.ts'
 import { HttpProblem } from '#edge/http/problems.ts'
 import { closeWith, relay } from './relay.ts'
-import { createSeats } from './seats.ts'
 
 export interface ConsoleDeps {
   readonly servers: Pick<Servers, 'attachConsole'>
@@ -92,19 +92,28 @@ export async function addConsole(app: App, deps: ConsoleDeps): Promise<void> {
 
 /** Finds a console before the connection is upgraded, so that refusals are ordinary answers. */
 function createAttach({ servers, most = MOST }: ConsoleDeps, isStopping: () => boolean) {
-  const seats = createSeats(most)
+  const clients = createCounts(most.all)
+  const clientsOf = createCounts(most.ofOne)
   return async (request: FastifyRequest<ById>, kind: ConsoleKind): Promise<ConsoleStream> => {
     const { id } = request.params
     const connection = request.raw.socket
     const token = readToken(request)
     if (token === undefined)
       throw new LibraryError('not_found', 'a console opens to its token alone', NO_TOKEN)
-    onceClosed(connection, seats.take())
+    const visit = clients.enter('')
+    if (!visit) throw new LibraryError('unavailable', 'too many consoles are attached to')
+    onceClosed(connection, () => visit[Symbol.dispose]())
     const found = await servers.attachConsole(id, token, kind)
     // Before the handshake is through, and after the end, an error finds nobody else listening.
     found.stream.on('error', () => {})
     onceClosed(connection, () => found.stream.destroy())
-    onceClosed(connection, seats.takeOf(id))
+    // Asked only for whoever has shown that he may know about the server.
+    const visitOf = clientsOf.enter(id)
+    if (!visitOf) {
+      const message = `${most.ofOne} clients are attached to the consoles of server ${id}`
+      throw new LibraryError('conflict', message, { hint: 'Detach one of them first.' })
+    }
+    onceClosed(connection, () => visitOf[Symbol.dispose]())
     if (isStopping()) throw new LibraryError('unavailable', 'the library is stopping')
     return found
   }

@@ -9,6 +9,9 @@ export interface RelayEnd {
   readonly received: number
 }
 
+/** How long a guest may take to read what a client said that has left. */
+const FAREWELL_MS = 5000
+
 /** Questions that may go unanswered. */
 const MOST_UNANSWERED = 2
 
@@ -43,7 +46,11 @@ export async function relay(socket: WebSocket, console: ConsoleStream, pingMs: n
     socket.pause()
     stream.once('drain', () => socket.resume())
   })
-  socket.once('close', () => stream.destroy())
+  // What a client said before it left is still for the guest.
+  socket.once('close', () => {
+    const limit = setTimeout(() => stream.destroy(), FAREWELL_MS).unref()
+    stream.end(() => stream.destroy()).once('close', () => clearTimeout(limit))
+  })
   const say = async (chunk: Uint8Array) => {
     if (chunk.length > 0) await send(socket, chunk)
     count.sent += chunk.length
@@ -51,13 +58,12 @@ export async function relay(socket: WebSocket, console: ConsoleStream, pingMs: n
   }
   try {
     await say(backlog)
-    for await (const chunk of stream) await say(chunk)
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) await say(chunk)
     closeWith(socket, 'ended')
   } catch {
     // Where the client went away first, this does nothing.
     closeWith(socket, 'broken')
   } finally {
-    stream.destroy()
     watch.end()
   }
   return { code: await closed, ...count }
