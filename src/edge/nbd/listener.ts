@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
+import { type Counts, createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
 import type { Library } from '#control/library/library.ts'
 import { isId } from '#model/ids.ts'
 import type { Session } from '#model/session.ts'
-import { createCounts } from './counts.ts'
 import { type Exports, noSuchExport, type OpenDisk, type OpenExport } from './exports.ts'
 import { openExport } from './offer.ts'
 import { type NbdService, startNbdService } from './service.ts'
@@ -60,7 +60,7 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
     const address = socket.remoteAddress ?? ''
     if (failures.delayMs(address) > 0) return undefined
     using visit = new DisposableStack()
-    if (!connections.enter('', visit) || !addresses.enter(address, visit)) return undefined
+    if (!visit.use(connections.enter('')) || !visit.use(addresses.enter(address))) return undefined
     const staying = visit.move()
     return { exports: exportsFor(address), [Symbol.dispose]: () => staying.dispose() }
   }
@@ -150,11 +150,10 @@ async function unlessHidden<T>(asked: Promise<T>): Promise<T | undefined> {
 async function openImage(
   { library, openDisk }: Pick<NbdListenerOptions, 'library' | 'openDisk'>,
   { manifest, session }: Found,
-  accounts: ReturnType<typeof createCounts>,
+  accounts: Counts,
 ): Promise<OpenExport> {
   await using opening = new AsyncDisposableStack()
-  const visit = opening.use(new DisposableStack())
-  if (!accounts.enter(session.accountId, visit))
+  if (!opening.use(accounts.enter(session.accountId)))
     throw new LibraryError('denied', 'open an export: too many connections of this account read images')
   opening.use(await library.acquirePins([manifest]))
   return await openExport(openDisk, manifest, opening.move())

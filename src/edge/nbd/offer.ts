@@ -1,8 +1,8 @@
 import { chmod, chown, rename, rm, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Logger } from 'pino'
+import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
-import { createCounts } from './counts.ts'
 import { exportsOfOne, type OpenDisk, type OpenExport } from './exports.ts'
 import { startNbdService } from './service.ts'
 
@@ -48,8 +48,8 @@ export async function offerOnSocket(options: SocketOffer): Promise<AsyncDisposab
     await using opened = new AsyncDisposableStack()
     const connections = createCounts(owner ? OWNER_CONNECTIONS : Number.POSITIVE_INFINITY)
     const admit = () => {
-      const visit = new DisposableStack()
-      return connections.enter('', visit) ? { exports, [Symbol.dispose]: () => visit.dispose() } : undefined
+      const visit = connections.enter('')
+      return visit && { exports, [Symbol.dispose]: () => visit[Symbol.dispose]() }
     }
     opened.use(await startNbdService({ where: { path: made }, admit, limits: LIMITS, log }))
     opened.defer(() => rm(made, { force: true }))

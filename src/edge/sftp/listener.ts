@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Logger } from 'pino'
+import { createCounts } from '#base/counts.ts'
 import { createDesk, type DeskDeps } from './desk.ts'
 import { type HostKeys, readHostKeys } from './host-key.ts'
 import { createLoginGuard } from './login-guard.ts'
@@ -46,25 +47,20 @@ export async function startSftpService(options: SftpServiceOptions): Promise<Sft
     openDesk: () => createDesk({ ...options, guard }),
     log,
   })
-  const addresses = new Map<string, number>()
-  let total = 0
+  const connections = createCounts(options.connections)
+  const addresses = createCounts(options.perAddress)
 
   function accept(socket: Socket): void {
     socket.on('error', () => undefined)
     const address = socket.remoteAddress ?? ''
-    const count = addresses.get(address) ?? 0
-    if (total >= options.connections || count >= options.perAddress || guard.delayMs(address) > 0) {
+    using visit = new DisposableStack()
+    const hasRoom = visit.use(connections.enter('')) && visit.use(addresses.enter(address))
+    if (!hasRoom || guard.delayMs(address) > 0) {
       socket.destroy()
       return
     }
-    total++
-    addresses.set(address, count + 1)
-    processes.give(socket, address, () => {
-      total--
-      const left = (addresses.get(address) ?? 1) - 1
-      if (left > 0) addresses.set(address, left)
-      else addresses.delete(address)
-    })
+    const staying = visit.move()
+    processes.give(socket, address, () => staying.dispose())
   }
 
   const server = createServer({ pauseOnConnect: true }, accept)

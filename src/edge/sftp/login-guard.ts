@@ -1,3 +1,4 @@
+import { createCounts } from '#base/counts.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
 
 export interface LoginGuardOptions {
@@ -18,22 +19,13 @@ export interface LoginGuard {
 /** For all processes together: the limits are those of the service. */
 export function createLoginGuard({ perLogin, now }: LoginGuardOptions): LoginGuard {
   const failures = new LoginLimit({ now })
-  const visits = new Map<string, number>()
+  const visits = createCounts(perLogin)
   return {
     delayMs: (address) => failures.delayMs(address),
     failed: (address) => failures.begin(address),
     enter(principal, address) {
       failures.succeeded(address)
-      const count = visits.get(principal) ?? 0
-      if (count >= perLogin) return undefined
-      visits.set(principal, count + 1)
-      return {
-        [Symbol.dispose]() {
-          const left = (visits.get(principal) ?? 1) - 1
-          if (left > 0) visits.set(principal, left)
-          else visits.delete(principal)
-        },
-      }
+      return visits.enter(principal)
     },
   }
 }
