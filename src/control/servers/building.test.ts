@@ -157,7 +157,7 @@ test('user data: Base64 in lines is decoded, anything else is text', () => {
   assert.equal(text('#!/bin/sh\necho hello\n'), '#!/bin/sh\necho hello\n')
 })
 
-test('SSH port: a server has one from its next start on where the operator forwards ports, and only there', async () => {
+test('SSH port: from its next start on a server has one where ports are forwarded, and only there', async () => {
   const settings: { network: NetworkSetting } = { network: { kind: 'none' } }
   await using at = await openServers(settings)
   const id = await buildRunning(at)
