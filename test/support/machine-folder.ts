@@ -52,6 +52,7 @@ const SPEC = {
   ram: 32,
   compatibilityMode: false,
   diskSerial: 'vol-aaaaa',
+  diskSize: DISK_SIZE,
   base: 'file',
   layers: ['layer-0.qcow2'],
   macAddress: '52:54:00:12:34:56',

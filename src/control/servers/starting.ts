@@ -44,7 +44,7 @@ export async function startMachine(
     const accelerator = await orAbort(hypervisor.accelerator(), signal)
     const network = networkOf(context, await withRightPort(context, runtime, server))
     const guest = { id, accelerator, cores, ram, compatibilityMode, macAddress, network }
-    const disk = { base, layers, diskSerial: volume.id } as const
+    const disk = { base, layers, diskSerial: volume.id, diskSize: volume.size } as const
     return await hypervisor.start({ ...guest, ...disk, folder, user: owner }, signal)
   } catch (error) {
     context.memory.free(server.id)

@@ -11,6 +11,7 @@ const SPEC: MachineSpec = {
   ram: 1024,
   compatibilityMode: false,
   diskSerial: 'vol-aaaaa',
+  diskSize: 2 ** 30,
   base: 'export',
   layers: ['layer-0.qcow2', 'layer-3.qcow2'],
   macAddress: '52:54:00:12:34:56',

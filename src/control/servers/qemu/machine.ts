@@ -15,6 +15,8 @@ export interface MachineSpec {
   readonly compatibilityMode: boolean
   /** What the guest sees as its disk's serial number; at most 20 characters, as virtio has them. */
   readonly diskSerial: string
+  /** Bytes. */
+  readonly diskSize: number
   /** Where the image's disk is read: over the export in the folder, or from the base that is filled. */
   readonly base: 'export' | 'file'
   /** Lowest first. */
