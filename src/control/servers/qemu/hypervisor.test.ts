@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import {
   attachGuest,
   becomes,
+  DISK_SIZE,
   machineFolders,
   pidIn,
   takePort,
@@ -174,6 +175,8 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img', 'qemu-io'), 
     assert.match(await status(pid), /^Seccomp:\t2$/m)
     const limits = await readFile(`/proc/${pid}/limits`, 'utf8')
     assert.match(limits, /^Max core file size +0 +0 /m)
+    const longest = Math.ceil(DISK_SIZE * 1.02) + 256 * 1024 * 1024
+    assert.match(limits, new RegExp(`^Max file size +${longest} +${longest} `, 'm'))
     assert.match(limits, new RegExp(`^Max address space +${(32 + 3072) * 1024 * 1024} `, 'm'))
     assert.doesNotMatch((await readFile(`/proc/${pid}/environ`)).toString(), /HOME=/)
     const { stdout } = await run('sh', ['-c', `ls -l /proc/${pid}/fd | grep -o 'socket:.[0-9]*'; true`])
@@ -247,6 +250,26 @@ describe('hypervisor', { ...needs('qemu-system-x86_64', 'qemu-img', 'qemu-io'), 
     const spec = await folders.add(`srv-${'a'.repeat(150)}`)
     const machine = await folders.start({ ...spec, id: 'srv-aaaaa' })
     assert.deepEqual(await machine.layers(), spec.layers)
+  })
+
+  test('nothing of a server’s user outlives its QEMU', isRoot ? {} : { skip: 'needs root' }, async () => {
+    await using folders = await machineFolders()
+    const user = { uid: 70_003, gid: 70_003 }
+    const spec = await folders.add('srv-aaaaa', { user })
+    const other = await folders.add('srv-bbbbb')
+    const sleep = (cwd: string, uid: number) => {
+      const child = spawn('sleep', ['60'], { cwd, uid, gid: uid, stdio: 'ignore' })
+      return { child, isGone: once(child, 'exit') }
+    }
+    // One of another library that has the same users, and one of somebody else.
+    const spared = [sleep(other.folder, user.uid), sleep('/', 70_004)]
+    const before = sleep('/', user.uid)
+    const machine = await folders.start(spec)
+    await before.isGone
+    const strays = ['/', spec.folder].map((cwd) => sleep(cwd, user.uid))
+    await machine.quit()
+    await Promise.all(strays.map(({ isGone }) => isGone))
+    for (const { child } of spared) assert.ok(child.exitCode === null && child.kill('SIGKILL'))
   })
 
   test('a lock that somebody holds on the base keeps nobody from starting', async () => {

@@ -8,7 +8,7 @@ import { createTap, removeTap } from '../network/tap.ts'
 import { machineArguments } from './arguments.ts'
 import type { Machine, MachineSpec } from './machine.ts'
 import { lastLine, prepareFolder } from './machine-folder.ts'
-import { endProcess, findQemus, isRunning, nameProcess, type ProcessName } from './process.ts'
+import { endProcess, endStrays, findQemus, isRunning, nameProcess, type ProcessName } from './process.ts'
 import { attachMachine } from './running-machine.ts'
 
 export const QEMU = 'qemu-system-x86_64'
@@ -39,8 +39,9 @@ export async function launchMachine(spec: MachineSpec, signal: AbortSignal): Pro
   const folder = await realpath(spec.folder)
   // Its sockets would be taken from it.
   if ((await findQemus((other) => other === folder)).length > 0) throw startError(spec, 'it runs already')
-  await using log = await prepareFolder(spec)
   const { network, user } = spec
+  if (user) await endStrays(user.uid, folder)
+  await using log = await prepareFolder(spec)
   if (network.kind === 'tap') await createTap({ ...network, uid: user?.uid ?? process.getuid?.() ?? 0 })
   try {
     return await startProcess(spec, args, log, signal)
@@ -103,10 +104,16 @@ async function whenReady(folder: string, name: ProcessName, signal: AbortSignal)
 const startError = ({ id }: MachineSpec, reason: string, cause?: unknown) =>
   new LibraryError('unavailable', `start QEMU of ${id}: ${reason}`, cause === undefined ? {} : { cause })
 
-function limitArguments({ ram, user }: MachineSpec): string[] {
+/**
+ * How long a file of a server's may get. A layer has all clusters of the disk at most once, and tables of less than a
+ * hundredth of that; each QEMU that was killed may have left a few clusters behind.
+ */
+const fileSize = (diskSize: number) => Math.ceil(diskSize * 1.02) + 256 * MiB
+
+function limitArguments({ ram, user, diskSize }: MachineSpec): string[] {
   const bytes = (ram + OVERHEAD) * MiB
   return [
-    ...[`--as=${bytes}`, '--core=0', `--nofile=${FILES}`],
+    ...[`--as=${bytes}`, '--core=0', `--nofile=${FILES}`, `--fsize=${fileSize(diskSize)}`],
     // Threads are counted by user: where all servers share one, the limit would be everybody's.
     ...(user ? [`--nproc=${THREADS}`] : []),
   ]

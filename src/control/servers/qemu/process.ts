@@ -1,5 +1,5 @@
-import { readdir, readFile, readlink } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { readdir, readFile, readlink, stat } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** A process, told from a later one of the same number by when it began, in ticks since the machine started. */
@@ -69,4 +69,39 @@ export async function findQemus(
     if (name && /^(qemu-system-|prlimit)/.test(basename(program))) found.push({ name, folder })
   }
   return found
+}
+
+/** Those that have just been ended may have begun others; more is not possible within QEMU's limits for long. */
+const STRAY_ROUNDS = 50
+
+/**
+ * Ends whatever runs as a server's user although no QEMU of it should: what a guest left behind that broke out, and
+ * that would otherwise be there when another server gets this user. What runs in another server's folder, of a library
+ * that has the same users, is spared: nobody gets into one.
+ */
+export async function endStrays(uid: number, folder: string): Promise<void> {
+  for (let round = 0; round < STRAY_ROUNDS; round++) {
+    const strays: ProcessName[] = []
+    for (const entry of await readdir('/proc')) {
+      if (!/^\d+$/.test(entry) || !(await runsAs(entry, uid)) || (await isElsewhere(entry, uid, folder)))
+        continue
+      const name = await nameProcess(Number(entry))
+      if (name) strays.push(name)
+    }
+    if (strays.length === 0) return
+    for (const name of strays) await endProcess(name)
+  }
+}
+
+async function runsAs(pid: string, uid: number): Promise<boolean> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  return /^Uid:\t(\d+)\t/m.exec(text)?.[1] === `${uid}`
+}
+
+/** Whether a process is where this user could not have gone by himself: below a folder that is closed to him. */
+async function isElsewhere(pid: string, uid: number, own: string): Promise<boolean> {
+  const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '/')
+  if (folder === own || folder.startsWith(`${own}/`) || folder.endsWith(' (deleted)')) return false
+  const parent = await stat(dirname(folder)).catch(() => undefined)
+  return parent !== undefined && parent.uid !== uid && (parent.mode & 0o077) === 0
 }

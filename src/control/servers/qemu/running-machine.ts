@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getuid } from 'node:process'
 import { orAbort } from '#base/or-abort.ts'
 import { removeTap } from '../network/tap.ts'
 import { connectSocket } from './connect-socket.ts'
@@ -7,7 +8,7 @@ import { createDiskGraph } from './disk-graph.ts'
 import { tellAgent, whileFrozen } from './guest-agent.ts'
 import { MACHINE_FILES, type Machine, type MachineEnd } from './machine.ts'
 import { boundLog, giveFile, syncFile } from './machine-folder.ts'
-import { endProcess, type ProcessName, waitGone } from './process.ts'
+import { endProcess, endStrays, type ProcessName, waitGone } from './process.ts'
 import { fields, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
 
 /** How long a QEMU may take to write what it has when it is told to end, or has closed its monitor. */
@@ -46,6 +47,7 @@ export async function attachMachine(options: {
     if (isDetached) return new Promise<never>(() => {})
     // One that cannot be spoken to any more is of no use to anybody, and would keep its files open.
     if (!(await waitGone(process, END_MS))) await endProcess(process)
+    await endRest(folder).catch(() => {})
     if (tap !== undefined) await removeTap(tap).catch(() => {})
     return end ?? 'died'
   })
@@ -101,6 +103,12 @@ export async function attachMachine(options: {
 async function tapOf({ pid }: ProcessName): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
   return /\0tap,[^\0]*\bifname=(il-tap\d+)[,\0]/.exec(text)?.[1]
+}
+
+/** What runs beside a QEMU as its user, although it may begin nothing. */
+async function endRest(folder: string): Promise<void> {
+  const { uid } = await stat(folder)
+  if (uid !== getuid?.()) await endStrays(uid, folder)
 }
 
 async function tell(qmp: Qmp, command: string, args?: object): Promise<void> {
