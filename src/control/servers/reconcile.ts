@@ -1,11 +1,9 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Server } from '#model/server.ts'
 import { type Context, record, volumeOf } from './context.ts'
-import { HeldWatch } from './held.ts'
-import type { Machine, MachineEnd } from './qemu/machine.ts'
 import { removeServer } from './removing.ts'
+import { findMachine, quitMachine, takeMachine } from './running.ts'
 import { endOffer, type Runtime } from './runtime.ts'
-import { SerialConsole } from './serial-console.ts'
 import { startMachine } from './starting.ts'
 import { keepUp, settleBase } from './upkeep.ts'
 
@@ -27,49 +25,6 @@ export async function reconcile(context: Context, runtime: Runtime, signal: Abor
   return 'look-again'
 }
 
-/** A machine that another process started, maybe one that died. */
-export async function findMachine(context: Context, runtime: Runtime, server: Server): Promise<void> {
-  if (runtime.looked) return
-  const { hypervisor, catalog, now } = context.options
-  const machine = await hypervisor.find(runtime.folder)
-  runtime.looked = true
-  if (machine) {
-    takeMachine(context, runtime, server, machine)
-    return
-  }
-  if (server.status !== 'active') return
-  await catalog.transaction(async (tables) => {
-    const at = now()
-    if (!(await tables.servers.update(server.id, { status: 'inactive', updatedAt: at }, ['active']))) return
-    const message = 'QEMU was gone when the library began.'
-    await record(tables, server, { action: 'server.died', message, at })
-  })
-}
-
-function takeMachine(context: Context, runtime: Runtime, server: Server, machine: Machine): void {
-  const { folder, wake, id } = runtime
-  const { timer, options } = context
-  context.memory.count(id, server.ram)
-  const held = new HeldWatch(context, { id, machine, wake })
-  runtime.running = { machine, held, console: new SerialConsole({ folder, timer, log: options.log }) }
-  void machine.ended.then((end) => runtime.onEnd(machine, end))
-}
-
-/** Lets go of a machine that is no more. */
-async function dropMachine(context: Context, runtime: Runtime): Promise<void> {
-  const { running } = runtime
-  runtime.running = undefined
-  context.memory.free(runtime.id)
-  await running?.held.end()
-  await running?.console[Symbol.asyncDispose]()
-}
-
-export async function quitMachine(context: Context, runtime: Runtime): Promise<void> {
-  await runtime.running?.machine.quit()
-  await dropMachine(context, runtime)
-  await endOffer(runtime)
-}
-
 /** A server that is not to run: only its base may have to be filled still. */
 async function stay(context: Context, runtime: Runtime, server: Server): Promise<Outcome> {
   const { catalog, now } = context.options
@@ -82,44 +37,6 @@ async function stay(context: Context, runtime: Runtime, server: Server): Promise
   })
   await settleBase(context, runtime, await volumeOf(catalog, server.id))
   return 'wait'
-}
-
-const ENDS = {
-  'powered-off': {
-    action: 'server.stopped',
-    message: 'The guest turned itself off.',
-    trouble: null,
-  },
-  died: {
-    action: 'server.died',
-    message: 'QEMU ended unexpectedly.',
-    trouble: {
-      message: 'QEMU ended unexpectedly.',
-      hint: 'Start the server again; the operator finds in its qemu.log what it said.',
-    },
-  },
-} as const
-
-/** A machine has ended by itself. It is not started again: it might end at once again, and again. */
-export async function noteEnd(
-  context: Context,
-  runtime: Runtime,
-  machine: Machine,
-  end: MachineEnd,
-): Promise<void> {
-  if (runtime.running?.machine !== machine) return
-  await dropMachine(context, runtime)
-  await endOffer(runtime)
-  const { catalog, now } = context.options
-  const { action, message, trouble } = ENDS[end === 'powered-off' ? 'powered-off' : 'died']
-  await catalog.transaction(async (tables) => {
-    const at = now()
-    const server = await tables.servers.find(runtime.id)
-    if (server?.goal !== 'running') return
-    const inactive = { status: 'inactive', goal: 'stopped', trouble, updatedAt: at } as const
-    await tables.servers.update(server.id, inactive, ['active', 'creating', 'inactive'])
-    await record(tables, server, { action, message, at })
-  })
 }
 
 /** Whether an attempt to build a server shows that it can never be done. */

@@ -1,9 +1,9 @@
-import { rm } from 'node:fs/promises'
 import type { Server } from '#model/server.ts'
 import { type Context, record, volumeOf } from './context.ts'
 import { removeTap, tapName } from './network/tap.ts'
-import { quitMachine } from './reconcile.ts'
+import { quitMachine } from './running.ts'
 import type { Runtime } from './runtime.ts'
+import { removeFolder } from './server-files.ts'
 
 /**
  * Ends a server and all that is its own.
@@ -13,7 +13,7 @@ export async function removeServer(context: Context, runtime: Runtime, server: S
   const { catalog, library, now } = context.options
   await quitMachine(context, runtime)
   if ((await library.snapshots.frozenLayers(catalog, server.id)).size > 0) return false
-  await rm(runtime.folder, { recursive: true, force: true })
+  await removeFolder(runtime.folder)
   // Left behind where its QEMU ended while no daemon ran.
   await removeTap(tapName(server))
   const volume = await volumeOf(catalog, server.id)

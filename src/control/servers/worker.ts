@@ -2,8 +2,9 @@ import { LibraryError } from '#base/errors.ts'
 import type { Server, ServerTrouble } from '#model/server.ts'
 import { type Context, saveTrouble } from './context.ts'
 import type { Machine, MachineEnd } from './qemu/machine.ts'
-import { findMachine, giveUp, isHopeless, noteEnd, type Outcome, reconcile } from './reconcile.ts'
+import { giveUp, isHopeless, type Outcome, reconcile } from './reconcile.ts'
 import { retryDelayMs } from './retry.ts'
+import { findMachine, noteEnd } from './running.ts'
 import { endOffer, newRuntime, type Runtime } from './runtime.ts'
 
 /** How often a server that runs is looked at although nobody asked for it. */
