@@ -12,9 +12,9 @@ export type Outcome = 'wait' | 'look-again' | 'gone'
 
 /** Brings one server from what it is to what it is to be. What cannot be done now throws, and is tried again. */
 export async function reconcile(context: Context, runtime: Runtime, signal: AbortSignal): Promise<Outcome> {
-  const server = await context.options.catalog.servers.find(runtime.id)
-  if (!server || server.status === 'deleted') return 'gone'
-  await findMachine(context, runtime, server)
+  const found = await context.options.catalog.servers.find(runtime.id)
+  if (!found || found.status === 'deleted') return 'gone'
+  const server = await findMachine(context, runtime, found)
   if (server.goal === 'deleted') return (await removeServer(context, runtime, server)) ? 'gone' : 'wait'
   if (server.status === 'failed') return 'wait'
   if (server.goal === 'stopped') return stay(context, runtime, server)

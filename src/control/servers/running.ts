@@ -5,22 +5,24 @@ import type { Machine, MachineEnd } from './qemu/machine.ts'
 import { endOffer, type Runtime } from './runtime.ts'
 import { SerialConsole } from './serial-console.ts'
 
-/** A machine that another process started, maybe one that died. */
-export async function findMachine(context: Context, runtime: Runtime, server: Server): Promise<void> {
-  if (runtime.looked) return
+/** Takes hold of a machine that a process before us started, maybe one that died. @returns the server as it is now */
+export async function findMachine(context: Context, runtime: Runtime, server: Server): Promise<Server> {
+  if (runtime.looked) return server
   const { hypervisor, catalog, now } = context.options
   const machine = await hypervisor.find(runtime.folder)
   runtime.looked = true
   if (machine) {
     takeMachine(context, runtime, server, machine)
-    return
+    return server
   }
-  if (server.status !== 'active') return
-  await catalog.transaction(async (tables) => {
+  if (server.status !== 'active') return server
+  return await catalog.transaction(async (tables) => {
     const at = now()
-    if (!(await tables.servers.update(server.id, { status: 'inactive', updatedAt: at }, ['active']))) return
+    const inactive = await tables.servers.update(server.id, { status: 'inactive', updatedAt: at }, ['active'])
+    if (!inactive) return server
     const message = 'QEMU was gone when the library began.'
     await record(tables, server, { action: 'server.died', message, at })
+    return inactive
   })
 }
 

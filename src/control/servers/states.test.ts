@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
 import { buildRunning, openServers, type ServersFixture } from './servers.fixtures.ts'
 
@@ -200,4 +201,23 @@ test('begin: machines and folders that belong to no server go', async () => {
   await at.catalog.volumes.update(volume?.id ?? '', { status: 'deleted' })
   await at.restart()
   assert.deepEqual([at.host.running(), await at.leftovers()], [[], []])
+})
+
+test('restart: one whose QEMU is missed late is active as soon as it runs again', async () => {
+  await using at = await openServers()
+  const id = await buildRunning(at)
+  // Else it is looked at again when its base is there.
+  await at.until(async () => (await at.catalog.volumes.ofServers([id]))[0]?.standsAlone === true)
+  let isFirst = true
+  at.host.onStep = (step) => {
+    if (step !== 'find' || !isFirst) return
+    isFirst = false
+    at.host.running()[0]?.end('died')
+    throw new LibraryError('unavailable', 'the system is busy')
+  }
+  await at.restart()
+  const starts = async () => (await at.events(id)).filter((event) => event === 'started').length
+  // No time passes meanwhile.
+  for (let turns = 0; turns < 1000 && (await starts()) < 2; turns++) await turn()
+  assert.deepEqual([await starts(), await at.statusOf(id)], [2, 'active'])
 })

@@ -96,8 +96,8 @@ export class ServerWorker implements AsyncDisposable {
   }
 
   /** Takes hold of what runs of it, from before this process began. */
-  adopt(server: Server): Promise<void> {
-    return this.exclusive((runtime) => findMachine(this.#context, runtime, server))
+  async adopt(server: Server): Promise<void> {
+    await this.exclusive((runtime) => findMachine(this.#context, runtime, server))
   }
 
   async #look(): Promise<void> {
