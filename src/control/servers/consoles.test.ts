@@ -99,9 +99,28 @@ test('serial console: a link in place of the log is not followed, a long log mak
   await writeFile(join(at.folder, 'serial.log'), 'z'.repeat(1024 * 1024))
   await say(at.guest, 'again')
   const { stream } = at.console.attach()
-  while (!(await readFile(join(at.folder, 'serial.log'), 'utf8')).startsWith('again')) await turn()
+  // Between the two there is none for a moment.
+  const logged = () => readFile(join(at.folder, 'serial.log'), 'utf8').catch(() => '')
+  while (!(await logged()).startsWith('again')) await turn()
   assert.equal((await stat(join(at.folder, 'serial.log.1'))).size, 1024 * 1024)
   stream.destroy()
+})
+
+test('serial console: a base in place of the log is not written to, and that is told once', async () => {
+  await using at = await open()
+  const log = join(at.folder, 'serial.log')
+  await writeFile(log, 'base', { mode: 0o444 })
+  const { stream } = at.console.attach()
+  for (let count = 1; count <= 5; count++) {
+    const heard = once(stream, 'data')
+    await say(at.guest, 'hello')
+    await heard
+    while (at.warnings.length === 0) await turn()
+  }
+  stream.destroy()
+  await at.console[Symbol.asyncDispose]()
+  assert.equal(await readFile(log, 'utf8'), 'base')
+  assert.equal(at.warnings.length, 1)
 })
 
 test('serial console: only so many may attach', async () => {

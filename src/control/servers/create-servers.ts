@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { isId } from '#model/ids.ts'
@@ -12,6 +12,7 @@ import { type Context, folderOf } from './context.ts'
 import type { ServersOptions, Timer } from './deps.ts'
 import { HostMemory } from './host-memory.ts'
 import { createReading, showServer } from './reading.ts'
+import { removeFolder, serverOf } from './server-files.ts'
 import type { Servers } from './servers.ts'
 import { takeSnapshot } from './snapshots.ts'
 import { ServerWorker } from './worker.ts'
@@ -117,7 +118,7 @@ async function clear({ hypervisor, folder, log }: ServersOptions, servers: reado
   if (ended > 0) log.warn({ ended }, 'ended machines that belonged to no server')
   for (const name of await readdir(folder)) {
     // What else is there is not ours to judge.
-    if (!isId('srv', name) || kept.has(join(folder, name))) continue
-    await rm(join(folder, name), { recursive: true, force: true })
+    const id = serverOf(name)
+    if (isId('srv', id) && !kept.has(join(folder, id))) await removeFolder(join(folder, id))
   }
 }

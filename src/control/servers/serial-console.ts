@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, rename } from 'node:fs/promises'
+import { type FileHandle, rename } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
@@ -7,8 +7,9 @@ import { KiB, MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
 import type { Timer } from './deps.ts'
-import { connectSocket } from './qemu/connect-socket.ts'
+import { connectSocket, pace } from './qemu/connect-socket.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
+import { openOwnFile } from './qemu/machine-folder.ts'
 import type { ConsoleStream } from './servers.ts'
 
 const BACKLOG_BYTES = 64 * KiB
@@ -37,6 +38,7 @@ export class SerialConsole implements AsyncDisposable {
   #unwritten: Buffer[] = []
   #unwrittenBytes = 0
   #writing: Promise<void> | undefined
+  #hasFailed = false
   #cancelReconnect: (() => void) | undefined
   #disposed = false
 
@@ -79,6 +81,7 @@ export class SerialConsole implements AsyncDisposable {
     this.#socket = socket
     if (this.#disposed) socket.destroy()
     else if (socket.closed) this.#connectLater()
+    pace(socket)
     socket.on('data', (bytes) => this.#receive(bytes))
     socket.on('close', () => this.#connectLater())
   }
@@ -109,11 +112,15 @@ export class SerialConsole implements AsyncDisposable {
         this.#unwritten = []
         this.#unwrittenBytes = 0
         await handle.appendFile(bytes)
+        this.#hasFailed = false
       }
     } catch (error) {
       // A full disk costs the log, nothing else.
       this.#unwritten = []
       this.#unwrittenBytes = 0
+      if (this.#hasFailed) return
+      // Once: the guest says how often there is something to write.
+      this.#hasFailed = true
       this.#options.log.warn(
         { err: error, folder: this.#options.folder },
         'cannot write the log of a console',
@@ -130,14 +137,14 @@ export class SerialConsole implements AsyncDisposable {
   }
 }
 
-/** The folder belongs to QEMU, so a link in it is never followed; a log that is long becomes the older one. */
+/** A log that is long becomes the older one. */
 async function openLog(folder: string): Promise<FileHandle> {
   const path = join(folder, LOG)
-  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW
-  const handle = await open(path, flags | constants.O_NONBLOCK, 0o600)
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT
+  const handle = await openOwnFile(path, flags)
   const { size } = await handle.stat()
   if (size < LOG_BYTES) return handle
   await handle.close()
   await rename(path, `${path}.1`)
-  return open(path, flags | constants.O_EXCL, 0o600)
+  return openOwnFile(path, flags | constants.O_EXCL)
 }

@@ -1,23 +1,32 @@
-import { chmod, lchown, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, lchown, link, lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
 import type { CreateLayer } from '#data/volume/volume.ts'
 import type { Owner } from './context.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
 
 /*
  * A server's folder belongs to its QEMU, which may be in a stranger's hands: nothing here follows a link in it or opens
- * a file that is there already.
+ * a file that is there already. What is made for it is made beside it, where he cannot put anything in its place before
+ * it is given to him, and moved in when it is complete.
  */
 
-/** What is written under another name first, so that a file of the right name is complete. */
-const UNFINISHED = '.new'
+const BESIDE = '~'
+const besideOf = (folder: string, name: string) => `${folder}${BESIDE}${name}`
+/** The server that something in the folder of all servers' folders is of. */
+export const serverOf = (name: string) => name.split(BESIDE)[0] ?? ''
+
+/** More than a server of ours has, and few enough to be looked through. */
+const MOST_FILES = 10_000
 const LAYER = /^layer-(\d+)\.qcow2$/
 
 export const FIRST_LAYER = 'layer-0.qcow2'
 
 export async function isThere(path: string): Promise<boolean> {
   try {
-    await stat(path)
+    await lstat(path)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
@@ -43,22 +52,22 @@ export async function addLayerFile(
   folder: string,
   { name, size, owner }: { name: string; size: number; owner: Owner | undefined },
 ): Promise<void> {
-  const unfinished = join(folder, name + UNFINISHED)
-  await rm(unfinished, { recursive: true, force: true })
+  const unfinished = besideOf(folder, name)
+  await rm(unfinished, { force: true })
   try {
     await createLayer(unfinished, size)
     await give(unfinished, owner)
     await rename(unfinished, join(folder, name))
   } catch (error) {
-    await rm(unfinished, { recursive: true, force: true }).catch(() => {})
+    await rm(unfinished, { force: true }).catch(() => {})
     throw error
   }
   await syncFolder(folder)
 }
 
 export async function writeSeed(folder: string, seed: Uint8Array, owner: Owner | undefined): Promise<void> {
-  const unfinished = join(folder, MACHINE_FILES.seed + UNFINISHED)
-  await rm(unfinished, { recursive: true, force: true })
+  const unfinished = besideOf(folder, MACHINE_FILES.seed)
+  await rm(unfinished, { force: true })
   {
     await using handle = await open(unfinished, 'wx', 0o400)
     await handle.writeFile(seed)
@@ -82,16 +91,47 @@ export async function linkBase(base: string, folder: string): Promise<boolean> {
 
 /** A name that no layer of a server has, listed or not. */
 export async function nextLayer(folder: string, layers: readonly string[]): Promise<string> {
-  const numbers = [...layers, ...(await readdir(folder))].map((name) => Number(LAYER.exec(name)?.[1] ?? -1))
-  return `layer-${Math.max(...numbers) + 1}.qcow2`
+  let last = -1
+  for (const name of [...layers, ...(await listNames(folder))]) {
+    last = Math.max(last, Number(LAYER.exec(name)?.[1] ?? -1))
+  }
+  return `layer-${last + 1}.qcow2`
 }
 
 /** Removes layers that nobody lists any more. */
 export async function removeOtherLayers(folder: string, kept: Iterable<string>): Promise<void> {
   const keep = new Set(kept)
-  for (const name of await readdir(folder)) {
-    if (LAYER.test(name.replace(UNFINISHED, '')) && !keep.has(name)) await rm(join(folder, name))
+  for (const name of await listNames(folder)) {
+    if (LAYER.test(name) && !keep.has(name)) await rm(join(folder, name))
   }
+}
+
+/**
+ * Removes a server's folder and what lies beside it. In a folder that is somebody else's, names change while they are
+ * looked at, and paths can be longer than the system takes: rm(1) goes by open folders and follows nothing.
+ */
+export async function removeFolder(folder: string): Promise<void> {
+  const parent = dirname(folder)
+  for (const name of await readdir(parent)) {
+    if (serverOf(name) === basename(folder)) await removeAll(join(parent, name))
+  }
+}
+
+async function removeAll(path: string): Promise<void> {
+  const child = spawn('rm', ['-rf', '--', path], { stdio: 'ignore' })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new LibraryError('unavailable', `remove ${basename(path)}: rm answers ${code}`)
+}
+
+/** @throws unavailable where there are more than can be looked through */
+async function listNames(folder: string): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name } of await opendir(folder)) {
+    if (names.length === MOST_FILES)
+      throw new LibraryError('unavailable', `list the files of a server: more than ${MOST_FILES}`)
+    names.push(name)
+  }
+  return names
 }
 
 async function give(path: string, owner: Owner | undefined): Promise<void> {
