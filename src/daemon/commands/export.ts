@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
 import { exportsOfOne } from '#edge/nbd/exports.ts'
 import { offerOnSocket, openExport } from '#edge/nbd/offer.ts'
@@ -60,11 +61,10 @@ async function offerOnPort(text: string, { names, open, log }: Offering): Promis
   const where = listen.parse(text)?.value
   if (!where) throw new LibraryError('invalid', `--listen must be ${listen.rule}`)
   const exports = exportsOfOne(names, open)
-  let connections = 0
+  const connections = createCounts(CONNECTIONS_MAX)
   const admit = () => {
-    if (connections >= CONNECTIONS_MAX) return undefined
-    connections++
-    return { exports, [Symbol.dispose]: () => void connections-- }
+    const visit = connections.enter('')
+    return visit && { exports, [Symbol.dispose]: () => visit[Symbol.dispose]() }
   }
   try {
     const service = await startNbdService({ where, admit, limits: LIMITS, log })
