@@ -6,6 +6,7 @@ import type { Volume } from '#model/volume.ts'
 import type { Bases } from './bases.ts'
 import type { ServersOptions, Timer } from './deps.ts'
 import type { HostMemory } from './host-memory.ts'
+import type { UnixUser } from './qemu/machine.ts'
 
 /** What all parts of the servers work with. */
 export interface Context {
@@ -18,12 +19,13 @@ export interface Context {
 export const folderOf = ({ folder }: Pick<ServersOptions, 'folder'>, id: string) => join(folder, id)
 
 /** Whom a server's QEMU and files belong to. */
-export function ownerOf({ settings }: Pick<ServersOptions, 'settings'>, { slot }: Pick<Server, 'slot'>) {
+export function ownerOf(
+  { settings }: Pick<ServersOptions, 'settings'>,
+  { slot }: Pick<Server, 'slot'>,
+): UnixUser | undefined {
   if (settings.firstUid === undefined) return undefined
   return { uid: settings.firstUid + slot, gid: settings.firstUid + slot }
 }
-
-export type Owner = NonNullable<ReturnType<typeof ownerOf>>
 
 /** The only one that a server has. */
 export async function volumeOf(tables: Pick<Tables, 'volumes'>, id: string): Promise<Volume> {

@@ -3,7 +3,7 @@ import type { JobLog } from '#control/jobs/queue.ts'
 import type { Library } from '#control/library/library.ts'
 import type { CreateLayer, FillBase } from '#data/volume/volume.ts'
 import type { Random } from '#model/ids.ts'
-import type { Hypervisor } from './qemu/machine.ts'
+import type { Hypervisor, UnixUser } from './qemu/machine.ts'
 
 export interface ServersOptions {
   readonly catalog: Catalog
@@ -34,7 +34,7 @@ export type Timer = (delayMs: number, task: () => void) => () => void
 export type Offer = (options: {
   readonly path: string
   readonly manifest: string
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined
+  readonly owner: UnixUser | undefined
 }) => Promise<AsyncDisposable>
 
 /** Sizes in bytes; undefined for no bound. */

@@ -1,14 +1,14 @@
 import type { Server, ServerTrouble } from '#model/server.ts'
-import { type Context, folderOf, type Owner, ownerOf } from './context.ts'
+import { type Context, folderOf, ownerOf } from './context.ts'
 import type { HeldWatch } from './held.ts'
-import type { Machine, MachineEnd } from './qemu/machine.ts'
+import type { Machine, MachineEnd, UnixUser } from './qemu/machine.ts'
 import type { SerialConsole } from './serial-console.ts'
 
 /** What this process knows of one server besides the catalog; only the server's worker changes it. */
 export interface Runtime {
   readonly id: string
   readonly folder: string
-  readonly owner: Owner | undefined
+  readonly owner: UnixUser | undefined
   /** Whether it was looked if a machine runs in the folder: one that a process before us started. */
   looked: boolean
   running: Running | undefined

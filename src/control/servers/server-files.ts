@@ -4,8 +4,7 @@ import { chmod, lchown, link, lstat, mkdir, open, opendir, readdir, rename, rm }
 import { basename, dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { CreateLayer } from '#data/volume/volume.ts'
-import type { Owner } from './context.ts'
-import { MACHINE_FILES } from './qemu/machine.ts'
+import { MACHINE_FILES, type UnixUser } from './qemu/machine.ts'
 
 /*
  * A server's folder belongs to its QEMU, which may be in a stranger's hands: nothing here follows a link in it or opens
@@ -40,7 +39,7 @@ export async function syncFolder(folder: string): Promise<void> {
   await handle.sync()
 }
 
-export async function makeFolder(folder: string, owner: Owner | undefined): Promise<void> {
+export async function makeFolder(folder: string, owner: UnixUser | undefined): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
   await give(folder, owner)
@@ -50,7 +49,7 @@ export async function makeFolder(folder: string, owner: Owner | undefined): Prom
 export async function addLayerFile(
   createLayer: CreateLayer,
   folder: string,
-  { name, size, owner }: { name: string; size: number; owner: Owner | undefined },
+  { name, size, owner }: { name: string; size: number; owner: UnixUser | undefined },
 ): Promise<void> {
   const unfinished = besideOf(folder, name)
   await rm(unfinished, { force: true })
@@ -65,7 +64,11 @@ export async function addLayerFile(
   await syncFolder(folder)
 }
 
-export async function writeSeed(folder: string, seed: Uint8Array, owner: Owner | undefined): Promise<void> {
+export async function writeSeed(
+  folder: string,
+  seed: Uint8Array,
+  owner: UnixUser | undefined,
+): Promise<void> {
   const unfinished = besideOf(folder, MACHINE_FILES.seed)
   await rm(unfinished, { force: true })
   {
@@ -134,6 +137,6 @@ async function listNames(folder: string): Promise<string[]> {
   return names
 }
 
-async function give(path: string, owner: Owner | undefined): Promise<void> {
+async function give(path: string, owner: UnixUser | undefined): Promise<void> {
   if (owner) await lchown(path, owner.uid, owner.gid)
 }

@@ -3,7 +3,7 @@ import { chmod, chown, type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
-import { MACHINE_FILES, type MachineSpec } from './machine.ts'
+import { MACHINE_FILES, type MachineSpec, type UnixUser } from './machine.ts'
 import { shortText } from './qmp.ts'
 
 /** What QEMU says is for the operator; a guest that makes it say much fills no disk. */
@@ -26,7 +26,7 @@ export async function openOwnFile(path: string, flags: number): Promise<FileHand
 }
 
 /** Makes a file the user's that QEMU runs as, and nobody else's. */
-export async function giveFile(path: string, user: { readonly uid: number; readonly gid: number }) {
+export async function giveFile(path: string, user: UnixUser) {
   await using file = await openOwnFile(path, constants.O_RDONLY)
   const { uid, gid } = await file.stat()
   if (uid !== user.uid || gid !== user.gid) await file.chown(user.uid, user.gid)

@@ -24,7 +24,12 @@ export interface MachineSpec {
   readonly macAddress: string
   readonly network: MachineNetwork
   /** Whom QEMU runs as; undefined for whoever runs the daemon. */
-  readonly user: { readonly uid: number; readonly gid: number } | undefined
+  readonly user: UnixUser | undefined
+}
+
+export interface UnixUser {
+  readonly uid: number
+  readonly gid: number
 }
 
 export type MachineNetwork =
