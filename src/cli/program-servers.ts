@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Leaf } from './program.ts'
+import type { Leaf } from './leaf.ts'
 
 /** Servers and their volumes; what they are built from is in `program.ts`. */
 export function addServers(program: Command, leaf: Leaf): void {

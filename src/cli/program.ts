@@ -1,12 +1,11 @@
 import { Command, Option } from 'commander'
 import type { CommandTree } from './command-words.ts'
+import type { Action, Leaf } from './leaf.ts'
 import { addServers } from './program-servers.ts'
 import type { GlobalOptions, Session } from './session.ts'
 
 /** Runs a command once its words are understood; `globals` may have stood before or after it. */
 export type Runner = (globals: GlobalOptions, action: (session: Session) => Promise<void>) => Promise<void>
-
-type Action<O> = (session: Session, args: readonly string[], options: O) => Promise<void>
 
 export interface ProgramDeps {
   readonly run: Runner
@@ -85,9 +84,6 @@ export function createProgram({ run, version }: ProgramDeps): Command {
   program.helpCommand('help [command]', 'explain a command')
   return program
 }
-
-/** Makes a command of the program: what it does is loaded when it runs. */
-export type Leaf = <O>(command: Command, load: () => Promise<Action<O>>) => Command
 
 function addImages(program: Command, leaf: Leaf): void {
   const images = program.command('images').description('register, list, change, download and destroy images')
