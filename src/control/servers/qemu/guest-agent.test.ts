@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tellAgent, whileFrozen } from './guest-agent.ts'
+import { tellAgent, thawLeft, whileFrozen } from './guest-agent.ts'
 import { LineFeed } from './qmp.ts'
 
 type Answer = (command: string, args: { readonly id?: number }) => string | Buffer | undefined
@@ -112,4 +112,14 @@ test('guest agent: silence is consent to a command that has no answer, an error 
   assert.deepEqual(willing.heard, ['guest-sync-delimited', 'guest-shutdown'])
   await using unwilling = await speaking(() => REFUSAL)
   assert.equal(await tellAgent(unwilling.folder, 'guest-shutdown', {}), false)
+})
+
+test('guest agent: what was left frozen is thawed, and nothing else', async () => {
+  for (const state of ['frozen', 'thawed'] as const) {
+    await using fake = await speaking(() => `{"return": "${state}"}\n`)
+    await thawLeft(fake.folder)
+    const thawing = state === 'frozen' ? ['guest-fsfreeze-thaw'] : []
+    assert.deepEqual(fake.heard, ['guest-sync-delimited', 'guest-fsfreeze-status', ...thawing])
+  }
+  await thawLeft('/nonexistent')
 })

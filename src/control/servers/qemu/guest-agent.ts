@@ -48,6 +48,13 @@ export async function whileFrozen(folder: string, change: () => Promise<void>): 
   return { pausedMs: performance.now() - from, frozen: isFrozen }
 }
 
+/** Thaws what somebody froze and could not thaw any more, as a daemon that was killed in between. */
+export async function thawLeft(folder: string): Promise<void> {
+  using agent = await askAgent(folder)
+  if ((await agent?.execute('guest-fsfreeze-status', {}, PROBE_MS)) !== 'frozen') return
+  await agent?.execute('guest-fsfreeze-thaw', {}, FREEZE_MS)
+}
+
 /** Tells a guest's agent what it gives no answer to; false where there is none, or it refuses. */
 export async function tellAgent(folder: string, command: string, args: object): Promise<boolean> {
   using agent = await askAgent(folder)
