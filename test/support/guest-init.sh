@@ -66,6 +66,20 @@ answer() {
   nc -ll -p $1 -e echo "$2" >/dev/null 2>&1 &
   until netstat -ltn | grep -q ":$1 "; do sleep 0.1; done
 }
+# Mounts the disk's file system and has it written to without a pause: /disk/last counts what was.
+files() {
+  mount -t ext4 ${D}2 /disk || return 1
+  (while :; do
+    count=$((count + 1))
+    head -c 65536 /dev/urandom >/disk/file$((count % 100))
+    echo $count >/disk/last
+  done) >/dev/null 2>&1 &
+}
+# Starts QEMU's guest agent.
+agent() {
+  port=$(grep -lx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name) || return 1
+  qemu-ga -d -t /run -f /run/agent.pid -l /run/agent.log -p /dev/$(basename $(dirname $port))
+}
 
 interface=$(ls /sys/class/net | grep -v '^lo$' | head -n 1)
 driver=$(basename "$(readlink -f /sys/class/net/$interface/device/driver 2>/dev/null)")
