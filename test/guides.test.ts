@@ -28,7 +28,7 @@ test('guides: the page of errors has every code of LibraryError', async () => {
 })
 
 test('guides: every event action is on the tour of the API', async () => {
-  const actions = [...(await read('src/model/event.ts')).matchAll(/'(image\.\w+)'/g)]
+  const actions = [...(await read('src/model/event.ts')).matchAll(/'((?:image|server)\.\w+)'/g)]
   const guide = await read('docs/guides/api-tour.md')
   for (const [, action = ''] of actions) assert.ok(guide.includes(`\`${action}\``), action)
 })

@@ -23,6 +23,7 @@ export type EventAction =
   | 'image.deleting'
   | 'image.deleted'
   | 'server.created'
+  | 'server.starting'
   | 'server.started'
   | 'server.filled'
   | 'server.stopping'

@@ -121,7 +121,7 @@ export function createChanging({ options, workerOf }: ChangingDeps): Changing {
         demandStatus('start', server)
         if (server.goal === 'running') return undefined
         const set = { goal: 'running', trouble: null } as const
-        return { set, action: 'server.updated', message: 'The server is to be started.' }
+        return { set, action: 'server.starting', message: 'The server is to be started.' }
       })
       workerOf(id)?.hurry()
       return shown

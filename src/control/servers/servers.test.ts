@@ -34,7 +34,7 @@ test('server: built, filled, snapped, stopped, started and destroyed, it leaves 
     'snapshot',
     'stopping',
     'stopped',
-    'updated',
+    'starting',
     'started',
     'deleting',
     'deleted',
