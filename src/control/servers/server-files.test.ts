@@ -93,6 +93,15 @@ test('server files: a folder that changes while it is removed costs nothing outs
   assert.equal((await readdir(outside)).length, 20)
 })
 
+test('server files: a folder in the place of a layer goes like a layer', async (t) => {
+  const { folder } = await serverFolder(t)
+  await mkdir(join(folder, 'layer-7.qcow2', 'in'), { recursive: true })
+  await writeFile(join(folder, 'layer-0.qcow2'), '')
+  await writeFile(join(folder, 'layer-1.qcow2'), '')
+  await removeOtherLayers(folder, ['layer-0.qcow2'])
+  assert.deepEqual(await readdir(folder), ['layer-0.qcow2'])
+})
+
 test('server files: so many that they cannot be looked through are refused', async (t) => {
   const { folder } = await serverFolder(t)
   await run('sh', ['-c', 'seq 10001 | xargs touch'], { cwd: folder })

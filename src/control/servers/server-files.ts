@@ -1,6 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, lchown, link, lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
+import {
+  chmod,
+  lchown,
+  link,
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  rename,
+  rm,
+  unlink,
+} from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { CreateLayer } from '#data/volume/volume.ts'
@@ -105,7 +117,10 @@ export async function nextLayer(folder: string, layers: readonly string[]): Prom
 export async function removeOtherLayers(folder: string, kept: Iterable<string>): Promise<void> {
   const keep = new Set(kept)
   for (const name of await listNames(folder)) {
-    if (LAYER.test(name) && !keep.has(name)) await rm(join(folder, name))
+    if (!LAYER.test(name) || keep.has(name)) continue
+    const path = join(folder, name)
+    // A folder is none of ours.
+    await unlink(path).catch(() => removeAll(path))
   }
 }
 

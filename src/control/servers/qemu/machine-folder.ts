@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { chmod, chown, type FileHandle, open, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { MACHINE_FILES, type MachineSpec, type UnixUser } from './machine.ts'
@@ -18,12 +18,18 @@ const BASE_MODE = 0o444
  * says nothing of that: the one in the folder can be taken away meanwhile.
  */
 export async function openOwnFile(path: string, flags: number): Promise<FileHandle> {
-  const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600)
+  const safely = constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const file = await open(path, flags | safely, 0o600).catch((cause: unknown) => {
+    throw notOwn(path, cause)
+  })
   const stat = await file.stat()
   if (stat.isFile() && stat.nlink === 1 && (stat.mode & 0o777) !== BASE_MODE) return file
   await file.close()
-  throw new LibraryError('unavailable', `open ${path}: not a file of its own`)
+  throw notOwn(path)
 }
+
+const notOwn = (path: string, cause?: unknown) =>
+  new LibraryError('unavailable', `open ${basename(path)} of a server: not a file of its own`, { cause })
 
 /** Makes a file the user's that QEMU runs as, and nobody else's. */
 export async function giveFile(path: string, user: UnixUser) {
