@@ -164,7 +164,8 @@ async function startByHand(raw: string, sizeGiB: number, words: readonly string[
       stdio: 'inherit',
     })
     const gone = new Promise((resolve) => child.once('exit', resolve))
-    await untilRunning(join(work, 'monitor.sock'))
+    const early = gone.then(() => Promise.reject(new Error('QEMU ended')))
+    await Promise.race([untilRunning(join(work, 'monitor.sock')), early])
     const seconds = (performance.now() - start) / 1000
     child.kill('SIGKILL')
     await gone
@@ -181,7 +182,7 @@ function byHand(words: readonly string[]): string[] {
     const [word = '', next = ''] = words.slice(at, at + 2)
     const isOurs = word === '-blockdev' || (word === '-device' && next.includes('seed'))
     if (isOurs) at++
-    else kept.push(word.replace(/drive=layer-0\b/, 'drive=disk'))
+    else kept.push(word.replace(/drive=layer-0\.qcow2\b/, 'drive=disk'))
   }
   return [...kept, '-blockdev', 'driver=qcow2,node-name=disk,file.driver=file,file.filename=disk.qcow2']
 }
