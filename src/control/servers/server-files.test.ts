@@ -59,6 +59,14 @@ for (const [what, make] of [
     assert.equal(lstatSync(join(folder, name)).uid, OWNER.uid)
     assert.deepEqual((await readdir(parent)).sort(), ['srv-aaaaa', 'victim'])
   })
+
+  test(`server files: ${what} that cannot be moved into its folder is not left beside it`, async (t) => {
+    const { parent, folder } = await serverFolder(t)
+    await rm(folder, { recursive: true })
+    const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+    await assert.rejects(make(folder, owner), { code: 'ENOENT' })
+    assert.deepEqual(await readdir(parent), ['victim'])
+  })
 }
 
 test('server files: what a guest that broke out left is removed, and nothing that it points to', async (t) => {

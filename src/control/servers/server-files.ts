@@ -57,22 +57,31 @@ export async function makeFolder(folder: string, owner: UnixUser | undefined): P
   await give(folder, owner)
 }
 
-/** Makes an empty layer, complete as soon as its name appears. */
+/** Makes a file that is complete as soon as its name appears; where that fails, nothing of it stays. */
+async function addFile(
+  path: string,
+  owner: UnixUser | undefined,
+  make: (unfinished: string) => Promise<void>,
+): Promise<void> {
+  const unfinished = besideOf(dirname(path), basename(path))
+  await rm(unfinished, { force: true })
+  try {
+    await make(unfinished)
+    await give(unfinished, owner)
+    await rename(unfinished, path)
+  } catch (error) {
+    await rm(unfinished, { force: true }).catch(() => {})
+    throw error
+  }
+}
+
+/** Makes an empty layer. */
 export async function addLayerFile(
   createLayer: CreateLayer,
   folder: string,
   { name, size, owner }: { name: string; size: number; owner: UnixUser | undefined },
 ): Promise<void> {
-  const unfinished = besideOf(folder, name)
-  await rm(unfinished, { force: true })
-  try {
-    await createLayer(unfinished, size)
-    await give(unfinished, owner)
-    await rename(unfinished, join(folder, name))
-  } catch (error) {
-    await rm(unfinished, { force: true }).catch(() => {})
-    throw error
-  }
+  await addFile(join(folder, name), owner, (unfinished) => createLayer(unfinished, size))
   await syncFolder(folder)
 }
 
@@ -81,14 +90,10 @@ export async function writeSeed(
   seed: Uint8Array,
   owner: UnixUser | undefined,
 ): Promise<void> {
-  const unfinished = besideOf(folder, MACHINE_FILES.seed)
-  await rm(unfinished, { force: true })
-  {
+  await addFile(join(folder, MACHINE_FILES.seed), owner, async (unfinished) => {
     await using handle = await open(unfinished, 'wx', 0o400)
     await handle.writeFile(seed)
-  }
-  await give(unfinished, owner)
-  await rename(unfinished, join(folder, MACHINE_FILES.seed))
+  })
 }
 
 /** @returns whether the base is in the folder now, on stable storage; false where there is no such file */
