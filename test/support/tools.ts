@@ -20,6 +20,7 @@ const PACKAGES = {
   'mkfs.ext4': 'e2fsprogs',
   nbdcopy: 'libnbd-bin',
   nbdinfo: 'libnbd-bin',
+  nft: 'nftables',
   openssl: 'openssl',
   python3: 'python3',
   'qemu-img': 'qemu-utils',
