@@ -60,12 +60,19 @@ export class Bases implements AsyncDisposable {
     return this.#fills.get(manifest)?.trouble
   }
 
-  /** Puts the base into a server's folder. @returns whether it is there; else the server is woken once it can be */
-  async link(manifest: string, server: { id: string; volumeId: string; folder: string }): Promise<boolean> {
-    if (await this.#exclusive(() => linkBase(this.pathOf(manifest), server.folder))) {
-      this.#fills.get(manifest)?.waiting.delete(server.id)
-      return true
-    }
+  /** Puts the base into a server's folder. @returns whether it is there */
+  async link(manifest: string, server: { id: string; folder: string }): Promise<boolean> {
+    const isThere = await this.#exclusive(() => linkBase(this.pathOf(manifest), server.folder))
+    if (isThere) this.#fills.get(manifest)?.waiting.delete(server.id)
+    return isThere
+  }
+
+  /** Does the same, and where it is not there, has it filled and the server woken once it is. */
+  async linkOrFill(
+    manifest: string,
+    server: { id: string; volumeId: string; folder: string },
+  ): Promise<boolean> {
+    if (await this.link(manifest, server)) return true
     if (this.#disposed) return false
     const fill = this.#fills.get(manifest) ?? this.#begin(manifest)
     fill.waiting.set(server.id, server.volumeId)

@@ -59,7 +59,8 @@ async function prepareBase(context: Context, runtime: Runtime, volume: Volume): 
   const base = join(runtime.folder, MACHINE_FILES.base)
   if (volume.standsAlone && (await isThere(base))) return true
   const { id, folder } = runtime
-  if (await context.bases.link(volume.manifest, { id, volumeId: volume.id, folder })) return true
+  // Filling can wait until the server runs, which is faster without.
+  if (await context.bases.link(volume.manifest, { id, folder })) return true
   if (volume.standsAlone) throw new LibraryError('corrupt', `the base of volume ${volume.id} is missing`)
   await offerImage(context, runtime, volume)
   return false

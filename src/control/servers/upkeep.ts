@@ -44,7 +44,7 @@ export async function settleBase(context: Context, runtime: Runtime, volume: Vol
   if (volume.standsAlone) return endOffer(runtime)
   const { catalog, now } = context.options
   const { id, folder, running } = runtime
-  if (!(await context.bases.link(volume.manifest, { id, volumeId: volume.id, folder }))) return
+  if (!(await context.bases.linkOrFill(volume.manifest, { id, volumeId: volume.id, folder }))) return
   if (await running?.machine.usesExport()) await running?.machine.switchToBase()
   await catalog.transaction(async (tables) => {
     const at = now()

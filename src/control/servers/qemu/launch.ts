@@ -30,7 +30,7 @@ const FILES = 256
 
 /** A QEMU starts in a tenth of a second, or in seconds where many start at once; an export may have to wake up. */
 const START_MS = 30_000
-const POLL_MS = 10
+const POLL_MS = 5
 
 /** Starts a QEMU that outlives the daemon. @throws unavailable with what it said, and then it is gone */
 export async function launchMachine(spec: MachineSpec, signal: AbortSignal): Promise<Machine> {
