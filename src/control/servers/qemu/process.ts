@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -72,7 +72,7 @@ export async function findQemus(
   return found
 }
 
-/** Waits for no disk, and is asked of every process before each start: to do this in threads takes ten times as long. */
+/** As below: waits for no disk, and is asked of every process before each start. In threads it takes ten times as long. */
 function folderOf(pid: string): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/cwd`)
@@ -93,8 +93,7 @@ export async function endStrays(uid: number, folder: string): Promise<void> {
   for (let round = 0; round < STRAY_ROUNDS; round++) {
     const strays: ProcessName[] = []
     for (const entry of await readdir('/proc')) {
-      if (!/^\d+$/.test(entry) || !(await runsAs(entry, uid)) || (await isElsewhere(entry, uid, folder)))
-        continue
+      if (!/^\d+$/.test(entry) || !runsAs(entry, uid) || (await isElsewhere(entry, uid, folder))) continue
       const name = await nameProcess(Number(entry))
       if (name) strays.push(name)
     }
@@ -103,9 +102,12 @@ export async function endStrays(uid: number, folder: string): Promise<void> {
   }
 }
 
-async function runsAs(pid: string, uid: number): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
-  return /^Uid:\t(\d+)\t/m.exec(text)?.[1] === `${uid}`
+function runsAs(pid: string, uid: number): boolean {
+  try {
+    return /^Uid:\t(\d+)\t/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] === `${uid}`
+  } catch {
+    return false
+  }
 }
 
 /** Whether a process is where this user could not have gone by himself: below a folder that is closed to him. */
