@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import { MACHINE_FILES, type MachineSpec, type UnixUser } from './machine.ts'
-import { shortText } from './qmp.ts'
+import { MOST_TEXT, shortText } from './qmp.ts'
 
 /** What QEMU says is for the operator; a guest that makes it say much fills no disk. */
 const MOST_LOG = MiB
@@ -63,7 +63,7 @@ export async function prepareFolder({ folder, layers, user }: MachineSpec): Prom
   return open(join(folder, log), 'ax+', 0o600)
 }
 
-/** The last line of a log that says something, without the program's name. */
+/** The last line of a log that says something; of a long one its end, where the reason is, behind what QEMU was told. */
 export async function lastLine(log: FileHandle): Promise<string> {
   const { size } = await log.stat()
   const length = Math.min(size, 4096)
@@ -72,5 +72,12 @@ export async function lastLine(log: FileHandle): Promise<string> {
     .toString()
     .split('\n')
     .findLast((text) => text.trim() !== '')
-  return line === undefined ? '' : shortText(line.replace(/^[\w-]+: /, '').trim())
+  return line === undefined
+    ? ''
+    : shortText(
+        line
+          .replace(/^[\w-]+: /, '')
+          .trim()
+          .slice(-MOST_TEXT),
+      )
 }

@@ -155,7 +155,7 @@ export class LineFeed {
   }
 }
 
-const MOST_TEXT = 200
+export const MOST_TEXT = 200
 
 /** What QEMU says to people, which may be anything where a guest has taken it over. */
 export const shortText = (value: unknown): string =>
