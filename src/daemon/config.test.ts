@@ -96,6 +96,7 @@ test('config: settings of servers and exports that cannot be', () => {
   const cases = [
     ['[servers]\nnetwork = bridge:', /servers\.network must be user, isolated, none or bridge:NAME/],
     ['[servers]\nnetwork = bridge:abcdefghijklmnop', /servers\.network must be/],
+    ['[servers]\nfirst_uid = 1000', /servers\.first_uid must be .*65536/],
     ['[servers]\nssh_ports = 80-90', /servers\.ssh_ports must be two ports/],
     ['[servers]\nssh_ports = 3001-3000', /servers\.ssh_ports must be two ports/],
     ['[servers]\nssh_address = ::1', /servers\.ssh_address must be an IPv4 address/],

@@ -111,7 +111,7 @@ export const SETTINGS = {
   'servers.network': network,
   'servers.ssh_address': address,
   'servers.ssh_ports': ports,
-  'servers.first_uid': orElse('none', countFrom(1000, 900_000_000, 930_000), '930000'),
+  'servers.first_uid': orElse('none', countFrom(65_536, 900_000_000, 930_000), '930000'),
   'servers.fill_rate': orElse('none', sizeFrom(64 * KiB, 100 * GiB, 100 * MiB)),
   'servers.snapshot_size': sizeFrom(MiB, 64 * TiB, 50 * GiB),
   'servers.ram': orElse('auto', sizeFrom(64 * MiB, 64 * TiB, 16 * GiB)),
