@@ -63,21 +63,16 @@ export async function prepareFolder({ folder, layers, user }: MachineSpec): Prom
   return open(join(folder, log), 'ax+', 0o600)
 }
 
-/** The last line of a log that says something; of a long one its end, where the reason is, behind what QEMU was told. */
+/**
+ * The last line of a log that says something, without the program's name; of a long one its end, where the reason is,
+ * behind what QEMU was told.
+ */
 export async function lastLine(log: FileHandle): Promise<string> {
   const { size } = await log.stat()
   const length = Math.min(size, 4096)
   const { buffer } = await log.read(Buffer.alloc(length), 0, length, size - length)
-  const line = buffer
-    .toString()
-    .split('\n')
-    .findLast((text) => text.trim() !== '')
-  return line === undefined
-    ? ''
-    : shortText(
-        line
-          .replace(/^[\w-]+: /, '')
-          .trim()
-          .slice(-MOST_TEXT),
-      )
+  const lines = buffer.toString().split('\n')
+  const last = lines.findLast((line) => line.trim() !== '') ?? ''
+  const said = last.replace(/^[\w-]+: /, '').trim()
+  return shortText(said.slice(-MOST_TEXT))
 }
