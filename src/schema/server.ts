@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { LibraryError } from '#base/errors.ts'
+import { DISK_SIZE_MAX } from '#model/server-type.ts'
 import { AccountReferenceSchema } from './account.ts'
 import { identity, nullable, nullableInteger, nullableLine, nullableString, nullableTime } from './fields.ts'
 import { NestedImageSchema } from './image.ts'
@@ -57,8 +58,6 @@ export type ServerJson = Static<typeof ServerSchema>
 
 /** Characters: 64 KiB in Base64. */
 const MAX_USER_DATA = 64 * 1024
-/** MiB: 1 PiB. */
-const MAX_DISK = 1024 * 1024 * 1024
 
 const USER_DATA = Type.Optional(nullableString('for cloud-init, in Base64 or plain; 64 KiB', MAX_USER_DATA))
 
@@ -72,7 +71,7 @@ const GROUPS = Type.Unsafe<readonly string[] | null>({
 const BuildVolumeSchema = Type.Object(
   {
     image: Type.Optional(nullableLine(64, 'an image')),
-    size: Type.Optional(nullableInteger('MiB; null for the size of the type', MAX_DISK)),
+    size: Type.Optional(nullableInteger('MiB; null for the size of the type', DISK_SIZE_MAX)),
     volume: Type.Optional(nullableLine(64, 'always refused: a volume belongs to its server')),
   },
   { additionalProperties: false },

@@ -42,3 +42,12 @@ test('server types: a disk of 0 means network storage, and any other local', asy
   assert.deepEqual([net.storageType, net.status, net.name], ['network', 'available', 'net'])
   assert.equal((await operator.updateServerType(net.id, { diskSize: 1024 })).storageType, 'local')
 })
+
+test('server types: none has a disk that no server can have', async () => {
+  await using fixture = await openLibrary()
+  const { operator } = fixture.library
+  const sizes = { handle: 'huge', cores: 1, ram: 1024 }
+  const tooLarge = operator.addServerType({ ...sizes, diskSize: DISK_SIZE_MAX + 1 })
+  await assert.rejects(tooLarge, { code: 'invalid', message: /disk must be .* from 0 to 16777216/ })
+  assert.equal((await operator.addServerType({ ...sizes, diskSize: DISK_SIZE_MAX })).diskSize, DISK_SIZE_MAX)
+})

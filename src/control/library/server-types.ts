@@ -1,16 +1,15 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import { isId } from '#model/ids.ts'
-import type { ServerType } from '#model/server-type.ts'
+import { DISK_SIZE_MAX, type ServerType } from '#model/server-type.ts'
 import { invalid, readName } from './attributes.ts'
 import type { Library, ServerTypeAttributes } from './library.ts'
 
 const CORES_MAX = 256
 /** MiB: QEMU itself takes some, and nothing boots in less. */
 const RAM_MIN = 32
-/** MiB: 16 TiB, and 1 PiB. */
+/** MiB: 16 TiB. */
 const RAM_MAX = 16 * 1024 ** 2
-const DISK_MAX = 1024 ** 3
 
 type ServerTypeWork = Pick<
   Library['operator'],
@@ -69,7 +68,7 @@ function readType(wanted: Required<ServerTypeAttributes>): Omit<ServerType, 'id'
     throw invalid('status', 'must be experimental, available or deprecated')
   demandRange('cores', cores, 1, CORES_MAX)
   demandRange('ram', ram, RAM_MIN, RAM_MAX, ' of MiB')
-  demandRange('disk', diskSize, 0, DISK_MAX, ' of MiB')
+  demandRange('disk', diskSize, 0, DISK_SIZE_MAX, ' of MiB')
   const storageType = diskSize === 0 ? 'network' : 'local'
   return { name: readName(wanted.name) ?? handle, handle, status, cores, ram, diskSize, storageType }
 }

@@ -1,10 +1,9 @@
 import { invalid, readName } from '#control/library/attributes.ts'
+import { DISK_SIZE_MAX } from '#model/server-type.ts'
 import type { BuildAttributes, ServerUpdate } from './servers.ts'
 
 /** As the clients limit it: of the text that is sent. */
 const USER_DATA_MAX = 64 * 1024
-/** MiB: 16 TiB. */
-const DISK_MAX = 16 * 1024 * 1024
 const DEFAULT_TYPE = '1gb.ssd'
 
 /** What a server is to be, with its fields checked one by one. */
@@ -65,8 +64,8 @@ function readDisk({ image, volumes }: BuildAttributes): Pick<Wanted, 'imageId' |
   if (!volume || more.length > 0) throw invalid('volumes', 'must have one entry')
   if (!isGiven(volume.image)) throw invalid('volumes', 'must name an image: volumes cannot be attached by id')
   const size = volume.size ?? undefined
-  if (size !== undefined && !(Number.isInteger(size) && size > 0 && size <= DISK_MAX)) {
-    throw invalid('volumes', `must have a size that is a whole number of MiB from 1 to ${DISK_MAX}`)
+  if (size !== undefined && !(Number.isInteger(size) && size > 0 && size <= DISK_SIZE_MAX)) {
+    throw invalid('volumes', `must have a size that is a whole number of MiB from 1 to ${DISK_SIZE_MAX}`)
   }
   return { imageId: volume.image, diskSize: size }
 }
