@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { DISK_SIZE_MAX } from '#model/server-type.ts'
 import { addServer, openLibrary, registerAvailable } from './library.fixtures.ts'
 
 test('server types: one that a server was ever built as is not removed, but can be deprecated', async () => {
