@@ -30,6 +30,9 @@ export const LISTENER_LIMITS: NbdListenerLimits = {
   stallMs: 300_000,
 }
 
+/** Blocks that all its connections may hold beyond one each: the rest is for servers, whose guests wait. */
+const SHARE = 48
+
 export interface NbdListenerOptions {
   readonly auth: Pick<Auth, 'authenticate' | 'accounts'>
   readonly library: Pick<Library, 'use' | 'acquirePins'>
@@ -90,7 +93,8 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
     },
   })
 
-  return await startNbdService({ where: { host, port }, admit, tls: tls && contextOf(tls), limits, log })
+  const secured = tls && contextOf(tls)
+  return await startNbdService({ where: { host, port }, admit, tls: secured, limits, share: SHARE, log })
 }
 
 function contextOf({ certificate, key }: { certificate: string; key: string }) {

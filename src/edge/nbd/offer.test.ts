@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connectTo, diskOf, isClosed, MANIFEST, open } from './nbd.fixtures.ts'
 import { createOffer } from './offer.ts'
+import { Budget } from './transmission.ts'
 
 const OWNER = { uid: 931_999, gid: 931_999 }
 const AS_ROOT = { skip: process.getuid?.() === 0 ? false : 'needs root, to give a socket away' }
@@ -58,4 +59,18 @@ test('offer: its owner has a few connections and no more', AS_ROOT, async (t) =>
   const connect = async () => clients.use(await connectTo({ path: join(folder, 's.sock') }))
   for (let count = 0; count < 8; count++) await open(await connect())
   assert.ok(await isClosed(await connect()))
+})
+
+test('offer: what its owner may hold is a part of what all may', () => {
+  const everybody = new Budget(10)
+  const one = new Budget(8, everybody)
+  const other = new Budget(8, everybody)
+  const takeAll = (budget: Budget) => {
+    let count = 0
+    while (budget.take()) count++
+    return count
+  }
+  assert.deepEqual([takeAll(one), takeAll(other), takeAll(everybody)], [8, 2, 0])
+  one.giveBack()
+  assert.deepEqual([takeAll(other), takeAll(one)], [1, 0])
 })

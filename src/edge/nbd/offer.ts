@@ -13,6 +13,8 @@ const SOCKET_MODE = 0o600
 
 /** QEMU has one connection, and another when that breaks; each may hold a block in memory. */
 const OWNER_CONNECTIONS = 8
+/** Blocks beyond that: one that takes nothing of what it asked for leaves enough to others. */
+const OWNER_SHARE = 8
 
 /** A guest's machine may be held for days: only the handshake is bounded. */
 const LIMITS = { negotiationMs: 30_000, stallMs: undefined }
@@ -47,11 +49,12 @@ export async function offerOnSocket(options: SocketOffer): Promise<AsyncDisposab
     await rm(made, { force: true })
     await using opened = new AsyncDisposableStack()
     const connections = createCounts(owner ? OWNER_CONNECTIONS : Number.POSITIVE_INFINITY)
+    const share = owner ? OWNER_SHARE : undefined
     const admit = () => {
       const visit = connections.enter('')
       return visit && { exports, [Symbol.dispose]: () => visit[Symbol.dispose]() }
     }
-    opened.use(await startNbdService({ where: { path: made }, admit, limits: LIMITS, log }))
+    opened.use(await startNbdService({ where: { path: made }, admit, limits: LIMITS, share, log }))
     opened.defer(() => rm(made, { force: true }))
     await chmod(made, SOCKET_MODE)
     if (owner) await chown(made, owner.uid, owner.gid)

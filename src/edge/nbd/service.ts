@@ -7,7 +7,7 @@ import { Budget } from './transmission.ts'
 
 /** Blocks, of 1 MiB, that all connections of this process hold beyond the one that each may have. */
 const EXTRA_BLOCKS = 64
-const budget = new Budget(EXTRA_BLOCKS)
+const everybody = new Budget(EXTRA_BLOCKS)
 const KEEPALIVE_MS = 60_000
 
 export interface NbdServiceOptions {
@@ -17,6 +17,8 @@ export interface NbdServiceOptions {
   readonly admit: (socket: Socket) => (Disposable & { readonly exports: Exports }) | undefined
   readonly tls?: SecureContext | undefined
   readonly limits: ConnectionLimits
+  /** How many of the blocks that all may hold these connections may; undefined for all. */
+  readonly share?: number | undefined
   readonly log: Pick<Logger, 'error'>
 }
 
@@ -28,7 +30,8 @@ export interface NbdService extends AsyncDisposable {
 
 /** Listens for NBD; disposing of it ends all connections, and resolves once nothing of them is left. */
 export async function startNbdService(options: NbdServiceOptions): Promise<NbdService> {
-  const { where, admit, tls, limits, log } = options
+  const { where, admit, tls, limits, share = EXTRA_BLOCKS, log } = options
+  const budget = new Budget(share, everybody)
   const open = new Map<Socket, Promise<void>>()
   const onBug = (error: unknown) => log.error({ err: error }, 'NBD met a bug')
 

@@ -24,20 +24,24 @@ const EXTENTS_MAX = 4096
 
 /** What connections may have beyond what each has anyway. */
 export class Budget {
+  readonly #whole: Budget | undefined
   #left: number
 
-  constructor(count: number) {
+  /** @param whole what this is a part of: who takes from the part takes from that */
+  constructor(count: number, whole?: Budget) {
     this.#left = count
+    this.#whole = whole
   }
 
   take(): boolean {
-    if (this.#left === 0) return false
+    if (this.#left === 0 || this.#whole?.take() === false) return false
     this.#left--
     return true
   }
 
   giveBack(): void {
     this.#left++
+    this.#whole?.giveBack()
   }
 }
 
