@@ -72,7 +72,7 @@ export async function findQemus(
   return found
 }
 
-/** As below: waits for no disk, and is asked of every process before each start. In threads it takes ten times as long. */
+/** As below: waits for no disk, and is asked of all processes before each start; threads take ten times as long. */
 function folderOf(pid: string): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/cwd`)
@@ -93,7 +93,7 @@ export async function endStrays(uid: number, folder: string): Promise<void> {
   for (let round = 0; round < STRAY_ROUNDS; round++) {
     const strays: ProcessName[] = []
     for (const entry of await readdir('/proc')) {
-      if (!/^\d+$/.test(entry) || !runsAs(entry, uid) || (await isElsewhere(entry, uid, folder))) continue
+      if (!/^\d+$/.test(entry) || !runsAs(entry, uid) || (await isElsewhere(entry, folder))) continue
       const name = await nameProcess(Number(entry))
       if (name) strays.push(name)
     }
@@ -110,10 +110,10 @@ function runsAs(pid: string, uid: number): boolean {
   }
 }
 
-/** Whether a process is where this user could not have gone by himself: below a folder that is closed to him. */
-async function isElsewhere(pid: string, uid: number, own: string): Promise<boolean> {
+/** Whether a process is where nobody could have gone by himself: below a folder that is ours, and closed. */
+async function isElsewhere(pid: string, own: string): Promise<boolean> {
   const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '/')
   if (folder === own || folder.startsWith(`${own}/`) || folder.endsWith(' (deleted)')) return false
   const parent = await stat(dirname(folder)).catch(() => undefined)
-  return parent !== undefined && parent.uid !== uid && (parent.mode & 0o077) === 0
+  return parent?.uid === process.getuid?.() && ((parent?.mode ?? 0) & 0o077) === 0
 }
