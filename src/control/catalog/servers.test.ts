@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import { NO_PROVENANCE } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
 import type { Volume } from '#model/volume.ts'
+import { storedImage } from '../../../test/support/fake-servers.ts'
 import { type Catalog, openCatalog, type Tables } from './catalog.ts'
 
 const SERVER: Omit<Server, 'id' | 'slot' | 'accountId' | 'imageId'> = {
@@ -48,32 +48,8 @@ const VOLUME: Omit<Volume, 'id' | 'accountId' | 'serverId' | 'imageId'> = {
 
 async function addOwner(tables: Tables) {
   const { id: accountId } = await tables.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
-  const { id: imageId } = await tables.images.insert({
-    accountId,
-    name: 'image',
-    arch: 'x86_64',
-    status: 'available',
-    description: null,
-    username: null,
-    sourceType: 'upload',
-    sourceTrigger: 'manual',
-    source: null,
-    minRam: null,
-    public: false,
-    official: false,
-    compatibilityMode: false,
-    locked: false,
-    licenceName: null,
-    ancestorId: null,
-    virtualSize: 2 ** 30,
-    dataSize: 1,
-    manifest: 'ab'.repeat(32),
-    provenance: NO_PROVENANCE,
-    progress: null,
-    failure: null,
-    createdAt: 1,
-    updatedAt: 1,
-  })
+  const { id: _drawn, ...image } = storedImage({ accountId })
+  const { id: imageId } = await tables.images.insert(image)
   return { accountId, imageId }
 }
 
