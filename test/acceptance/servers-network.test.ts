@@ -140,7 +140,7 @@ function makeBridge(): boolean {
   return true
 }
 
-/** The first of the servers' Unix users; `none`, which is root, where this machine lets no others make a network card. */
+/** The first of the Unix users of servers; `none`, which is root, where nobody else may open network devices. */
 async function uidForTun(t: TestContext): Promise<string> {
   if (((await stat('/dev/net/tun')).mode & 0o006) === 0o006) return String(FIRST_UID)
   t.diagnostic('/dev/net/tun is not for everybody: QEMU runs as root')
