@@ -95,6 +95,24 @@ test('create: an image without bytes, or one of others, builds nothing', async (
   await assert.rejects(at.servers.create(storage, { image: at.imageId }), { code: 'denied' })
 })
 
+test('show: what a public image became after its owner hid it, its servers elsewhere do not tell', async () => {
+  await using at = await openServers()
+  const { library, imageId: image } = at
+  const { library: images, owner, other } = library
+  await images.update(owner, image, { public: true, name: 'for all' })
+  const { server } = await at.servers.create(other, { image })
+  const shown = async () => [
+    (await at.servers.show(other, server.id)).image.name,
+    (await at.servers.listVolumes(other))[0]?.image.name,
+  ]
+  assert.deepEqual(await shown(), ['for all', 'for all'])
+  await images.update(owner, image, { public: false, name: 'secret plans', description: 'of ours' })
+  assert.deepEqual(await shown(), [image, image])
+  assert.equal((await at.servers.show(other, server.id)).image.description, null)
+  const own = await at.servers.create(owner, { image })
+  assert.equal(own.image.name, 'secret plans')
+})
+
 test('quota: a hundred creates at the same time stay within it', async () => {
   await using at = await openServers({ perAccount: { servers: 7, ram: 5 * GIB, disk: undefined } })
   const { library, imageId } = at

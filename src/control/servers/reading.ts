@@ -1,6 +1,7 @@
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Account } from '#model/account.ts'
 import type { Image } from '#model/image.ts'
+import { hasBytes } from '#model/image-rules.ts'
 import type { Server } from '#model/server.ts'
 import type { ServerType } from '#model/server-type.ts'
 import type { Session } from '#model/session.ts'
@@ -62,7 +63,7 @@ async function showServers(tables: Tables, servers: readonly Server[]): Promise<
   return servers.map((server) => ({
     server,
     account: parts.account(server.accountId),
-    image: parts.image(server.imageId),
+    image: parts.image(server.imageId, server.accountId),
     type: parts.type(server.typeId),
     zone: parts.zone(server.zoneId),
     volumes: volumes.get(server.id) ?? [],
@@ -82,7 +83,7 @@ async function showVolumes(tables: Tables, volumes: readonly Volume[]): Promise<
     return {
       volume,
       account: parts.account(volume.accountId),
-      image: parts.image(volume.imageId),
+      image: parts.image(volume.imageId, volume.accountId),
       server,
       zone: parts.zone(server.zoneId),
     }
@@ -91,7 +92,8 @@ async function showVolumes(tables: Tables, volumes: readonly Volume[]): Promise<
 
 interface Parts {
   account(id: string): Account
-  image(id: string): Image
+  /** As this account may see it. */
+  image(id: string, accountId: string): Image
   type(id: string): ServerType
   zone(id: string): Zone
 }
@@ -104,10 +106,16 @@ async function partsOf(tables: Tables, servers: readonly Server[]): Promise<Part
   const zones = new Map((await tables.zones.list()).map((zone) => [zone.id, zone]))
   return {
     account: (id) => demandRow(accounts.get(id), id),
-    image: (id) => demandRow(images.get(id), id),
+    image: (id, accountId) => asSeen(demandRow(images.get(id), id), accountId),
     type: (id) => demandRow(types.get(id), id),
     zone: (id) => demandRow(zones.get(id), id),
   }
+}
+
+/** What others' images became that are public no more is not for who once built a server from them. */
+function asSeen(image: Image, accountId: string): Image {
+  if (image.accountId === accountId || (image.public && hasBytes(image))) return image
+  return { ...image, name: image.id, description: null, username: null, source: null, locked: false }
 }
 
 async function findAll<T>(
