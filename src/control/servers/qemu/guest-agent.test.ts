@@ -70,6 +70,15 @@ test('guest agent: file systems are thawed also where the change fails', async (
   assert.deepEqual(fake.heard, FREEZING)
 })
 
+test('guest agent: one that answers what is no number has frozen nothing', async () => {
+  for (const answer of ['{"toString": 1, "valueOf": 1}', '"3"', 'true', 'null', '[3]']) {
+    await using fake = await speaking(() => `{"return": ${answer}}\n`)
+    const { frozen } = await whileFrozen(fake.folder, async () => {})
+    assert.equal(frozen, false, answer)
+    assert.deepEqual(fake.heard, FREEZING)
+  }
+})
+
 test('guest agent: one that cannot freeze does not hinder the change', async () => {
   await using fake = await speaking(() => REFUSAL)
   let changes = 0

@@ -36,7 +36,8 @@ export async function whileFrozen(folder: string, change: () => Promise<void>): 
   }
   let isFrozen = false
   try {
-    isFrozen = Number(await agent.execute('guest-fsfreeze-freeze', {}, FREEZE_MS).catch(() => 0)) > 0
+    const count = await agent.execute('guest-fsfreeze-freeze', {}, FREEZE_MS).catch(() => 0)
+    isFrozen = typeof count === 'number' && count > 0
     await change()
   } finally {
     // Also where freezing was not answered: it may be done later, and then this comes after it.
