@@ -280,7 +280,7 @@ async function storedBytes(daemon: Daemon): Promise<number> {
 async function makeBigGuest(): Promise<string> {
   const name = 'guest.raw'
   const path = join(folder, name)
-  const disk = await makeBenchDisk(values.folder, 2048, 1200)
+  const disk = await makeBenchDisk(values.folder, 2048, 1200, [])
   if (existsSync(path)) return name
   copyFileSync(bootableImage('virtio'), `${path}.part`)
   truncateSync(`${path}.part`, LAYOUT.size * MiB + statSync(join(disk.folder, 'disk.raw')).size)
