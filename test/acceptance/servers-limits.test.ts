@@ -137,7 +137,7 @@ describe('limits of servers', needs('qemu-system-x86_64', ...IMAGE_TOOLS), () =>
     await brightbox('server', 'unlock', id)
   })
 
-  test('an image that is destroyed while servers are built on it: they stay, and the base goes with the last', async () => {
+  test('an image that is destroyed before its servers: they stay, and the base goes with the last', async () => {
     await brightbox('image', 'destroy', image)
     const [id = '', ...others] = servers
     assert.match(await refused(...create(...SMALL)), new RegExp(image))

@@ -5,8 +5,11 @@ import { connectSocket, pace } from './connect-socket.ts'
 import { MACHINE_FILES } from './machine.ts'
 import { fields, LineFeed, shortText, within } from './qmp.ts'
 
-/** An agent that is there answers in a few milliseconds; a snapshot waits that long for one that is not. */
-const PROBE_MS = 300
+/** An agent that is there answers in a few milliseconds, on a host that is busy in more. */
+const PROBE_MS = 2000
+
+/** What an agent refuses, it refuses at once. */
+const REFUSAL_MS = 300
 
 /** To write out all file systems. */
 const FREEZE_MS = 5000
@@ -27,7 +30,7 @@ export interface Pause {
  * @returns whether they were, and for how long the guest could not write: while it is asked for an agent, it can
  * @throws unavailable where they could not be thawed: a guest that stays frozen is worse than a snapshot that failed
  */
-export async function whileFrozen(folder: string, change: () => Promise<void>): Promise<Pause> {
+export async function whileFrozen(folder: string | undefined, change: () => Promise<void>): Promise<Pause> {
   using agent = await askAgent(folder)
   const from = performance.now()
   if (!agent) {
@@ -50,28 +53,28 @@ export async function whileFrozen(folder: string, change: () => Promise<void>): 
 }
 
 /** Thaws what somebody froze and could not thaw any more, as a daemon that was killed in between. */
-export async function thawLeft(folder: string): Promise<void> {
+export async function thawLeft(folder: string | undefined): Promise<void> {
   using agent = await askAgent(folder)
   if ((await agent?.execute('guest-fsfreeze-status', {}, PROBE_MS)) !== 'frozen') return
   await agent?.execute('guest-fsfreeze-thaw', {}, FREEZE_MS)
 }
 
 /** Tells a guest's agent what it gives no answer to; false where there is none, or it refuses. */
-export async function tellAgent(folder: string, command: string, args: object): Promise<boolean> {
+export async function tellAgent(folder: string | undefined, command: string, args: object): Promise<boolean> {
   using agent = await askAgent(folder)
   if (!agent) return false
-  // It answers only what it refuses, and that at once.
-  return await agent.execute(command, args, PROBE_MS).then(
+  return await agent.execute(command, args, REFUSAL_MS).then(
     () => true,
     (error: unknown) => !(error instanceof AgentRefusal),
   )
 }
 
 /**
- * A guest's agent; undefined where none answers in time.
+ * A guest's agent; undefined where none answers in time, or it is known that none listens.
  * @see QEMU docs/interop/qemu-ga-ref, "guest-sync-delimited"
  */
-async function askAgent(folder: string): Promise<GuestAgent | undefined> {
+async function askAgent(folder: string | undefined): Promise<GuestAgent | undefined> {
+  if (folder === undefined) return undefined
   const socket = await connectSocket(folder, MACHINE_FILES.agent).catch(() => undefined)
   if (!socket) return undefined
   const execute = talkTo(socket)

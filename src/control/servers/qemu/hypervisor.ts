@@ -2,7 +2,6 @@ import { realpath } from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import type { JobLog } from '#control/jobs/queue.ts'
 import { type AcceleratorSetting, createAccelerator } from './accelerator.ts'
-import { thawLeft } from './guest-agent.ts'
 import { launchMachine } from './launch.ts'
 import type { Hypervisor } from './machine.ts'
 import { endProcess, findQemus } from './process.ts'
@@ -32,11 +31,7 @@ export function createHypervisor(options: {
       if (!first) return undefined
       try {
         const signal = AbortSignal.timeout(ATTACH_MS)
-        const machine = await attachMachine({ folder: path, process: first.name, limitMs: ATTACH_MS, signal })
-        await thawLeft(path).catch((error: unknown) => {
-          options.log.warn({ folder, error }, "the guest's file systems may be frozen")
-        })
-        return machine
+        return await attachMachine({ folder: path, process: first.name, limitMs: ATTACH_MS, signal })
       } catch (error) {
         if (!(error instanceof LibraryError || (error as Error).name === 'TimeoutError')) throw error
         options.log.warn({ folder, pid: first.name.pid, error }, 'QEMU does not answer and is ended')

@@ -5,11 +5,11 @@ import { orAbort } from '#base/or-abort.ts'
 import { removeTap } from '../network/tap.ts'
 import { connectSocket } from './connect-socket.ts'
 import { createDiskGraph } from './disk-graph.ts'
-import { tellAgent, whileFrozen } from './guest-agent.ts'
+import { tellAgent, thawLeft, whileFrozen } from './guest-agent.ts'
 import { MACHINE_FILES, type Machine, type MachineEnd } from './machine.ts'
 import { boundLog, giveFile, syncFile } from './machine-folder.ts'
 import { endProcess, endStrays, type ProcessName, waitGone } from './process.ts'
-import { fields, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
+import { fields, list, openQmp, type Qmp, type QmpEvent } from './qmp.ts'
 
 /** How long a QEMU may take to write what it has when it is told to end, or has closed its monitor. */
 const END_MS = 5000
@@ -37,6 +37,10 @@ export async function attachMachine(options: {
     throw error
   })
   const disk = createDiskGraph(qmp)
+  // One that hangs is not waited for any longer; the next snapshot tries again.
+  await agentFolder(qmp, folder)
+    .then(thawLeft)
+    .catch(() => {})
   const tap = await tapOf(process)
   let isDetached = false
   const logTimer = setInterval(() => void boundLog(folder).catch(() => {}), LOG_EVERY_MS).unref()
@@ -65,7 +69,7 @@ export async function attachMachine(options: {
           // What is written out before the guest waits is not written out while it does.
           await syncFile(join(folder, top))
         },
-        frozen: (change) => whileFrozen(folder, change),
+        frozen: async (change) => whileFrozen(await agentFolder(qmp, folder), change),
       }),
     async isHeld() {
       const { status } = fields(await qmp.execute('query-status'))
@@ -74,7 +78,7 @@ export async function attachMachine(options: {
     release: () => tell(qmp, 'cont'),
     pressPower: () => tell(qmp, 'system_powerdown'),
     async askReboot() {
-      if (await tellAgent(folder, 'guest-shutdown', { mode: 'reboot' })) return
+      if (await tellAgent(await agentFolder(qmp, folder), 'guest-shutdown', { mode: 'reboot' })) return
       const keys = ['ctrl', 'alt', 'delete'].map((data) => ({ type: 'qcode', data }))
       await tell(qmp, 'send-key', { keys })
     },
@@ -94,6 +98,14 @@ export async function attachMachine(options: {
       qmp.close()
     },
   }
+}
+
+/** Where to speak to the guest's agent; undefined where no program of the guest listens: nobody need wait for it. */
+async function agentFolder(qmp: Qmp, folder: string): Promise<string | undefined> {
+  const channels = list(await qmp.execute('query-chardev'))
+  return channels.some((channel) => channel.label === 'agent' && channel['frontend-open'] === true)
+    ? folder
+    : undefined
 }
 
 /**
