@@ -5,6 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { tellAgent, thawLeft, whileFrozen } from './guest-agent.ts'
 import { LineFeed } from './qmp.ts'
 
@@ -84,6 +85,21 @@ test('guest agent: one that cannot freeze does not hinder the change', async () 
   let changes = 0
   assert.equal((await whileFrozen(fake.folder, async () => void changes++)).frozen, false)
   assert.equal(changes, 1)
+  assert.deepEqual(fake.heard, FREEZING)
+})
+
+test('guest agent: one that falls silent is waited for, but not for ever', async (t) => {
+  await using fake = await speaking(() => undefined)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let changes = 0
+  const pause = whileFrozen(fake.folder, async () => void changes++)
+  for (const asked of [2, 3]) {
+    assert.equal(changes, asked - 2)
+    while (fake.heard.length < asked) await setImmediate()
+    t.mock.timers.tick(5000)
+    while (changes === 0) await setImmediate()
+  }
+  assert.equal((await pause).frozen, false)
   assert.deepEqual(fake.heard, FREEZING)
 })
 

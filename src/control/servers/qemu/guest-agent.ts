@@ -6,7 +6,7 @@ import { MACHINE_FILES } from './machine.ts'
 import { fields, LineFeed, shortText, within } from './qmp.ts'
 
 /** An agent that is there answers in a few milliseconds, on a host that is busy in more. */
-const PROBE_MS = 2000
+const PROBE_MS = 1000
 
 /** What an agent refuses, it refuses at once. */
 const REFUSAL_MS = 300
