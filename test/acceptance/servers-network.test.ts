@@ -96,7 +96,7 @@ describe('networks of servers', needs('qemu-system-x86_64', 'ip', 'nft', ...IMAG
   })
 
   test('bridge: the guest is on it, and its device goes with it', async (t) => {
-    if (!makeBridge()) return t.diagnostic('needs root, to make a bridge')
+    if (!makeBridge()) return t.diagnostic('needs root, to make network devices')
     try {
       await using daemon = await begin(`bridge:${BRIDGE}`, await uidForTun(t))
       const { id } = await buildServer(daemon, image)
@@ -130,7 +130,10 @@ const isOnBridge = async (device: string) => (await readdir(`/sys/class/net/${BR
 /** Only root may, and not everywhere. */
 function makeBridge(): boolean {
   const ip = (...words: string[]) => execFileSync('ip', words, { stdio: 'ignore' })
+  const tap = `${BRIDGE}t`
   try {
+    ip('tuntap', 'add', 'dev', tap, 'mode', 'tap')
+    ip('link', 'del', tap)
     ip('link', 'add', 'name', BRIDGE, 'type', 'bridge')
   } catch {
     return false
