@@ -54,7 +54,8 @@ async function demandStill(tables: Tables, { id, manifest }: UsableImage): Promi
 async function findType(tables: Tables, text: string): Promise<ServerType> {
   const type = await tables.serverTypes.find(text)
   if (!type) throw invalid('server_type', `must be the id or handle of a type: there is no ${text}`)
-  if (!isOffered(type)) throw invalid('server_type', `must be one that is offered: ${type.handle} is ${type.status}`)
+  if (!isOffered(type))
+    throw invalid('server_type', `must be one that is offered: ${type.handle} is ${type.status}`)
   return type
 }
 
