@@ -12,15 +12,6 @@ const wordsOf = (source: string, name: RegExp): string[] => {
   return [...union.matchAll(/'([\w-]+)'/g)].map(([, word = '']) => word)
 }
 
-test('guides: the page of refusals has every failure code once, and no other', async () => {
-  const categories = wordsOf(await read('src/base/refusal.ts'), /type RefusalCategory =([^}]*?)\n\n/)
-  const others = wordsOf(await read('src/model/image.ts'), /readonly code: RefusalCategory([^\n]*)/)
-  assert.ok(categories.length > 20 && others.length > 2, 'the codes were found')
-  const guide = await read('docs/guides/refusals.md')
-  const explained = [...guide.matchAll(/^\| `([\w-]+)` \|/gm)].map(([, code = '']) => code)
-  assert.deepEqual(explained.sort(), [...new Set([...categories, ...others])].sort())
-})
-
 test('guides: the page of errors has every code of LibraryError', async () => {
   const codes = wordsOf(await read('src/base/errors.ts'), /type ErrorCode =([^}]*?)\n\n/)
   const guide = await read('docs/guides/errors.md')

@@ -1,37 +1,11 @@
 import { LibraryError } from './errors.ts'
+import type { FailureCode } from './failure-codes.ts'
 
 /**
- * Why an image was refused. Stable words: they stand in the API (`failure.code`), the log and the tests.
+ * Why an image was refused: the codes that its bytes or their source can earn.
  * Texts carry numbers that we parsed, never strings from the file or from the server.
  */
-export type RefusalCategory =
-  | 'empty'
-  | 'not-an-image'
-  | 'unsupported-format'
-  | 'unsupported-version'
-  | 'nested'
-  | 'polyglot'
-  | 'bad-header'
-  | 'bad-size'
-  | 'too-large'
-  | 'backing-file'
-  | 'external-data'
-  | 'encrypted'
-  | 'unknown-feature'
-  | 'unsupported-compression'
-  | 'marked-corrupt'
-  | 'bad-table'
-  | 'bad-entry'
-  | 'overlap'
-  | 'bad-cluster'
-  | 'truncated'
-  | 'bad-stream'
-  | 'checksum'
-  | 'size-mismatch'
-  | 'unsupported-stream'
-  | 'memory-limit'
-  | 'trailing-garbage'
-  | 'source'
+export type RefusalCategory = Exclude<FailureCode, 'quota' | 'storage' | 'internal'>
 
 /** The image is refused: trying the same bytes again would end the same way. */
 export class Refusal extends LibraryError {

@@ -1,4 +1,4 @@
-import type { RefusalCategory } from '#base/refusal.ts'
+import type { FailureCode } from '#base/failure-codes.ts'
 
 export type ImageStatus =
   | 'creating'
@@ -13,7 +13,7 @@ export type SourceType = 'upload' | 'snapshot'
 
 /** Why a registration failed: a stable code, a sentence, and a next step a person can act on. */
 export interface Failure {
-  readonly code: RefusalCategory | 'internal' | 'checksum' | 'storage' | 'quota'
+  readonly code: FailureCode
   readonly message: string
   readonly hint: string
 }

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { LibraryError } from '#base/errors.ts'
+import { FAILURE_CODES } from '#base/failure-codes.ts'
 import {
   identity,
   integer,
@@ -37,7 +38,7 @@ export const ProgressSchema = Type.Object({
 })
 
 export const FailureSchema = Type.Object({
-  code: Type.String({ description: 'a stable word, for programs; see the guide to refusals' }),
+  code: oneOf(FAILURE_CODES, 'a stable word, for programs; the guide to refusals explains each'),
   message: Type.String({ description: 'what happened, one sentence' }),
   hint: Type.String({ description: 'what to do next, one sentence' }),
 })

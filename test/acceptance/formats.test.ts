@@ -4,22 +4,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { deflateRawSync, gzipSync, zstdCompressSync } from 'node:zlib'
-import type { RefusalCategory } from '#base/refusal.ts'
-import {
-  diskBytes,
-  gzipMember,
-  le32,
-  lz4Frame,
-  lz4Stored,
-  lzma2Stored,
-  runTool,
-  xzStream,
-  zstdFrame,
-} from '../support/compressed-streams.ts'
+import { zstdCompressSync } from 'node:zlib'
+import { diskBytes, gzipMember, runTool } from '../support/compressed-streams.ts'
 import { startDaemon } from '../support/daemon.ts'
 import { startFileServer } from '../support/file-server.ts'
-import { type HeaderFields, Qcow2Writer } from '../support/qcow2-writer.ts'
+import { HOSTILE, HOSTILE_SIZE_LIMIT } from '../support/hostile-images.ts'
 import {
   assertFails,
   assertNothingLeft,
@@ -34,7 +23,6 @@ import { needs } from '../support/tools.ts'
 const MiB = 1024 * 1024
 const K64 = 65_536
 const LIMIT_MS = 10_000
-const LIMIT_SIZE = 8 * MiB
 const AT_ONCE = 4
 
 /** Bytes like those of a disk that a machine starts from, with an empty stretch of more than a block. */
@@ -69,61 +57,6 @@ const QCOW2: Readonly<Record<string, readonly string[]>> = {
   'qcow2 zstd': ['-c', '-o', 'compression_type=zstd'],
   'qcow2 extended_l2': ['-o', 'extended_l2=on'],
 }
-
-/** A legal qcow2 file whose one cluster of data ends it. */
-function qcow2(fields: Partial<HeaderFields> = {}): Uint8Array {
-  const writer = new Qcow2Writer({ size: 4 * K64 }).tablesFirst()
-  writer.data(0, DISK.subarray(0, K64))
-  return writer.set(fields).build()
-}
-
-function qcow2WithTableOnTable(): Uint8Array {
-  const writer = new Qcow2Writer({ size: 4 * K64 })
-  writer.l1Entry(0, BigInt(writer.l1At()))
-  return writer.build()
-}
-
-function qcow2WithCutCluster(): Uint8Array {
-  const writer = new Qcow2Writer({ size: K64 }).tablesFirst()
-  writer.pack(0, deflateRawSync(DISK.subarray(0, K64), { windowBits: 12 }))
-  return writer.unpadded().build().slice(0, -200)
-}
-
-const START = DISK.subarray(0, K64)
-
-const HOSTILE: ReadonlyArray<readonly [name: string, code: RefusalCategory, make: () => Uint8Array]> = [
-  ['nothing', 'empty', () => new Uint8Array(0)],
-  ['backing file', 'backing-file', () => qcow2({ backingOffset: 1024n, backingSize: 11 })],
-  ['external data', 'external-data', () => qcow2({ incompatible: 4n })],
-  ['encrypted', 'encrypted', () => qcow2({ cryptMethod: 1 })],
-  ['marked corrupt', 'marked-corrupt', () => qcow2({ incompatible: 2n })],
-  ['unknown feature', 'unknown-feature', () => qcow2({ incompatible: 1n << 32n })],
-  ['disk above the limit', 'too-large', () => qcow2({ size: 1n << 40n })],
-  ['truncated qcow2', 'truncated', () => qcow2().slice(0, -1)],
-  ['truncated gzip', 'truncated', () => gzipSync(START).subarray(0, -9)],
-  ['overlap', 'overlap', qcow2WithTableOnTable],
-  ['cut cluster', 'bad-cluster', qcow2WithCutCluster],
-  ['web page', 'not-an-image', () => Buffer.from(`<!DOCTYPE html><html>${'<p>404</p>'.repeat(99)}</html>`)],
-  ['VMDK', 'unsupported-format', () => Buffer.concat([Buffer.from('KDMV'), START])],
-  ['nested gzip', 'nested', () => gzipSync(gzipSync(START))],
-  ['gzip bomb', 'too-large', () => gzipSync(Buffer.alloc(16 * LIMIT_SIZE))],
-  [
-    'xz checksum',
-    'checksum',
-    () => xzStream({ blocks: [{ data: lzma2Stored(START), plain: START }], checkBytes: le32(1) }),
-  ],
-  [
-    'lz4 trailing garbage',
-    'trailing-garbage',
-    () => Buffer.concat([lz4Frame({ blocks: [lz4Stored(START)] }), Buffer.alloc(100, 0xa5)]),
-  ],
-  // The window byte's upper five bits are the power of two above 1 KiB: 256 MiB. See RFC 8878, section 3.1.1.1.2.
-  [
-    'zstd window',
-    'memory-limit',
-    () => zstdFrame({ window: 18 << 3, blocks: [[0, 4096, START.subarray(0, 4096)]] }),
-  ],
-]
 
 const fileName = (name: string) => name.replaceAll(' ', '-')
 
@@ -166,7 +99,7 @@ describe('formats', needs('bash', 'find', 'lz4', 'qemu-img', 'xz'), () => {
   test('hostile images are refused with the right reason, in time, and leave nothing', async () => {
     for (const [name, , make] of HOSTILE) await writeFile(path(name), make())
     const config = path('settings.ini')
-    await writeFile(config, `[limits]\nvirtual_size = ${LIMIT_SIZE / MiB} MiB\n`)
+    await writeFile(config, `[limits]\nvirtual_size = ${HOSTILE_SIZE_LIMIT / MiB} MiB\n`)
     await using daemon = await startDaemon({ arguments: ['--config', config] })
     await forEach(HOSTILE, AT_ONCE, async ([name, code]) => {
       await assertFails(daemon, server.url(fileName(name)), { codes: [code], limitMs: LIMIT_MS })

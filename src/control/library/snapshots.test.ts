@@ -60,7 +60,7 @@ test('snapshot: a full disk is tried again with its layers kept, and in the end 
   }
   const { failure } = await at.library.show(at.owner, id)
   assert.equal(failure?.code, 'storage')
-  assert.match(failure?.hint ?? '', /snapshot the server again/)
+  assert.match(failure?.hint ?? '', /once the storage is well, try again/)
   assert.deepEqual([(await at.frozen()).size, at.read], [0, [at.server.id]])
 })
 
