@@ -43,6 +43,8 @@ export interface TokenRequest {
   readonly refreshToken?: string | undefined
   /** Separated by spaces, commas or both. */
   readonly scope?: string | undefined
+  /** Where it comes from: too many wrong guesses from there are slowed down. */
+  readonly address?: string | undefined
 }
 
 export interface IssuedTokens {
@@ -123,7 +125,9 @@ export interface Auth {
   /** Orbit's own ways in, over HTTP and SSH. Suspended accounts count as none. */
   readonly orbit: {
     /** @param name.key password of the user or secret of the API client */
-    login(name: OrbitName & { readonly key: string }): Promise<AuthResult<OrbitLogin>>
+    login(
+      name: OrbitName & { readonly key: string; readonly address?: string | undefined },
+    ): Promise<AuthResult<OrbitLogin>>
     /**
      * Whether somebody may come in with this public key, once he has proved to have the private one.
      * @param name.key as SSH sends it (RFC 4253 section 6.6)

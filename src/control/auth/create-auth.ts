@@ -8,7 +8,7 @@ import { createApiClients } from './api-clients.ts'
 import type { Auth, AuthResult, Scope } from './auth.ts'
 import { createGrants } from './grants.ts'
 import { createIssueTokens } from './issue-tokens.ts'
-import { LoginLimit } from './login-limit.ts'
+import { LoginLimits } from './login-limits.ts'
 import { createLogins, refused } from './logins.ts'
 import { createOrbitLogins } from './orbit-logins.ts'
 import { sha256 } from './secrets.ts'
@@ -25,7 +25,7 @@ export interface AuthOptions {
 }
 
 export function createAuth({ catalog, now, random = randomBytes }: AuthOptions): Auth {
-  const logins = createLogins({ catalog, limit: new LoginLimit({ now }) })
+  const logins = createLogins({ catalog, limits: new LoginLimits({ now }) })
   const issueTokens = createIssueTokens({ now, random })
   const accounts = createAccounts({ catalog, now })
   const clients = createApiClients({ catalog, now, random })

@@ -4,7 +4,7 @@ import { isId } from '#model/ids.ts'
 import type { AuthResult, Credentials, IssuedTokens, Scope, TokenRequest } from './auth.ts'
 import type { Bearer, IssueTokens } from './issue-tokens.ts'
 import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
-import { isSecret, sha256 } from './secrets.ts'
+import { sha256 } from './secrets.ts'
 
 const SCOPES: readonly Scope[] = ['infrastructure', 'orbit']
 
@@ -36,7 +36,7 @@ export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) 
     if (!username || !password) return refused('invalid_request', 'username and password must be given.')
     const scopes = readScopes(request.scope, SCOPES)
     if (!scopes) return UNKNOWN_SCOPE
-    const checked = await logins.checkUser(username, password)
+    const checked = await logins.checkUser(username, password, request.address)
     if (!checked.ok) return checked
     const bearer = {
       clientId: null,
@@ -71,19 +71,16 @@ export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) 
     })
   }
 
-  /** Says whether id and secret belong together; a revoked client's do no longer. */
-  async function isKnown({ id, secret }: Credentials): Promise<boolean> {
-    if (isId('app', id)) return isSecret(secret, await catalog.apiClients.findApplicationSecret(id))
-    return (await logins.checkClient({ id, secret })) !== undefined
-  }
-
   return async (
     credentials: Credentials | undefined,
     request: TokenRequest,
   ): Promise<AuthResult<IssuedTokens>> => {
-    if (!credentials || !(await isKnown(credentials))) return UNKNOWN_CLIENT
+    if (!credentials) return UNKNOWN_CLIENT
     const { id } = credentials
     const isApplication = isId('app', id)
+    const check = isApplication ? logins.checkApplication : logins.checkClient
+    const checked = await check(credentials, request.address)
+    if (!checked.ok) return checked
     switch (request.grantType) {
       case undefined:
         return refused('invalid_request', 'grant_type must be given.')

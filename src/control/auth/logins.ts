@@ -3,7 +3,7 @@ import type { ApiClient } from '#model/api-client.ts'
 import { isId } from '#model/ids.ts'
 import type { User } from '#model/user.ts'
 import type { AuthError, AuthResult, Credentials, Refused } from './auth.ts'
-import type { LoginLimit } from './login-limit.ts'
+import type { LoginLimits } from './login-limits.ts'
 import { isBusy, verifyPassword } from './passwords.ts'
 import { isSecret } from './secrets.ts'
 
@@ -12,18 +12,18 @@ const BUSY_RETRY_MS = 2000
 export type Logins = ReturnType<typeof createLogins>
 
 /** Checks what somebody says who he is. */
-export function createLogins({ catalog, limit }: { catalog: Catalog; limit: LoginLimit }) {
+export function createLogins({ catalog, limits }: { catalog: Catalog; limits: LoginLimits }) {
   /** By email, or by id. */
   const findUser = (name: string): Promise<User | undefined> =>
     isId('usr', name) ? catalog.users.find(name) : catalog.users.findByEmail(name)
 
   /** Takes as long, and says the same, whether there is such a user or not. */
-  async function checkUser(name: string, password: string): Promise<AuthResult<User>> {
+  async function checkUser(name: string, password: string, address = ''): Promise<AuthResult<User>> {
     const user = await findUser(name)
-    const identity = user?.id ?? name.toLowerCase()
-    const stored = user && (await catalog.users.findPassword(user.id))
+    const attempt = { identity: user?.id ?? name.toLowerCase(), address }
+    const stored = await catalog.users.findPassword(user?.id ?? '')
     // Nothing is waited for from here to the check, or more could come in than may.
-    const retryAfterMs = limit.delayMs(identity)
+    const retryAfterMs = limits.delayMs(attempt)
     if (retryAfterMs > 0) {
       return {
         ...refused('invalid_client', 'Too many wrong passwords: wait before trying again.'),
@@ -37,25 +37,46 @@ export function createLogins({ catalog, limit }: { catalog: Catalog; limit: Logi
         retryAfterMs: BUSY_RETRY_MS,
       }
     }
-    limit.begin(identity)
+    limits.begin(attempt)
     if (!(await verifyPassword(password, stored)) || !user) {
       return refused('invalid_client', 'The user name or the password is wrong.')
     }
-    limit.succeeded(identity)
+    limits.succeeded(attempt)
     return { ok: true, value: user }
   }
 
   /**
-   * The API client whose secret this is, unless it is revoked. Tries are not limited: nobody guesses 155 bits, while
-   * a limit would let any stranger keep a client out.
+   * The API client whose secret this is, unless it is revoked. The right secret is never refused: nobody guesses 155
+   * bits, while a limit would let any stranger keep a client out. Whoever goes on with wrong ones is told to wait.
    */
-  async function checkClient({ id, secret }: Credentials): Promise<ApiClient | undefined> {
-    const client = isId('cli', id) ? await catalog.apiClients.find(id) : undefined
-    const matches = isSecret(secret, client && (await catalog.apiClients.findSecret(id)))
-    return matches && client?.revokedAt === null ? client : undefined
+  async function checkClient({ id, secret }: Credentials, address = ''): Promise<AuthResult<ApiClient>> {
+    const client = await catalog.apiClients.find(id)
+    const matches = isSecret(secret, await catalog.apiClients.findSecret(id))
+    if (matches && client?.revokedAt === null) return { ok: true, value: client }
+    return failed(id, address)
   }
 
-  return { findUser, checkUser, checkClient }
+  /** Whether this is the secret of an application, which its users' programs have: everybody knows it. */
+  async function checkApplication({ id, secret }: Credentials, address = ''): Promise<AuthResult<undefined>> {
+    if (isSecret(secret, await catalog.apiClients.findApplicationSecret(id)))
+      return { ok: true, value: undefined }
+    return failed(id, address)
+  }
+
+  function failed(identity: string, address: string): Refused {
+    const attempt = { identity, address }
+    const retryAfterMs = limits.delayMs(attempt)
+    if (retryAfterMs === 0) {
+      limits.begin(attempt)
+      return UNKNOWN_CLIENT
+    }
+    return {
+      ...refused('invalid_client', 'Too many wrong secrets: wait before trying again.'),
+      retryAfterMs,
+    }
+  }
+
+  return { findUser, checkUser, checkClient, checkApplication }
 }
 
 export function refused(error: AuthError, description: string): Refused {

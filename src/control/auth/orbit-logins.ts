@@ -37,12 +37,12 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
     return { ok: true, value: { bearer: principal.bearer, accountId, accountIds } }
   }
 
-  async function checkPassword(name: string, key: string): Promise<AuthResult<Principal>> {
+  async function checkPassword(name: string, key: string, address = ''): Promise<AuthResult<Principal>> {
     if (isId('cli', name)) {
-      const client = await logins.checkClient({ id: name, secret: key })
-      return client ? { ok: true, value: clientPrincipal(client) } : UNKNOWN_CLIENT
+      const client = await logins.checkClient({ id: name, secret: key }, address)
+      return client.ok ? { ok: true, value: clientPrincipal(client.value) } : client
     }
-    const user = await logins.checkUser(name, key)
+    const user = await logins.checkUser(name, key, address)
     return user.ok ? { ok: true, value: userPrincipal(user.value) } : user
   }
 
@@ -50,8 +50,8 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
     const fingerprint = fingerprintOf(blob)
     if (isId('cli', name)) {
       const client = await catalog.apiClients.find(name)
-      const isOpen = client?.revokedAt === null && (await catalog.sshKeys.findOfOwner(name, fingerprint))
-      return isOpen ? clientPrincipal(client) : undefined
+      const key = await catalog.sshKeys.findOfOwner(name, fingerprint)
+      return client?.revokedAt === null && key ? clientPrincipal(client) : undefined
     }
     const user = await logins.findUser(name)
     if (!user) return undefined
@@ -62,10 +62,10 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
   }
 
   return {
-    async login({ key, ...name }) {
+    async login({ key, address, ...name }) {
       const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
       if (principal === '' || key === '') return UNKNOWN_CLIENT
-      const checked = await checkPassword(principal, key)
+      const checked = await checkPassword(principal, key, address)
       const arrival = checked.ok ? await arrive(checked.value, wanted) : checked
       if (!arrival.ok) return arrival
       const { bearer, accountId } = arrival.value

@@ -26,6 +26,7 @@ export async function tokenRoutes(app: App, { auth }: { readonly auth: Auth }): 
         password: fields.password,
         refreshToken: fields.refresh_token,
         scope: fields.scope,
+        address: request.ip,
       })
       if (!result.ok) throw refusalOf(result, request)
       reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' })

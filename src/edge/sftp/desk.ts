@@ -68,7 +68,7 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
 
   return {
     async loginByPassword(user, password, address) {
-      const login = await auth.orbit.login({ user, key: password })
+      const login = await auth.orbit.login({ user, key: password, address })
       return enter(
         login.ok ? await auth.orbit.identify(login.value.token, login.value.accountId) : login,
         address,

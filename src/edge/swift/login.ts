@@ -23,7 +23,10 @@ export async function logIn(exchange: Exchange): Promise<void> {
   if (user === '') throw new SwiftProblem(412, 'Bad URL')
   // Refused before a token is made: the address of the account could not be told.
   const origin = deps.publicUrl ?? originOf({ protocol: 'http', host: raw.headers.host ?? '' })
-  const login = await deps.auth.orbit.login({ user, key, accountId: path.account || undefined })
+  const login = await deps.auth.orbit.login({
+    ...{ user, key, address: raw.socket.remoteAddress },
+    accountId: path.account || undefined,
+  })
   if (!login.ok) {
     if (login.retryAfterMs === undefined) return sendUnauthorized(exchange)
     throw new SwiftProblem(429, login.description, {
