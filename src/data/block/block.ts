@@ -199,6 +199,17 @@ export function decodeUnknown(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(codec.bytes.subarray(plain, plain + length))
 }
 
+/** Says whether a block at rest holds just these bytes: verifies its lengths, its XXH32 and all of its payload. */
+export function isStoredFrom(bytes: Uint8Array, plain: Uint8Array): boolean {
+  try {
+    verifyStored(bytes, plain.length)
+    return Buffer.compare(decodeStored(bytes, plain.length), plain) === 0
+  } catch (error) {
+    if (error instanceof LibraryError && error.code === 'corrupt') return false
+    throw error
+  }
+}
+
 /** The full zero block and the last shorter one asked for: a disk has no others. */
 const zeroBlocks: Uint8Array[] = []
 const zeroLengths: number[] = []

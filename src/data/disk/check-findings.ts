@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import { isDamage } from '#data/store/storage-errors.ts'
 import type { Digest, Store } from '#data/store/store.ts'
 import { walkManifest } from './walk-manifest.ts'
 
@@ -95,17 +96,4 @@ export class CheckFindings {
     if (draft && draft.hurts.size < HURTS_MAX) draft.hurts.add(what)
     return draft !== undefined
   }
-}
-
-/** What the system answers where one file cannot be read: a bad sector, a folder or a loop in its place, no right. */
-const FILE_FAULTS: readonly unknown[] = ['EIO', 'EISDIR', 'ELOOP', 'EACCES']
-
-/** Wrong bytes, or bytes that cannot be read back; an unavailable store as such says nothing of a file. */
-function isDamage(error: Error): boolean {
-  if (!(error instanceof LibraryError)) return false
-  const { cause } = error
-  return (
-    error.code === 'corrupt' ||
-    (cause instanceof Error && 'code' in cause && FILE_FAULTS.includes(cause.code))
-  )
 }

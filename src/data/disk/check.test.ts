@@ -155,6 +155,16 @@ test('check: quarantine makes room for the same content, which mends the images'
   assert.deepEqual([mended.damaged, mended.missing, mended.blocks], [[], [], 4])
 })
 
+test('check: the same content stored again mends a manifest that was not moved', async (t) => {
+  const { store, roots, first, pathOf } = await openLibrary(t)
+  for (const at of [3, 70, 150]) {
+    await flipByte(pathOf('manifests', first), at)
+    assert.equal(await storeDisk(store, diskOf(A, undefined, B)), first)
+    const mended = await check({ store, roots, signal })
+    assert.deepEqual([mended.damaged, mended.missing], [[], []])
+  }
+})
+
 test('check: many passes report the same as one', async () => {
   const reports = []
   const seed = randomInt(2 ** 31)

@@ -77,7 +77,9 @@ function inTurns(store: Store, turns: Turns): Store {
   return {
     blocks: {
       claim: (digest) => taking(() => blocks.claim(digest)),
+      sizeOf: (digest) => taking(() => blocks.sizeOf(digest)),
       put: (digest, bytes) => taking(() => blocks.put(digest, bytes)),
+      mend: (digest, bytes) => taking(() => blocks.mend(digest, bytes)),
       get: (digest) => taking(() => blocks.get(digest)),
       readInto: (digest, target) => taking(() => blocks.readInto(digest, target)),
       remove: (digest, since) => taking(() => blocks.remove(digest, since)),
@@ -86,7 +88,9 @@ function inTurns(store: Store, turns: Turns): Store {
     },
     manifests: {
       claim: (digest) => taking(() => manifests.claim(digest)),
+      sizeOf: (digest) => taking(() => manifests.sizeOf(digest)),
       put: (digest, parts) => taking(() => manifests.put(digest, parts)),
+      mend: (digest, parts) => taking(() => manifests.mend(digest, parts)),
       open: (digest) => taking(() => manifests.open(digest)),
       remove: (digest, since) => taking(() => manifests.remove(digest, since)),
       list: () => listing(manifests.list()),

@@ -14,7 +14,11 @@ export interface IngestThreadData {
   readonly threads: number
 }
 
+/** `admit`: what was announced may come. */
+export type ToIngestThread = 'admit' | 'stop'
+
 export type IngestThreadMessage =
+  | { readonly kind: 'announced'; readonly bytes: number | undefined }
   | { readonly kind: 'progress'; readonly progress: IngestProgress }
   | { readonly kind: 'result'; readonly result: IngestResult }
   | { readonly kind: 'error'; readonly error: PlainError }
@@ -41,7 +45,7 @@ interface IngestRunnerDeps {
 export function createIngest(deps: IngestRunnerDeps): Ingest {
   const { storeDirectory, spoolDirectory, reserve } = deps
   let running = 0
-  return (request, { onProgress, signal }) => {
+  return (request, { onProgress, admit, signal }) => {
     signal.throwIfAborted()
     // The first one has all block workers; those that come beside it make do with one, and memory stays flat.
     const threads = running === 0 ? deps.threads : 1
@@ -53,9 +57,22 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
     running++
     return new Promise<IngestResult>((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
+      const tell = (message: ToIngestThread) => worker.postMessage(message)
+      let refused: { readonly reason: unknown } | undefined
+      const reasonOr = (error: () => unknown) =>
+        signal.aborted ? signal.reason : refused ? refused.reason : error()
       const stop = () => {
-        worker.postMessage('stop')
-        timer = setTimeout(() => settle(() => reject(signal.reason)), STOP_MS)
+        tell('stop')
+        timer ??= setTimeout(() => settle(() => reject(reasonOr(stopped))), STOP_MS)
+      }
+      const decide = async (bytes: number | undefined) => {
+        try {
+          await admit?.(bytes)
+          tell('admit')
+        } catch (reason) {
+          refused = { reason }
+          stop()
+        }
       }
       const settle = (outcome: () => void) => {
         clearTimeout(timer)
@@ -68,8 +85,9 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       signal.addEventListener('abort', stop, { once: true })
       worker.on('message', (message: IngestThreadMessage) => {
         if (message.kind === 'progress') onProgress(message.progress)
+        else if (message.kind === 'announced') void decide(message.bytes)
         else if (message.kind === 'result') settle(() => resolve(message.result))
-        else settle(() => reject(signal.aborted ? signal.reason : fromPlainError(message.error)))
+        else settle(() => reject(reasonOr(() => fromPlainError(message.error))))
       })
       worker.on('error', (error) => settle(() => reject(translateCrash(error))))
       worker.on('exit', (code) =>
@@ -80,6 +98,8 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
     })
   }
 }
+
+const stopped = () => new LibraryError('unavailable', 'the registration did not stop in time')
 
 function translateCrash(error: unknown): unknown {
   if ((error as { code?: unknown }).code !== 'ERR_WORKER_OUT_OF_MEMORY') return error

@@ -1,17 +1,22 @@
 /** The thread of one registration: runs the inward path and reports. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
+import { orAbort } from '#base/or-abort.ts'
 import { toPlainError } from '#base/thread-errors.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import { ingest } from './ingest.ts'
-import type { IngestThreadData, IngestThreadMessage } from './ingest-runner.ts'
+import type { IngestThreadData, IngestThreadMessage, ToIngestThread } from './ingest-runner.ts'
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
 const { request, storeDirectory, spoolDirectory, reserve, threads } = workerData as IngestThreadData
 const stopping = new AbortController()
-port.on('message', () => stopping.abort(new LibraryError('conflict', 'the registration was stopped')))
+const admitted = Promise.withResolvers<void>()
+port.on('message', (message: ToIngestThread) => {
+  if (message === 'admit') return admitted.resolve()
+  stopping.abort(new LibraryError('conflict', 'the registration was stopped'))
+})
 
 const send = (message: IngestThreadMessage) => port.postMessage(message)
 
@@ -26,6 +31,10 @@ try {
     reserve,
     threads,
     signal: stopping.signal,
+    admit(bytes) {
+      send({ kind: 'announced', bytes })
+      return orAbort(admitted.promise, stopping.signal)
+    },
     onProgress: (progress) => send({ kind: 'progress', progress }),
   })
   send({ kind: 'result', result })

@@ -94,5 +94,15 @@ export interface IngestResult {
  */
 export type Ingest = (
   request: IngestRequest,
-  options: { readonly onProgress: (progress: IngestProgress) => void; readonly signal: AbortSignal },
+  options: {
+    readonly onProgress: (progress: IngestProgress) => void
+    readonly admit?: Admit
+    readonly signal: AbortSignal
+  },
 ) => Promise<IngestResult>
+
+/**
+ * Asked once, before the bytes of a source come: resolves where they may; what it throws ends the registration.
+ * @param bytes as the source announces them, undefined where it does not; of a volume, those of its layers
+ */
+export type Admit = (bytes: number | undefined) => Promise<void>

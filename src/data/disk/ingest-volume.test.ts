@@ -35,7 +35,9 @@ function counting(store: Store): { store: Store; reads: () => number } {
       manifests,
       blocks: {
         claim: (digest) => blocks.claim(digest),
+        sizeOf: (digest) => blocks.sizeOf(digest),
         put: (digest, bytes) => blocks.put(digest, bytes),
+        mend: (digest, bytes) => blocks.mend(digest, bytes),
         remove: (digest, since) => blocks.remove(digest, since),
         list: () => blocks.list(),
         quarantine: (digest) => blocks.quarantine(digest),

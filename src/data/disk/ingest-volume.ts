@@ -1,3 +1,4 @@
+import { lstat } from 'node:fs/promises'
 import { assert } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import { Refusal } from '#base/refusal.ts'
@@ -33,6 +34,7 @@ export async function ingestVolume(
 ): Promise<IngestResult> {
   if (source.size > limits.virtualSize) throw tooLarge(limits.virtualSize, source.size)
   const { size, ...stored } = await storeDisk(limits, deps, async (context) => {
+    await deps.admit?.(await sizeOnDisk(source.layers))
     await using opened = new AsyncDisposableStack()
     await storeShares(await openShares(source, { opened, store: deps.store, context }), source, context)
     await context.pipeline.drain()
@@ -53,6 +55,22 @@ export async function ingestVolume(
     },
   }
 }
+
+/** Bytes that files take: what layers add to the store is hardly more. What is wrong with one, its opening tells. */
+async function sizeOnDisk(paths: readonly string[]): Promise<number> {
+  const blocks = await Promise.all(
+    paths.map((path) =>
+      lstat(path).then(
+        (stat) => stat.blocks,
+        () => 0,
+      ),
+    ),
+  )
+  return blocks.reduce((sum, count) => sum + count * STAT_BLOCK, 0)
+}
+
+/** What `st_blocks` counts, stat(2). */
+const STAT_BLOCK = 512
 
 async function openShares(
   { base, layers, size }: VolumeSource,

@@ -52,6 +52,7 @@ async function readAll(request: ReadRequest, deps: IngestDeps): Promise<IngestRe
     const { meter, reserve, signal, pipeline } = context
     await using source = await openSource(request, deps.store, signal)
     meter.total = source.size
+    await deps.admit?.(source.size)
     const receipt = new Receipt(source.stream, meter)
     const disk = await readDisk(watchSpace(receipt.stream(), reserve), source.size, context)
     await pipeline.drain()

@@ -4,7 +4,7 @@ import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { BlockPipeline } from './block-pipeline.ts'
 import type { IngestContext, IngestedDisk } from './ingest-context.ts'
-import type { IngestProgress } from './ingest-types.ts'
+import type { Admit, IngestProgress } from './ingest-types.ts'
 import { ProgressMeter } from './progress-meter.ts'
 
 export interface IngestDeps {
@@ -17,6 +17,7 @@ export interface IngestDeps {
   readonly threads: number
   readonly signal: AbortSignal
   readonly onProgress: (progress: IngestProgress) => void
+  readonly admit?: Admit
 }
 
 /** A disk in the store; sizes as an ingest's result has them. */

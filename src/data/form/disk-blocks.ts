@@ -53,7 +53,7 @@ export interface BlockLoader {
    * @throws not_found, corrupt, unavailable, or the signal's reason
    */
   plain(block: NamedBlock, signal: AbortSignal): Promise<Loaded>
-  /** The block at rest, its lengths and XXH32 verified. */
+  /** The block at rest, its lengths, XXH32 and digest verified. */
   stored(block: NamedBlock, signal: AbortSignal): Promise<Loaded>
 }
 
@@ -64,15 +64,17 @@ export function directLoader(blocks: BlockStore): BlockLoader {
     if (stored.length === storedLength) return stored
     throw new LibraryError('corrupt', `${stored.length} bytes are stored instead of ${storedLength}`)
   }
+  const decode = ({ digest, length }: NamedBlock, stored: Uint8Array) => {
+    const plain = decodeStored(stored, length)
+    if (digestOf(plain) === digest) return plain
+    throw new LibraryError('corrupt', 'its bytes have another digest')
+  }
   return {
-    async plain(block) {
-      const plain = decodeStored(await fetch(block), block.length)
-      if (digestOf(plain) === block.digest) return plain
-      throw new LibraryError('corrupt', 'its bytes have another digest')
-    },
+    plain: async (block) => decode(block, await fetch(block)),
     async stored(block) {
       const stored = await fetch(block)
       verifyStored(stored, block.length)
+      decode(block, stored)
       return stored
     },
   }

@@ -199,7 +199,9 @@ test('forms: the last bytes of a dense 1 TiB disk are read by touching one page'
   let reads = 0
   const manifests: typeof store.manifests = {
     claim: (each) => store.manifests.claim(each),
+    sizeOf: (each) => store.manifests.sizeOf(each),
     put: (each, parts) => store.manifests.put(each, parts),
+    mend: (each, parts) => store.manifests.mend(each, parts),
     remove: (each, since) => store.manifests.remove(each, since),
     list: () => store.manifests.list(),
     quarantine: (each) => store.manifests.quarantine(each),

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { assert } from '#base/errors.ts'
 import { BLOCK_SIZE, blockCount } from '#data/block/block.ts'
+import { isDamage } from '#data/store/storage-errors.ts'
 import type { Digest, ManifestStore } from '#data/store/store.ts'
 import {
   DIGEST_SIZE,
@@ -18,6 +19,7 @@ import {
   writeU64,
   zeroStoredSize,
 } from './layout.ts'
+import { openManifest } from './manifest.ts'
 import { ManifestPage, writeEntry } from './page.ts'
 import { openSpill, type Spill } from './spill.ts'
 
@@ -99,6 +101,7 @@ export class ManifestWriter implements AsyncDisposable {
     const { root, header } = this.#makeRoot(diskSize, blocks)
     const digest = hash('sha256', root, 'hex')
     await manifests.put(digest, this.#parts(root, blocks))
+    if (!(await isSound(manifests, digest))) await manifests.mend(digest, this.#parts(root, blocks))
     return { digest, ...header }
   }
 
@@ -137,5 +140,17 @@ export class ManifestWriter implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#spill?.[Symbol.dispose]()
     this.#spill = undefined
+  }
+}
+
+/** One of this name may have been there before, and be damaged. */
+async function isSound(manifests: ManifestStore, digest: Digest): Promise<boolean> {
+  try {
+    await using manifest = await openManifest(manifests, digest)
+    for await (const _ of manifest.entries());
+    return true
+  } catch (error) {
+    if (isDamage(error)) return false
+    throw error
   }
 }

@@ -48,6 +48,24 @@ async function loadPlain(task: LoadTask): Promise<undefined> {
   } finally {
     outputs.release(source)
   }
+  verifyDigest(address, length, digest)
+}
+
+/** Verifies the XXH32 too, for it is passed on. */
+async function loadStored(task: LoadTask): Promise<undefined> {
+  const { address: source, length, digest, storedLength } = task
+  await fetch(task, source)
+  verifyStoredAt(codec, { source, storedLength, length })
+  const target = await outputs.acquire()
+  try {
+    decodeBlock(codec, { source, storedLength, target, length })
+    verifyDigest(target, length, digest)
+  } finally {
+    outputs.release(target)
+  }
+}
+
+function verifyDigest(address: number, length: number, digest: string): void {
   if (hash('sha256', bytesAt(address, length), 'hex') !== digest)
     throw new LibraryError('corrupt', 'its bytes have another digest')
 }
@@ -67,9 +85,7 @@ async function run(task: PoolTask): Promise<PoolAnswer> {
     case 'plain':
       return loadPlain(task)
     case 'stored':
-      await fetch(task, task.address)
-      verifyStoredAt(codec, { source: task.address, ...task })
-      return undefined
+      return loadStored(task)
     case 'md5-update':
       sumOf(task.stream).update(bytesAt(task.address, task.length))
       return undefined

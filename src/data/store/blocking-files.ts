@@ -10,7 +10,6 @@ export const blockingFiles = {
   link: async (from: string, to: string) => fs.linkSync(from, to),
   mkdir: async (path: string, options: fs.MakeDirectoryOptions) => fs.mkdirSync(path, options),
   open: async (path: string, flags: string, mode?: number) => blockingHandle(fs.openSync(path, flags, mode)),
-  opendir: async (path: string) => fs.opendirSync(path),
   readdir: async (path: string) => fs.readdirSync(path),
   rename: async (from: string, to: string) => fs.renameSync(from, to),
   stat: async (path: string) => fs.statSync(path),

@@ -180,4 +180,31 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     assert.deepEqual([...target], [9, 8])
     await assert.rejects(store.manifests.open(digest), isError('not_found'))
   })
+
+  contract('what is mended is there at every moment, and is what was put last', async (store) => {
+    const { digest, stored } = exampleBlock(1)
+    const wrong = exampleBlock(2).stored
+    await store.blocks.mend(digest, wrong)
+    assert.deepEqual(Buffer.from(await store.blocks.get(digest)), Buffer.from(wrong))
+    await store.blocks.mend(digest, stored)
+    assert.deepEqual(Buffer.from(await store.blocks.get(digest)), Buffer.from(stored))
+    await store.manifests.mend(digest, [wrong])
+    await store.manifests.mend(digest, [stored.subarray(0, 5), stored.subarray(5)])
+    assert.deepEqual(Buffer.from(await readManifest(store, digest)), Buffer.from(stored))
+  })
+
+  contract('a size is told without a claim, and a list goes on where one ended', async (store) => {
+    const digests = [1, 2, 3, 4, 5].map((seed) => exampleBlock(seed))
+    for (const { digest, stored } of digests) await store.blocks.put(digest, stored)
+    const sorted = digests.map(({ digest }) => digest).sort()
+    for (let at = 0; at < sorted.length; at++) {
+      const rest = (await Array.fromAsync(store.blocks.list(sorted[at]))).map(({ digest }) => digest)
+      assert.deepEqual(rest, sorted.slice(at + 1))
+    }
+    const { digest, stored } = exampleBlock(1)
+    assert.equal(await store.blocks.sizeOf(digest), stored.length)
+    assert.equal(await store.manifests.sizeOf(digest), undefined)
+    assert.ok(await store.blocks.remove(digest, LATER()))
+    assert.equal(await store.blocks.sizeOf(digest), undefined)
+  })
 }

@@ -10,7 +10,7 @@ import { syncFolder } from './sync.ts'
 /** The calls that a file system store makes; tests hand in their own to order them and to let them fail. */
 export type FileOperations = Pick<
   typeof fs,
-  'link' | 'mkdir' | 'open' | 'opendir' | 'readdir' | 'rename' | 'stat' | 'unlink'
+  'link' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'stat' | 'unlink'
 >
 
 export interface FileSetOptions {
@@ -81,10 +81,48 @@ export class FileSet {
     })
   }
 
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    return attempting(this.#attempt('look at', digest), async () => {
+      return (await unlessMissing(this.#files.stat(this.#pathOf(digest))))?.size
+    })
+  }
+
   /** @param write writes the whole file */
-  async put(digest: Digest, write: (handle: fs.FileHandle) => Promise<void>): Promise<void> {
+  put(digest: Digest, write: (handle: fs.FileHandle) => Promise<void>): Promise<void> {
+    return this.#write('put', digest, write, (temporary) => this.#appear(temporary, digest))
+  }
+
+  /**
+   * Puts a file in the place of one that is damaged, of which the quarantine keeps what can be kept. The rename leaves
+   * no moment without a file, for those who claim it meanwhile.
+   */
+  mend(digest: Digest, write: (handle: fs.FileHandle) => Promise<void>): Promise<void> {
+    const writeSafely = async (handle: fs.FileHandle) => {
+      await write(handle)
+      await handle.sync()
+    }
+    return this.#write('mend', digest, writeSafely, (temporary) => this.#replace(temporary, digest))
+  }
+
+  async #replace(temporary: string, digest: Digest): Promise<void> {
+    const path = this.#pathOf(digest)
+    const found = await unlessMissing(this.#files.stat(path))
+    if (found && !found.isFile()) await this.#moveTo('quarantine', digest)
+    else if (found) await this.#files.link(path, this.#freshPath('quarantine', digest))
+    await unlessFolderMissing(
+      () => this.#files.rename(temporary, path),
+      () => this.#files.mkdir(dirname(path), { recursive: true }),
+    )
+  }
+
+  async #write(
+    word: string,
+    digest: Digest,
+    write: (handle: fs.FileHandle) => Promise<void>,
+    place: (temporary: string) => Promise<void>,
+  ): Promise<void> {
     const temporary = join(this.#options.directory, 'temporary', randomUUID())
-    await attempting(this.#attempt('put', digest), async () => {
+    await attempting(this.#attempt(word, digest), async () => {
       try {
         const handle = await this.#files.open(temporary, 'wx', 0o640)
         try {
@@ -94,7 +132,7 @@ export class FileSet {
         } finally {
           await handle.close()
         }
-        await this.#appear(temporary, digest)
+        await place(temporary)
       } finally {
         await unlessMissing(this.#files.unlink(temporary))
       }
@@ -163,9 +201,14 @@ export class FileSet {
     })
   }
 
-  /** @returns the new path, under a name that nothing else has; undefined where there is no such file */
+  /** A name that nothing else has. */
+  #freshPath(folder: 'removing' | 'quarantine', digest: Digest): string {
+    return join(this.#options.directory, folder, `${this.#nameOf(digest)}.${randomUUID()}`)
+  }
+
+  /** @returns the new path; undefined where there is no such file */
   async #moveTo(folder: 'removing' | 'quarantine', digest: Digest): Promise<string | undefined> {
-    const target = join(this.#options.directory, folder, `${this.#nameOf(digest)}.${randomUUID()}`)
+    const target = this.#freshPath(folder, digest)
     return unlessMissing(this.#files.rename(this.#pathOf(digest), target).then(() => target))
   }
 
@@ -215,12 +258,12 @@ export class FileSet {
     }
   }
 
-  async *list(): AsyncGenerator<StoredFile> {
+  async *list(after = ''): AsyncGenerator<StoredFile> {
     for (const fan of (await this.#files.readdir(this.folder)).sort()) {
-      const entries = await unlessMissing(this.#files.opendir(join(this.folder, fan)))
-      if (!entries) continue
-      for await (const { name } of entries) {
-        if (!DIGEST.test(name)) continue
+      if (fan < after.slice(0, 2)) continue
+      const names = await unlessMissing(this.#files.readdir(join(this.folder, fan)))
+      for (const name of (names ?? []).sort()) {
+        if (!DIGEST.test(name) || name <= after) continue
         const found = await unlessMissing(this.#files.stat(join(this.folder, fan, name)))
         if (found) yield { digest: name, size: found.size, claimedAt: Math.round(found.mtimeMs) }
       }

@@ -34,8 +34,8 @@ function systemError(code: string): Error {
 
 /** The calls of node:fs/promises, each preceded by `before`. */
 function hooked(before: (call: keyof FileOperations, path: unknown) => Promise<void>): FileOperations {
-  const { link, mkdir, open, opendir, readdir, rename, stat, unlink } = files
-  const calls = Object.entries({ link, mkdir, open, opendir, readdir, rename, stat, unlink }).map(
+  const { link, mkdir, open, readdir, rename, stat, unlink } = files
+  const calls = Object.entries({ link, mkdir, open, readdir, rename, stat, unlink }).map(
     ([name, call]: [string, unknown]) => [
       name,
       async (...args: unknown[]) => {

@@ -70,9 +70,14 @@ export async function openFilesystemStore(
 function blockStore(set: FileSet, reserve: Reserve | undefined): BlockStore {
   return {
     claim: (digest) => set.claim(digest),
+    sizeOf: (digest) => set.sizeOf(digest),
     async put(digest, bytes) {
       reserve?.demand(bytes.length)
       await set.put(digest, (handle) => writeAll(handle, bytes))
+    },
+    async mend(digest, bytes) {
+      reserve?.demand(bytes.length)
+      await set.mend(digest, (handle) => writeAll(handle, bytes))
     },
     async get(digest) {
       await using handle = await set.open(digest)
@@ -87,22 +92,25 @@ function blockStore(set: FileSet, reserve: Reserve | undefined): BlockStore {
       })
     },
     remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
-    list: () => set.list(),
+    list: (after) => set.list(after),
     quarantine: (digest) => set.quarantine(digest),
   }
 }
 
 function manifestStore(set: FileSet, reserve: Reserve | undefined): ManifestStore {
+  type Parts = Parameters<ManifestStore['put']>[1]
+  const writer = (parts: Parts) => async (handle: FileHandle) => {
+    for await (const part of parts) {
+      reserve?.demand(part.length)
+      await writeAll(handle, part)
+    }
+    await handle.sync()
+  }
   return {
     claim: (digest) => set.claim(digest),
-    put: (digest, parts) =>
-      set.put(digest, async (handle) => {
-        for await (const part of parts) {
-          reserve?.demand(part.length)
-          await writeAll(handle, part)
-        }
-        await handle.sync()
-      }),
+    sizeOf: (digest) => set.sizeOf(digest),
+    put: (digest, parts) => set.put(digest, writer(parts)),
+    mend: (digest, parts) => set.mend(digest, writer(parts)),
     async open(digest) {
       const handle = await set.open(digest)
       const { size } = await handle.stat()
@@ -114,7 +122,7 @@ function manifestStore(set: FileSet, reserve: Reserve | undefined): ManifestStor
       }
     },
     remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
-    list: () => set.list(),
+    list: (after) => set.list(after),
     quarantine: (digest) => set.quarantine(digest),
   }
 }

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import type { Resources } from '#base/resources.ts'
-import { encodeBlock } from '#data/block/block.ts'
+import { BLOCK_SIZE, encodeBlock, isStoredFrom, maxStoredSize } from '#data/block/block.ts'
 import type { Codec } from '#data/codec/codec.ts'
+import { isDamage } from './storage-errors.ts'
 import type { BlockStore, Digest } from './store.ts'
 
 /** A block that is in the store now. */
@@ -37,14 +38,40 @@ export async function keepBlock(
 ): Promise<KeptBlock | undefined> {
   if (codec.isZero(address, length)) return undefined
   const digest = hash('sha256', codec.bytes.subarray(address, address + length), 'hex')
-  const claimed = await blocks.claim(digest)
-  if (claimed !== undefined) return { digest, storedLength: claimed, length, known: true }
   const target = await outputs.acquire()
   try {
+    const plain = codec.bytes.subarray(address, address + length)
+    const room = codec.bytes.subarray(target, target + maxStoredSize(BLOCK_SIZE))
+    const claimed = await claimSound({ blocks, digest, plain, room })
+    if (claimed !== undefined && claimed !== 'damaged')
+      return { digest, storedLength: claimed, length, known: true }
     const storedLength = encodeBlock(codec, { source: address, length, target, table })
-    await blocks.put(digest, codec.bytes.subarray(target, target + storedLength))
+    await blocks[claimed ? 'mend' : 'put'](digest, room.subarray(0, storedLength))
     return { digest, storedLength, length, known: false }
   } finally {
     outputs.release(target)
+  }
+}
+
+/**
+ * Claims a block and compares it with the bytes at hand: a name alone would make one image after another of a block
+ * that is damaged.
+ * @returns its size at rest in bytes; undefined where it is not stored
+ */
+async function claimSound(block: {
+  readonly blocks: BlockStore
+  readonly digest: Digest
+  readonly plain: Uint8Array
+  readonly room: Uint8Array
+}): Promise<number | 'damaged' | undefined> {
+  const { blocks, digest, plain, room } = block
+  try {
+    const claimed = await blocks.claim(digest)
+    if (claimed === undefined) return undefined
+    const size = await blocks.readInto(digest, room)
+    return size === claimed && isStoredFrom(room.subarray(0, size), plain) ? size : 'damaged'
+  } catch (error) {
+    if (isDamage(error)) return 'damaged'
+    throw error
   }
 }

@@ -22,6 +22,14 @@ class HeldFiles {
     else this.#held.set(digest, { bytes, claimedAt: Date.now() })
   }
 
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    return this.#held.get(digest)?.bytes.length
+  }
+
+  replace(digest: Digest, bytes: Uint8Array): void {
+    this.#held.set(digest, { bytes, claimedAt: Date.now() })
+  }
+
   find(digest: Digest): Uint8Array {
     const held = this.#held.get(digest)
     if (!held) throw new LibraryError('not_found', `open ${digest}`)
@@ -33,8 +41,11 @@ class HeldFiles {
     return held !== undefined && held.claimedAt < unclaimedSince && this.#held.delete(digest)
   }
 
-  async *list(): AsyncGenerator<StoredFile> {
-    for (const [digest, { bytes, claimedAt }] of this.#held) yield { digest, size: bytes.length, claimedAt }
+  async *list(after = ''): AsyncGenerator<StoredFile> {
+    for (const digest of [...this.#held.keys()].sort()) {
+      const held = this.#held.get(digest)
+      if (held && digest > after) yield { digest, size: held.bytes.length, claimedAt: held.claimedAt }
+    }
   }
 
   async quarantine(digest: Digest): Promise<void> {
@@ -45,6 +56,10 @@ class HeldFiles {
 class HeldBlocks extends HeldFiles {
   async put(digest: Digest, bytes: Uint8Array): Promise<void> {
     this.keep(digest, new Uint8Array(bytes))
+  }
+
+  async mend(digest: Digest, bytes: Uint8Array): Promise<void> {
+    this.replace(digest, new Uint8Array(bytes))
   }
 
   async get(digest: Digest): Promise<Uint8Array> {
@@ -62,9 +77,11 @@ class HeldBlocks extends HeldFiles {
 
 class HeldManifests extends HeldFiles {
   async put(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
-    const copies: Uint8Array[] = []
-    for await (const part of parts) copies.push(new Uint8Array(part))
-    this.keep(digest, Buffer.concat(copies))
+    this.keep(digest, await joined(parts))
+  }
+
+  async mend(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    this.replace(digest, await joined(parts))
   }
 
   async open(digest: Digest) {
@@ -79,6 +96,12 @@ class HeldManifests extends HeldFiles {
       async [Symbol.asyncDispose]() {},
     }
   }
+}
+
+async function joined(parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const copies: Uint8Array[] = []
+  for await (const part of parts) copies.push(new Uint8Array(part))
+  return Buffer.concat(copies)
 }
 
 /** A store that forgets everything with the process, for tests. */

@@ -31,3 +31,21 @@ test('reserve: it looks at the real file system', () => {
     code: 'unavailable',
   })
 })
+
+test('reserve: what was announced is kept for it until it is there, or is given up', () => {
+  const reserve = reserveOn(GiB, 100 * MiB, 40 * MiB)
+  const first = reserve.promise(50 * MiB)
+  assert.throws(() => reserve.promise(11 * MiB), {
+    name: 'NoRoom',
+    code: 'unavailable',
+    message: `the storage is too full for ${11 * MiB} bytes more: ${100 * MiB} are free, ${50 * MiB} are promised to others, ${40 * MiB} must stay free`,
+  })
+  reserve.promise(10 * MiB)
+  // Those who are under way are not stopped by what others only announced.
+  reserve.demand(60 * MiB)
+  first.set(20 * MiB)
+  reserve.promise(30 * MiB)[Symbol.dispose]()
+  first[Symbol.dispose]()
+  reserve.promise(50 * MiB)
+  assert.throws(() => reserve.promise(1), { name: 'NoRoom' })
+})

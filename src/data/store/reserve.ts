@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { GiB, MiB } from '#base/bytes.ts'
-import { LibraryError } from '#base/errors.ts'
+import { Ledger, type Promised } from '#base/ledger.ts'
+import { NoRoom } from '#base/no-room.ts'
 
 /** Enough for the blocks that are on their way when the space runs out. */
 const LEAST = 4 * MiB
@@ -12,9 +13,15 @@ export interface Reserve {
   /**
    * To be called before anything long is written, and often while it is: a look at the file system takes microseconds.
    * @param bytes about to be written
-   * @throws unavailable where they would not leave enough
+   * @throws NoRoom where they would not leave enough
    */
   demand(bytes: number): void
+  /**
+   * Keeps room for what was announced, beside what others were promised here; whoever has it sets the amount to what
+   * is still to come as bytes arrive, and disposes of it. What nobody announced can still use it up.
+   * @throws NoRoom
+   */
+  promise(bytes: number): Promised
 }
 
 /** Sizes in units of `bsize` bytes. */
@@ -37,18 +44,18 @@ const readFileSystem = (path: string): FileSystem => statfsSync(path)
 
 /** Watches the free space of the file system that `directory` lies on. */
 export function createReserve({ directory, bytes, statfs = readFileSystem }: ReserveOptions): Reserve {
+  const ledger = new Ledger()
+  function check(wanted: number, promised: number): void {
+    const { bsize, blocks, bavail } = statfs(directory)
+    const kept = bytes ?? Math.min(MOST, Math.max(LEAST, Math.floor((blocks * bsize) / SHARE)))
+    const free = bavail * bsize
+    if (free - promised - wanted < kept) throw new NoRoom({ wanted, free, promised, kept })
+  }
   return {
-    demand(wanted) {
-      const { bsize, blocks, bavail } = statfs(directory)
-      const kept = bytes ?? Math.min(MOST, Math.max(LEAST, Math.floor((blocks * bsize) / SHARE)))
-      if (bavail * bsize - wanted >= kept) return
-      throw new LibraryError(
-        'unavailable',
-        `keep more: ${bavail * bsize} bytes are free, ${kept} stay free`,
-        {
-          hint: 'Free space on the file system of the data folder: image-library collect deletes what nothing needs.',
-        },
-      )
+    demand: (wanted) => check(wanted, 0),
+    promise(wanted) {
+      check(wanted, ledger.sum(directory))
+      return ledger.take([directory], wanted)
     },
   }
 }

@@ -39,3 +39,14 @@ export async function unlessMissing<T>(call: Promise<T>): Promise<T | undefined>
     throw error
   }
 }
+
+/** What the system answers where one file cannot be read: a bad sector, a folder or a loop in its place, no right. */
+const FILE_FAULTS: readonly unknown[] = ['EIO', 'EISDIR', 'ELOOP', 'EACCES']
+
+/** Wrong bytes, or bytes that cannot be read back; an unavailable store as such says nothing of a file. */
+export function isDamage(error: unknown): error is LibraryError {
+  return (
+    error instanceof LibraryError &&
+    (error.code === 'corrupt' || FILE_FAULTS.includes(systemCode(error.cause)))
+  )
+}

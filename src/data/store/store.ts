@@ -21,11 +21,18 @@ export interface BlockStore {
    * @returns its size at rest in bytes, or undefined where it is not stored
    */
   claim(digest: Digest): Promise<number | undefined>
+  /** Its size at rest in bytes, and no claim; undefined where it is not stored. */
+  sizeOf(digest: Digest): Promise<number | undefined>
   /**
    * Keeps a block at rest; it is on stable storage only after `sync`.
    * @param bytes may be reused once the promise resolves
    */
   put(digest: Digest, bytes: Uint8Array): Promise<void>
+  /**
+   * Puts a block in the place of one that is damaged, at no moment of which there is none. It is on stable storage when
+   * the promise resolves, but for its name.
+   */
+  mend(digest: Digest, bytes: Uint8Array): Promise<void>
   /**
    * @returns the block at rest; its frame checksum was verified
    * @throws not_found, corrupt
@@ -44,7 +51,8 @@ export interface BlockStore {
    * @returns whether it was removed
    */
   remove(digest: Digest, unclaimedSince: number): Promise<boolean>
-  list(): AsyncIterable<StoredFile>
+  /** In the order of their digests, those behind `after`. */
+  list(after?: Digest): AsyncIterable<StoredFile>
   /** Moves a damaged block out of the way, so that the same content can be put again. */
   quarantine(digest: Digest): Promise<void>
 }
@@ -52,12 +60,15 @@ export interface BlockStore {
 /** Immutable manifests, named by the SHA-256 of their root (docs/design.md "Manifests"). */
 export interface ManifestStore {
   claim(digest: Digest): Promise<number | undefined>
+  sizeOf(digest: Digest): Promise<number | undefined>
   /** Keeps what `parts` yield, in order; nothing is visible until all of it is written. */
   put(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
+  /** The same in the place of one that is damaged. */
+  mend(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
   /** @throws not_found */
   open(digest: Digest): Promise<RandomBytes & AsyncDisposable>
   remove(digest: Digest, unclaimedSince: number): Promise<boolean>
-  list(): AsyncIterable<StoredFile>
+  list(after?: Digest): AsyncIterable<StoredFile>
   quarantine(digest: Digest): Promise<void>
 }
 
