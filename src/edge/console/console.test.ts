@@ -405,3 +405,17 @@ test('console: no line of the log has a token', async () => {
     [],
   )
 })
+
+test('console: who goes on with wrong tokens is told to wait, and the right one always opens', async () => {
+  let now = 0
+  await using server = await startConsole({ now: () => now })
+  const guess = () => server.ask(`${PATH}/serial?password=wrong`, UPGRADE)
+  for (let n = 0; n < 5; n++) assert.equal((await guess()).status, 404)
+  const { status, headers, body } = await guess()
+  assert.deepEqual([status, headers['retry-after'], body.error_name], [429, '1', 'too_many_requests'])
+  const { client } = await server.attach(`${PATH}/serial${GOOD}`)
+  client.terminate()
+  now += 1000
+  assert.equal((await guess()).status, 404)
+  assert.equal((await guess()).headers['retry-after'], '2')
+})

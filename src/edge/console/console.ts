@@ -3,6 +3,8 @@ import websocket from '@fastify/websocket'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
+import { LoginLimit } from '#control/auth/login-limit.ts'
+import { networkOf } from '#control/auth/login-limits.ts'
 import type { ConsoleKind, ConsoleStream, Servers } from '#control/servers/servers.ts'
 import { type App, acceptUpgrades } from '#edge/http/app.ts'
 import { HttpProblem } from '#edge/http/problems.ts'
@@ -14,6 +16,7 @@ export interface ConsoleDeps {
   readonly pingMs: number
   /** Clients of all servers, and of one. */
   readonly most?: { readonly all: number; readonly ofOne: number }
+  readonly now?: () => number
 }
 
 interface ById {
@@ -91,7 +94,8 @@ export async function addConsole(app: App, deps: ConsoleDeps): Promise<void> {
 }
 
 /** Finds a console before the connection is upgraded, so that refusals are ordinary answers. */
-function createAttach({ servers, most = MOST }: ConsoleDeps, isStopping: () => boolean) {
+function createAttach({ servers, most = MOST, now = Date.now }: ConsoleDeps, isStopping: () => boolean) {
+  const failures = new LoginLimit({ now })
   const clients = createCounts(most.all)
   const clientsOf = createCounts(most.ofOne)
   return async (request: FastifyRequest<ById>, kind: ConsoleKind): Promise<ConsoleStream> => {
@@ -103,7 +107,7 @@ function createAttach({ servers, most = MOST }: ConsoleDeps, isStopping: () => b
     const visit = clients.enter('')
     if (!visit) throw new LibraryError('unavailable', 'too many consoles are attached to')
     onceClosed(connection, () => visit[Symbol.dispose]())
-    const found = await servers.attachConsole(id, token, kind)
+    const found = await slowed(failures, request.ip, () => servers.attachConsole(id, token, kind))
     // Before the handshake is through, and after the end, an error finds nobody else listening.
     found.stream.on('error', () => {})
     onceClosed(connection, () => found.stream.destroy())
@@ -118,6 +122,25 @@ function createAttach({ servers, most = MOST }: ConsoleDeps, isStopping: () => b
     return found
   }
 }
+
+/** The right token always opens: nobody guesses 160 bits. Whoever goes on with wrong ones is told to wait. */
+async function slowed<T>(failures: LoginLimit, address: string, attach: () => Promise<T>): Promise<T> {
+  try {
+    return await attach()
+  } catch (error) {
+    if (!(error instanceof LibraryError && error.code === 'not_found')) throw error
+    const network = networkOf(address)
+    const waitMs = failures.delayMs(network)
+    if (waitMs === 0) {
+      failures.begin(network)
+      throw error
+    }
+    const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) }
+    throw new HttpProblem(429, 'too_many_requests', [TOO_MANY], headers)
+  }
+}
+
+const TOO_MANY = 'too many wrong tokens came from this address: wait before trying again'
 
 const NO_TOKEN = {
   hint: 'POST /1.0/servers/…/activate_console gives one: for ?password=…, or for the subprotocol token.… beside binary',

@@ -5,6 +5,7 @@ import { type Counts, createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
+import { networkOf } from '#control/auth/login-limits.ts'
 import type { Library } from '#control/library/library.ts'
 import { isId } from '#model/ids.ts'
 import type { Session } from '#model/session.ts'
@@ -61,30 +62,30 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
 
   function admit(socket: Socket): (Disposable & { exports: Exports }) | undefined {
     const address = socket.remoteAddress ?? ''
-    if (failures.delayMs(address) > 0) return undefined
+    if (failures.delayMs(networkOf(address)) > 0) return undefined
     using visit = new DisposableStack()
     if (!visit.use(connections.enter('')) || !visit.use(addresses.enter(address))) return undefined
     const staying = visit.move()
     return { exports: exportsFor(address), [Symbol.dispose]: () => staying.dispose() }
   }
 
-  const exportsFor = (address: string): Exports => ({
+  const exportsFor = (address: string, network = networkOf(address)): Exports => ({
     // Names of exports are what lets somebody in.
     list: () => undefined,
     async open(name) {
       // One connection may try several names.
-      if (failures.delayMs(address) > 0)
+      if (failures.delayMs(network) > 0)
         throw new LibraryError('unavailable', 'open an export: too many tries failed, wait before the next')
       const [token = '', id = '', ...more] = name.split('/')
       const session = await identify(options.auth, token)
       if (!session) {
-        failures.begin(address)
+        failures.begin(network)
         throw new LibraryError(
           'denied',
           'open an export: its name must be ACCESS_TOKEN/IMAGE, with a good token',
         )
       }
-      failures.succeeded(address)
+      failures.succeeded(network)
       if (!isId('img', id) || more.length > 0) throw noSuchExport()
       const image = await find(options, { session, token, id })
       const opened = await openImage(options, image, accounts)

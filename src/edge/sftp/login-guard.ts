@@ -1,5 +1,6 @@
 import { createCounts } from '#base/counts.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
+import { networkOf } from '#control/auth/login-limits.ts'
 
 export interface LoginGuardOptions {
   /** Connections of one user or API client at once. */
@@ -21,10 +22,10 @@ export function createLoginGuard({ perLogin, now }: LoginGuardOptions): LoginGua
   const failures = new LoginLimit({ now })
   const visits = createCounts(perLogin)
   return {
-    delayMs: (address) => failures.delayMs(address),
-    failed: (address) => failures.begin(address),
+    delayMs: (address) => failures.delayMs(networkOf(address)),
+    failed: (address) => failures.begin(networkOf(address)),
     enter(principal, address) {
-      failures.succeeded(address)
+      failures.succeeded(networkOf(address))
       return visits.enter(principal)
     },
   }
