@@ -35,6 +35,7 @@ const IMAGE: Omit<Image, 'id' | 'accountId'> = {
   provenance: { ...NO_PROVENANCE, url: 'http://example/é', notes: ['a note'] },
   progress: null,
   failure: null,
+  damagedAt: null,
   createdAt: 1,
   updatedAt: 1,
 }
@@ -346,7 +347,7 @@ test('pins: count until they expire, and one more setting renews them', async ()
   await catalog.pins.set('m1', 'two', 50)
   await catalog.pins.set('m1', 'two', 200)
   assert.deepEqual(await catalog.pins.listManifests(99), ['m1'])
-  await catalog.pins.removeExpired(100)
+  await catalog.pins.removeExpired(100, 1000)
   await catalog.pins.remove('m1', 'three')
   assert.deepEqual(await catalog.pins.listManifests(100), ['m1'])
   await catalog.pins.remove('m1', 'two')

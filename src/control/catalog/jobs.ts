@@ -27,6 +27,14 @@ export interface NewJob {
   readonly createdAt: number
 }
 
+export interface PutOff {
+  readonly now: number
+  readonly runAt: number
+}
+
+/** How late it may be noticed that the clock was set back. */
+export const CLOCK_SLACK_MS = 60_000
+
 export interface Claim {
   readonly kind: string
   readonly owner: string
@@ -57,10 +65,15 @@ export interface Jobs {
   retry(
     owner: string,
     held: Pick<Job, 'id' | 'attempt'>,
-    change: { readonly runAt: number; readonly failures: number; readonly lastError: string | null },
+    change: PutOff & { readonly failures: number; readonly lastError: string | null },
   ): Promise<boolean>
   /** @returns whether there was such a job that nobody was working on */
-  reschedule(kind: string, subject: string, runAt: number, payload: unknown): Promise<boolean>
+  reschedule(kind: string, subject: string, change: PutOff & { readonly payload: unknown }): Promise<boolean>
+  /**
+   * Where the clock was set back: what was put off before that waits as long as it was to from now on, no lease goes on
+   * for longer than `leaseMs`, and what has begun counts as begun by the clock as it is now.
+   */
+  followClock(now: number, leaseMs: number): Promise<void>
   remove(kind: string, subject: string): Promise<void>
   /** Ends all leases, whoever holds them. */
   releaseAll(): Promise<void>
@@ -165,23 +178,41 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
         .where('attempt', '=', attempt)
       return (await query.returning('id').executeTakeFirst()) !== undefined
     },
-    async retry(owner, { id, attempt }, { runAt, failures, lastError }) {
+    async retry(owner, { id, attempt }, { now, runAt, failures, lastError }) {
+      const free = { lease_owner: null, lease_until: null }
       const query = db
         .updateTable('jobs')
-        .set({ run_at: runAt, failures, last_error: lastError, lease_owner: null, lease_until: null })
+        .set({ created_at: now, run_at: runAt, failures, last_error: lastError, ...free })
         .where('id', '=', id)
         .where('lease_owner', '=', owner)
         .where('attempt', '=', attempt)
       return (await query.returning('id').executeTakeFirst()) !== undefined
     },
-    async reschedule(kind, subject, runAt, payload) {
+    async reschedule(kind, subject, { now, runAt, payload }) {
       const query = db
         .updateTable('jobs')
-        .set({ run_at: runAt, payload: JSON.stringify(payload) })
+        .set({ created_at: now, run_at: runAt, payload: JSON.stringify(payload) })
         .where('kind', '=', kind)
         .where('subject', '=', subject)
         .where('lease_owner', 'is', null)
       return (await query.returning('id').executeTakeFirst()) !== undefined
+    },
+    async followClock(now, leaseMs) {
+      await db
+        .updateTable('jobs')
+        .set((eb) => ({ run_at: eb('run_at', '-', eb.parens('created_at', '-', now)), created_at: now }))
+        .where('created_at', '>', now)
+        .execute()
+      await db
+        .updateTable('jobs')
+        .set({ lease_until: now + leaseMs })
+        .where('lease_until', '>', now + leaseMs)
+        .execute()
+      await db
+        .updateTable('jobs')
+        .set({ first_started_at: now - CLOCK_SLACK_MS })
+        .where('first_started_at', '>', now)
+        .execute()
     },
     async remove(kind, subject) {
       await db.deleteFrom('jobs').where('kind', '=', kind).where('subject', '=', subject).execute()

@@ -5,7 +5,8 @@ export interface Pins {
   /** Sets or renews. */
   set(manifest: string, holder: string, expiresAt: number): Promise<void>
   remove(manifest: string, holder: string): Promise<void>
-  removeExpired(now: number): Promise<void>
+  /** None lasts longer than `lastsMs` from now on: those that would were set before the clock was set back. */
+  removeExpired(now: number, lastsMs: number): Promise<void>
   listManifests(now: number): Promise<string[]>
 }
 
@@ -27,8 +28,14 @@ export function pinsTable({ db }: TableContext): Pins {
         .where('holder', '=', holder)
         .execute()
     },
-    async removeExpired(now) {
+    async removeExpired(now, lastsMs) {
       await db.deleteFrom('reader_pins').where('expires_at', '<=', now).execute()
+      const latest = now + lastsMs
+      await db
+        .updateTable('reader_pins')
+        .set({ expires_at: latest })
+        .where('expires_at', '>', latest)
+        .execute()
     },
     async listManifests(now) {
       const query = db.selectFrom('reader_pins').select('manifest').distinct().where('expires_at', '>', now)

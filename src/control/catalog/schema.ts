@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { DamagedFileRow, DamageHurtRow } from './schema-damage.ts'
 import type { ContainerRow, ObjectBytesRow, ObjectRow, UploadGuardRow } from './schema-orbit.ts'
 import type { ServerRow, VolumeRow } from './schema-servers.ts'
 
@@ -28,6 +29,8 @@ export interface Schema {
   upload_guards: UploadGuardRow
   servers: ServerRow
   volumes: VolumeRow
+  damaged_files: DamagedFileRow
+  damage_hurts: DamageHurtRow
 }
 
 export interface AccountRow {
@@ -122,6 +125,8 @@ export interface ImageRow {
   provenance: string
   progress: string | null
   failure: string | null
+  /** Since when some of its stored bytes are known to be damaged or missing. */
+  damaged_at: number | null
   created_at: number
   updated_at: number
 }
@@ -133,6 +138,7 @@ export interface JobRow {
   subject: string
   account_id: string
   payload: string
+  /** When it was made, or put off last. */
   created_at: number
   /** Not before this time. */
   run_at: number

@@ -50,7 +50,7 @@ export interface JobQueue extends AsyncDisposable {
   start(): void
   /** Looks for work now; resolves once all that may run is running. */
   poll(): Promise<void>
-  /** Renews the leases of what is running here, and stops what lost its lease. */
+  /** Follows a clock that was set back, renews the leases of what is running here, stops what lost its lease. */
   heartbeat(): Promise<void>
   /** Aborts the attempt at a job that was taken off the catalog, if it is running here. */
   cancel(kind: string, subject: string): void
@@ -184,7 +184,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   async function settle(job: Job, handler: JobHandler, error: unknown, signal: AbortSignal): Promise<void> {
     if (error instanceof LeaseLost || signal.reason instanceof LeaseLost) return
     if (signal.reason instanceof Stopping) {
-      const again = { runAt: now(), failures: job.failures, lastError: null }
+      const at = now()
+      const again = { now: at, runAt: at, failures: job.failures, lastError: null }
       await catalog.relaxed((tables) => tables.jobs.retry(owner, job, again))
       return
     }
@@ -197,8 +198,9 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     const again = isRetryable(error) && failed.failures < attemptsMax
     const held = await catalog.transaction(async (tables) => {
       if (again) {
-        const runAt = now() + retryDelayMs(failed.failures, error, random)
-        const change = { runAt, failures: failed.failures, lastError: messageOf(error) }
+        const at = now()
+        const runAt = at + retryDelayMs(failed.failures, error, random)
+        const change = { now: at, runAt, failures: failed.failures, lastError: messageOf(error) }
         if (!(await tables.jobs.retry(owner, job, change))) return false
         await handler.retrying(tables, failed, error, runAt)
       } else {
@@ -213,13 +215,12 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   async function heartbeat(): Promise<void> {
     const held = [...running.values()]
     const at = now()
-    if (held.length === 0) {
-      renewedAt = at
-      return
-    }
     try {
       const jobs = held.map(({ job }) => job)
-      const renewed = await catalog.relaxed((tables) => tables.jobs.renew(owner, jobs, at + leaseMs))
+      const renewed = await catalog.relaxed(async (tables) => {
+        await tables.jobs.followClock(at, leaseMs)
+        return tables.jobs.renew(owner, jobs, at + leaseMs)
+      })
       renewedAt = at
       for (const { job, abort } of held) if (!renewed.has(job)) abort.abort(new LeaseLost())
     } catch (error) {
@@ -241,7 +242,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     start() {
       timers.push(setInterval(() => void poll(), pollMs).unref())
       timers.push(setInterval(() => void heartbeat(), heartbeatMs).unref())
-      void poll()
+      void heartbeat().then(poll)
     },
     poll,
     heartbeat,

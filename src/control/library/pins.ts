@@ -1,6 +1,7 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
 
-const PIN_MS = 60_000
+/** How long a pin counts unless renewed. */
+export const PIN_MS = 60_000
 const RENEW_MS = 20_000
 
 export interface PinsOptions {

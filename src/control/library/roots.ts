@@ -1,7 +1,9 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
+import { CLOCK_SLACK_MS } from '#control/catalog/jobs.ts'
 import { REGISTRATION, type RegistrationPayload } from './deps.ts'
 import type { Roots } from './library.ts'
 import { manifestsOf } from './own-objects.ts'
+import { PIN_MS } from './pins.ts'
 
 /** File times come from a clock that ticks more coarsely than ours, so they may lie this much before it. */
 const CLOCK_GRAIN_MS = 20
@@ -17,13 +19,18 @@ export async function readRoots(catalog: Catalog, now: () => number): Promise<Ro
   const registration = await catalog.jobs.firstStart(REGISTRATION)
   const upload = await catalog.uploadGuards.firstSince(at)
   await catalog.relaxed(async ({ pins, uploadGuards }) => {
-    await pins.removeExpired(at)
+    await pins.removeExpired(at, PIN_MS)
     await uploadGuards.removeExpired(at)
   })
   return {
-    unclaimedSince: Math.min(at, registration ?? at, upload ?? at) - CLOCK_GRAIN_MS,
+    unclaimedSince: Math.min(at, sinceThen(registration, at), sinceThen(upload, at)) - CLOCK_GRAIN_MS,
     manifests: () => readManifests(catalog, now),
   }
+}
+
+/** What began later than now did so before the clock was set back, which was a moment ago or it would be known. */
+function sinceThen(began: number | undefined, now: number): number {
+  return began === undefined || began <= now ? (began ?? now) : now - CLOCK_SLACK_MS
 }
 
 /**

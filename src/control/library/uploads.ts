@@ -13,7 +13,7 @@ import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
 import type { UploadRoom } from './upload-room.ts'
 
 export interface UploadsDeps {
-  readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'limits' | 'now'>
+  readonly options: Pick<LibraryOptions, 'catalog' | 'jobs' | 'limits' | 'now' | 'reserve'>
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
@@ -25,7 +25,7 @@ export interface UploadsDeps {
  * upload counts as abandoned, and brought forward when it is complete.
  */
 export function createUploads({ options, board, feed, files, room }: UploadsDeps): Library['uploads'] {
-  const { catalog, jobs, limits, now } = options
+  const { catalog, jobs, limits, now, reserve } = options
 
   async function findOpen(tables: Pick<Catalog, 'images' | 'jobs'>, session: Session, id: string) {
     const image = demand(session, 'change', id, await tables.images.findShown(id))
@@ -41,12 +41,14 @@ export function createUploads({ options, board, feed, files, room }: UploadsDeps
     received: number,
     said: Pick<UploadPayload, 'total' | 'safe'>,
   ): Promise<Upload> {
-    const expiresAt = now() + UPLOAD_MS
+    const at = now()
+    const expiresAt = at + UPLOAD_MS
     await catalog.relaxed(async (tables) => {
       const { image, payload } = await findOpen(tables, session, id)
       const known = { ...payload, ...said }
       await room.demandBytes(tables, image.accountId, id, Math.max(received, known.total ?? 0))
-      if (!(await tables.jobs.reschedule(REGISTRATION, id, expiresAt, known))) {
+      const change = { now: at, runAt: expiresAt, payload: known }
+      if (!(await tables.jobs.reschedule(REGISTRATION, id, change))) {
         throw new LibraryError('conflict', `the upload of image ${id} has expired`)
       }
       await tables.images.saveProgress(id, uploadProgress(received, known.total), 0, 0)
@@ -68,11 +70,16 @@ export function createUploads({ options, board, feed, files, room }: UploadsDeps
         if (offset !== size) throw wrongOffset(id, size)
         const said = total === undefined ? {} : { total }
         await postpone(session, id, size, said)
-        const onProgress = (received: number) => board.uploading(id, received, total)
+        // What else is announced must find room beside it.
+        using space = reserve.promise(Math.max(0, (total ?? size) - size))
+        const onProgress = (received: number) => {
+          space.set(Math.max(0, (total ?? received) - received))
+          board.uploading(id, received, total)
+        }
         const { removed } = taken
         const options = { limit: limits.sourceSize, signal, removed, onProgress }
-        const demand = (size: number) => room.demandBytes(catalog, accountId, id, size)
-        const received = await files.append(id, offset, room.watch(bytes, offset, demand), options)
+        const watched = room.watch(bytes, { accountId, id, offset })
+        const received = await files.append(id, offset, watched, options)
         return await postpone(session, id, received, { ...said, safe: received })
       } finally {
         board.end(id)
@@ -112,7 +119,8 @@ export interface Completion {
 /** Lets the registration of an upload start whose bytes are all there. */
 export async function completeUpload(tables: Tables, completion: Completion): Promise<Image | undefined> {
   const { image, payload, received, actor, at } = completion
-  await tables.jobs.reschedule(REGISTRATION, image.id, at, { ...payload, complete: true })
+  const complete = { now: at, runAt: at, payload: { ...payload, complete: true } }
+  await tables.jobs.reschedule(REGISTRATION, image.id, complete)
   const set = { progress: waitingProgress(1), updatedAt: at }
   const updated = await tables.images.update(image.id, set, ['creating'])
   const message = `The upload is complete: ${received} bytes.`

@@ -1,4 +1,5 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
+import { CLOCK_SLACK_MS } from '#control/catalog/jobs.ts'
 
 /**
  * Far longer than the time between renewals: a machine that was suspended finds its clock an hour on and the next
@@ -23,7 +24,7 @@ export interface UploadGuardOptions {
 export class UploadGuard implements AsyncDisposable {
   readonly #options: UploadGuardOptions
   /** When those who write now began. */
-  readonly #began = new Set<{ readonly at: number }>()
+  readonly #began = new Set<{ at: number }>()
   #renewal: NodeJS.Timeout | undefined
   /** When what stands in the catalog runs out; 0 where nothing stands there. */
   #until = 0
@@ -41,7 +42,9 @@ export class UploadGuard implements AsyncDisposable {
     this.#began.add(held)
     this.#renewal ??= setInterval(() => void this.renew().catch(() => {}), RENEW_MS).unref()
     try {
-      if (this.#until - held.at < RENEW_MS) await this.#write()
+      const left = this.#until - held.at
+      // More is left than there ever was where the clock was set back.
+      if (left < RENEW_MS || left > GUARD_MS) await this.#write()
     } catch (error) {
       this.#began.delete(held)
       throw error
@@ -70,6 +73,8 @@ export class UploadGuard implements AsyncDisposable {
     const { catalog, holder, now } = this.#options
     return this.#next(async () => {
       const at = now()
+      // The clock was set back, at the earliest after the last renewal: what was written since has times before `at`.
+      for (const held of this.#began) if (held.at > at) held.at = at - CLOCK_SLACK_MS
       const since = Math.min(at, ...[...this.#began].map((held) => held.at))
       await catalog.relaxed((tables) => tables.uploadGuards.set(holder, since, at + GUARD_MS))
       this.#until = at + GUARD_MS
