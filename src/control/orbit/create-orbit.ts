@@ -10,6 +10,7 @@ import type { Orbit } from './orbit.ts'
 import { createStaticObjects } from './static-objects.ts'
 import { createTempUrls } from './temp-urls.ts'
 import { createUploads } from './uploads.ts'
+import { withAccounts } from './with-accounts.ts'
 import { withImages } from './with-images.ts'
 
 /** Joins the parts of Orbit. It does nothing by itself. */
@@ -35,5 +36,5 @@ export function createOrbit(deps: OrbitDeps): Orbit {
     tempUrls: createTempUrls(deps),
     expire: (signal: AbortSignal) => expiry.removeDue(undefined, signal),
   }
-  return withImages(stored, images)
+  return withAccounts(withImages(stored, images), deps.catalog)
 }
