@@ -78,6 +78,12 @@ test('gzip: refuses methods and flags that are not known', async () => {
   }
 })
 
+test('gzip: refuses what does not begin as gzip does, though the rest is right', async () => {
+  const other = Buffer.from(gzipMember({ plain }))
+  other[0] = 0x8f
+  await assertRefused(decodeGzip, other, 'bad-stream')
+})
+
 test('gzip: refuses header fields of more than 64 KiB, and names without an end', async () => {
   const endless = Buffer.concat([Buffer.from('1f8b0808000000000003', 'hex'), Buffer.alloc(4 * MiB, 'n')])
   await assertRefused(decodeGzip, endless, 'bad-stream')

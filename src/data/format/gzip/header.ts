@@ -21,7 +21,8 @@ const RESERVED = 0xe0
  */
 export async function readGzipHeader(feed: ByteFeed): Promise<void> {
   if (!(await feed.fill(FIXED_SIZE))) throw refuse.truncated(feed.offset + feed.buffered)
-  const [, , method, flags = 0] = feed.view(FIXED_SIZE)
+  const [first, second, method, flags = 0] = feed.view(FIXED_SIZE)
+  if (first !== 0x1f || second !== 0x8b) throw refuse.damaged(feed.offset, 'no member begins here')
   if (method !== 8) throw refuse.unsupported(`compression method ${method}`)
   if ((flags & RESERVED) !== 0) throw refuse.unsupported(`reserved flags (${flags & RESERVED})`)
 
