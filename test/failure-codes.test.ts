@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { glob, readFile } from 'node:fs/promises'
+import { access, glob, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
@@ -89,4 +89,20 @@ test('failure codes: every refusal has a source of its own', async () => {
   const made = (code: RefusalCategory) => new RegExp(`(Refusal|refuse|code:)[^;]{0,40}'${code}'`).test(all)
   const missing = HOSTILE.map(([, code]) => code).filter((code) => !made(code))
   assert.deepEqual(missing, [])
+})
+
+test('failure modes: every sentence is one of the program, every test is there', async () => {
+  const page = await read('docs/failure-modes.md')
+  const sources: string[] = []
+  for await (const path of glob('src/**/*.ts', { cwd: root })) sources.push(await read(path))
+  const all = sources.join('\n').replaceAll("\\'", "'")
+  const rows = page.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| what fails'))
+  assert.ok(rows.length > 40)
+  for (const row of rows) {
+    for (const [, sentence = ''] of row.matchAll(/"([^"]+)"/g)) assert.ok(all.includes(sentence), sentence)
+    const [, file = ''] = /`((?:src|test)\/[^`]*\.test\.ts)` \|$/.exec(row) ?? []
+    await assert.doesNotReject(access(join(root, file)), `${row}: ${file}`)
+  }
+  for (const [code] of page.matchAll(/(?<=^\|[^|]*\| `)[a-z-]+(?=`[^|]*\|)/gm))
+    assert.ok(code in FAILURES || ['failed', 'creating', 'inactive'].includes(code), code)
 })
