@@ -14,23 +14,25 @@ export interface RemovalDeps {
 
 /** Ends a deletion. The image's blocks are left to collection, as others may share them. */
 export function createRemoval({ now, feed, files }: RemovalDeps): JobHandler {
+  async function end(tables: Tables, job: Job) {
+    const at = now()
+    const image = { id: job.subject, accountId: job.accountId }
+    await tables.images.update(image.id, { status: 'deleted', updatedAt: at }, ['deleting'])
+    const message = 'The image was deleted.'
+    await record(tables, { image, action: 'image.deleted', message, actor: SYSTEM, at })
+  }
+
   return {
     async run({ job, finish }: JobRun) {
       await files.remove(job.subject)
-      await finish(async (tables) => {
-        const at = now()
-        const image = { id: job.subject, accountId: job.accountId }
-        await tables.images.update(image.id, { status: 'deleted', updatedAt: at }, ['deleting'])
-        const message = 'The image was deleted.'
-        await record(tables, { image, action: 'image.deleted', message, actor: SYSTEM, at })
-      })
+      await finish((tables) => end(tables, job))
       feed.wake()
     },
     async retrying() {},
-    async failed(tables: Tables, job: Job) {
-      // Only a full or broken disk leads here; an image must not be stuck because of a leftover file.
-      await tables.images.update(job.subject, { status: 'deleted', updatedAt: now() }, ['deleting'])
+    // Only a broken disk leads here; an image must not be stuck because of a leftover file, which is tried again.
+    failed: end,
+    async settled() {
+      feed.wake()
     },
-    async settled() {},
   }
 }

@@ -1,5 +1,5 @@
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { isId } from '#model/ids.ts'
 import type { LibraryOptions } from './deps.ts'
@@ -7,6 +7,8 @@ import type { LibraryOptions } from './deps.ts'
 /** An upload that nothing is heard of for so long is given up. */
 export const UPLOAD_HOURS = 24
 export const UPLOAD_MS = UPLOAD_HOURS * 3600_000
+/** After how long a file that could not be removed is tried again. */
+const REMOVE_AGAIN_MS = 60_000
 
 /** The files that uploads are gathered in, each named by its image's id; gone when its registration ends. */
 export class UploadFiles {
@@ -41,12 +43,8 @@ export class UploadFiles {
   }
 
   async sizeOf(id: string): Promise<number> {
-    try {
-      return (await stat(this.pathOf(id))).size
-    } catch (error) {
-      if (isMissing(error)) return 0
-      throw error
-    }
+    const found = await keeping(unlessMissing(stat(this.pathOf(id))))
+    return found?.size ?? 0
   }
 
   /**
@@ -66,8 +64,8 @@ export class UploadFiles {
     },
   ): Promise<number> {
     const { limit, signal, removed, onProgress } = options
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-    await using file = await open(this.pathOf(id), offset === 0 ? 'w' : 'r+', 0o600)
+    await keeping(mkdir(this.#folder, { recursive: true, mode: 0o700 }))
+    await using file = await keeping(open(this.pathOf(id), offset === 0 ? 'w' : 'r+', 0o600))
     let size = offset
     for await (const chunk of endedBy(removed, bytes)) {
       signal.throwIfAborted()
@@ -75,28 +73,46 @@ export class UploadFiles {
         throw new LibraryError('too_large', `receive an upload of more than ${limit} bytes`)
       }
       this.#reserve.demand(chunk.length)
-      await writeAll(file, chunk, size)
+      await keeping(writeAll(file, chunk, size))
       size += chunk.length
       onProgress(size)
     }
-    await file.sync()
+    await keeping(file.sync())
+    if (offset === 0) await keeping(this.#syncNames())
     return size
   }
 
-  /** Also ends the part that is being received, which else would go on into a file without a name. */
+  /** Else a power cut could leave the bytes of an upload without a name. */
+  async #syncNames(): Promise<void> {
+    for (const path of [this.#folder, dirname(this.#folder)]) {
+      await using folder = await open(path, 'r')
+      await folder.sync()
+    }
+  }
+
+  /**
+   * Also ends the part that is being received, which else would go on into a file without a name.
+   * @throws unavailable where the disk refuses; it is tried again until it does not
+   */
   async remove(id: string): Promise<void> {
     this.#receiving.get(id)?.abort(new LibraryError('conflict', `image ${id} waits for no upload any more`))
-    await rm(this.pathOf(id), { force: true })
+    await keeping(this.#remove(id))
+  }
+
+  async #remove(id: string): Promise<void> {
+    try {
+      await rm(this.pathOf(id), { force: true })
+    } catch (error) {
+      // Nobody else may come to it: what the upload was for has ended.
+      setTimeout(() => void this.#remove(id).catch(() => {}), REMOVE_AGAIN_MS).unref()
+      throw error
+    }
   }
 
   /** Ids of the images that there are files of. */
   async list(): Promise<string[]> {
-    try {
-      return (await readdir(this.#folder)).filter((name) => isId('img', name))
-    } catch (error) {
-      if (isMissing(error)) return []
-      throw error
-    }
+    const names = await keeping(unlessMissing(readdir(this.#folder)))
+    return (names ?? []).filter((name) => isId('img', name))
   }
 }
 
@@ -124,15 +140,25 @@ async function* endedBy(signal: AbortSignal, bytes: AsyncIterable<Uint8Array>): 
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
+  }
+}
+
+/** A call of the file system, whose errors are the disk's. */
+async function keeping<T>(call: Promise<T>): Promise<T> {
   try {
-    for (let done = 0; done < bytes.length; ) {
-      done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
-    }
+    return await call
   } catch (cause) {
     throw new LibraryError('unavailable', 'keep the bytes of an upload', { cause })
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+async function unlessMissing<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
 }
