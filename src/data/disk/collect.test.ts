@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -122,4 +122,19 @@ test('collect: an abort ends it', async () => {
   const collecting = collect({ store, roots: () => each([]), unclaimedSince: LATER, signal: aborted })
   await assert.rejects(collecting, /gone/)
   assert.equal((await digestsOf(store.manifests)).size, 3)
+})
+
+test('collect: what a clock ahead of ours has put goes with the second collection', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'collect-'))
+  t.after(() => rm(folder, { recursive: true }))
+  await using store = await openFilesystemStore(folder)
+  const block = Buffer.alloc(MiB, 'x')
+  const digest = digestOf(block)
+  await store.blocks.put(digest, encode(block))
+  const future = Date.now() / 1000 + 365 * 24 * 3600
+  await utimes(join(folder, 'blocks', digest.slice(0, 2), digest), future, future)
+  const removed = async (unclaimedSince: number) =>
+    (await collect({ store, roots: () => each([]), unclaimedSince, signal })).blocksRemoved
+  assert.equal(await removed(Date.now()), 0)
+  assert.equal(await removed(Date.now() + 1000), 1)
 })

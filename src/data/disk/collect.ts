@@ -4,6 +4,9 @@ import { DigestMap } from './digest-map.ts'
 import { type DigestRange, digestRanges } from './digest-ranges.ts'
 import { walkManifest } from './walk-manifest.ts'
 
+/** No two clocks differ by so much, unless one was set. */
+const FUTURE_MS = 3600_000
+
 export interface CollectOptions {
   readonly store: Store
   /** The manifests of everything that must survive: images, and whatever is being read. */
@@ -45,7 +48,9 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const counts = { manifestsRemoved: 0, manifestsKept: 0, blocksRemoved: 0, blocksKept: 0, bytesRemoved: 0 }
 
   /** Whether the file is gone, or would be. */
-  const removeFrom = async (files: { remove: Store['blocks']['remove'] }, file: StoredFile) => {
+  const removeFrom = async (files: Pick<Store['blocks'], 'claim' | 'remove'>, file: StoredFile) => {
+    // Of a time to come: from before the clock was set back. It gets one by which the next collection can go.
+    if (file.claimedAt > Date.now() + FUTURE_MS && !dryRun) await files.claim(file.digest)
     if (file.claimedAt >= unclaimedSince) return false
     if (!dryRun && !(await files.remove(file.digest, unclaimedSince))) return false
     counts.bytesRemoved += file.size
