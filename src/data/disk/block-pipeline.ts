@@ -1,11 +1,14 @@
 import { Worker } from 'node:worker_threads'
 import { Resources } from '#base/resources.ts'
+import { threadEnv } from '#base/thread-env.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
 import { YOUNG_MIB } from '#base/thread-heap.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
+import { RUNAWAY_MS, type RunawayWatch, watchRunaway } from './runaway.ts'
 import { SCRATCH_SIZE } from './scratch.ts'
+import { crashOf } from './thread-crash.ts'
 
 export type FinishedTask = Extract<BlockResult, { blocks: unknown }>
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -17,21 +20,29 @@ const RESERVED = 65_536
 const SLOTS_PER_THREAD = 6
 /** Tasks other than plain blocks that may be under way or waiting, per thread. */
 const SPOOL_TASKS_PER_THREAD = 3
+/** Heap of one block worker, MiB: what it decodes lies outside of it. */
+const HEAP_MIB = 128
 
 interface Lane {
   readonly worker: Worker
+  readonly watch: RunawayWatch
   busy: number
 }
 
 interface PipelineDeps {
   readonly threads: number
   readonly storeDirectory: string
+  /** Whose temporary files the store's are. */
+  readonly writer: string
   readonly reserve: number | undefined
   readonly xzDictionary: number
   /** Called for every finished task, in any order; what it throws stops everything. */
   readonly onFinished: (result: FinishedTask) => void
   /** Called once, when something went wrong in a worker. */
   readonly onFailure: (reason: unknown) => void
+  /** For tests: what the workers run, and milliseconds of processor time after which one is a runaway. */
+  readonly program?: URL
+  readonly runawayMs?: number
 }
 
 /**
@@ -128,6 +139,7 @@ export class BlockPipeline implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true
+    for (const { watch } of this.#lanes) watch[Symbol.dispose]()
     await Promise.all(this.#lanes.map(({ worker }) => worker.terminate()))
   }
 
@@ -137,6 +149,7 @@ export class BlockPipeline implements AsyncDisposable {
     const lane = this.#pickLane()
     lane.busy++
     this.#pending.set(id, { lane, ended })
+    lane.watch.progressed()
     lane.worker.postMessage({ ...task, id }, transfer)
   }
 
@@ -145,30 +158,40 @@ export class BlockPipeline implements AsyncDisposable {
     let best = this.#lanes[0]
     for (const lane of this.#lanes) if (best === undefined || lane.busy < best.busy) best = lane
     if (best !== undefined && (best.busy === 0 || this.#lanes.length === this.#deps.threads)) return best
+    const lane = this.#startLane()
+    this.#lanes.push(lane)
+    return lane
+  }
+
+  #startLane(): Lane {
     const workerData: BlockWorkerData = {
       memory: this.#memory,
       scratch: RESERVED + this.#lanes.length * SCRATCH_SIZE,
       storeDirectory: this.#deps.storeDirectory,
+      writer: this.#deps.writer,
       reserve: this.#deps.reserve,
       xzDictionary: this.#deps.xzDictionary,
     }
-    const worker = new Worker(new URL('./block-worker.ts', import.meta.url), {
+    const { program = new URL('./block-worker.ts', import.meta.url), runawayMs = RUNAWAY_MS } = this.#deps
+    const worker = new Worker(program, {
       workerData,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+      env: threadEnv(),
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     })
     worker.on('message', (result: BlockResult) => this.#finish(result))
-    worker.on('error', (error) => this.fail(error))
+    worker.on('error', (error) => this.fail(crashOf(error)))
     worker.on('exit', (code) => {
       if (!this.#closing) this.fail(new Error(`a block worker ended with code ${code}`))
     })
-    const lane: Lane = { worker, busy: 0 }
-    this.#lanes.push(lane)
-    return lane
+    const watch = watchRunaway(worker, { limitMs: runawayMs, onRunaway: (error) => this.fail(error) })
+    return { worker, watch, busy: 0 }
   }
 
   #finish(result: BlockResult): void {
     const task = this.#pending.get(result.id)
     if (!task) return
+    task.lane.watch.progressed()
+    if ('sign' in result) return
     this.#pending.delete(result.id)
     task.lane.busy--
     if ('error' in result) {

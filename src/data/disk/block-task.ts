@@ -39,6 +39,8 @@ export interface StoredBlock extends KeptBlock {
 }
 
 export type BlockResult =
+  /** A sign that a long task gets on; its result is still to come. */
+  | { readonly id: number; readonly sign: true }
   | {
       readonly id: number
       /** Blocks of zeros are left out. */
@@ -58,6 +60,8 @@ export interface BlockWorkerData {
   /** A part of the memory that is this worker's alone. */
   readonly scratch: number
   readonly storeDirectory: string
+  /** Whose temporary files the store's are. */
+  readonly writer: string
   /** Bytes of the file system that stay free; undefined where the store decides. */
   readonly reserve: number | undefined
   readonly xzDictionary: number

@@ -23,10 +23,12 @@ import { scratchLayout } from './scratch.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
-const { memory, scratch, storeDirectory, reserve, xzDictionary } = workerData as BlockWorkerData
+const { memory, scratch, storeDirectory, writer, reserve, xzDictionary } = workerData as BlockWorkerData
+const send = (result: BlockResult) => port.postMessage(result)
 const codec = openCodec(memory)
 const store = await openFilesystemStore(storeDirectory, {
   files: blockingFiles,
+  writer,
   reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
 })
 const layout = scratchLayout(scratch)
@@ -121,6 +123,7 @@ async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockResult>
     stored.push(storing)
     offset += length
     filled = 0
+    send({ id: task.id, sign: true })
     if (!last) region = await regions.acquire()
   }
   try {
@@ -159,8 +162,5 @@ async function run(task: BlockTask): Promise<BlockResult> {
 }
 
 port.on('message', (task: BlockTask) => {
-  run(task).then(
-    (result) => port.postMessage(result),
-    (error: unknown) => port.postMessage({ id: task.id, error: toPlainError(error) }),
-  )
+  run(task).then(send, (error: unknown) => send({ id: task.id, error: toPlainError(error) }))
 })

@@ -1,14 +1,19 @@
+import { randomUUID } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import { LibraryError } from '#base/errors.ts'
-import { Refusal } from '#base/refusal.ts'
+import { threadEnv } from '#base/thread-env.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
 import { YOUNG_MIB } from '#base/thread-heap.ts'
+import { removeTemporary } from '#data/store/filesystem.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
+import { RUNAWAY_MS, watchRunaway } from './runaway.ts'
+import { crashOf } from './thread-crash.ts'
 
 /** What an ingest thread is started with. */
 export interface IngestThreadData {
   readonly request: IngestRequest
   readonly storeDirectory: string
+  /** Whose temporary files the store's are. */
+  readonly writer: string
   readonly spoolDirectory: string
   readonly reserve: number | undefined
   readonly threads: number
@@ -36,42 +41,54 @@ interface IngestRunnerDeps {
   readonly reserve?: number | undefined
   /** Block workers of a registration that runs alone. */
   readonly threads: number
+  /** For tests: what the thread runs, and milliseconds of processor time after which it is a runaway. */
+  readonly program?: URL
+  readonly runawayMs?: number
 }
 
 /**
  * Runs each registration in a thread of its own, away from the catalog and its credentials, so that the API stays
- * responsive and whatever a stranger's image does there can be ended with the thread.
+ * responsive and whatever a stranger's image does there can be ended with the thread. A thread that crashes, ends by
+ * itself, takes too much memory or gets nowhere costs its own registration; what it was writing goes with it.
  */
 export function createIngest(deps: IngestRunnerDeps): Ingest {
-  const { storeDirectory, spoolDirectory, reserve } = deps
+  const { storeDirectory, spoolDirectory, reserve, runawayMs = RUNAWAY_MS } = deps
+  const { program = new URL('./ingest-thread.ts', import.meta.url) } = deps
   let running = 0
-  return (request, { onProgress, admit, signal }) => {
-    signal.throwIfAborted()
+  return (request, { onProgress, admit, signal: wanted }) => {
+    wanted.throwIfAborted()
+    const refused = new AbortController()
+    const signal = AbortSignal.any([wanted, refused.signal])
     // The first one has all block workers; those that come beside it make do with one, and memory stays flat.
     const threads = running === 0 ? deps.threads : 1
-    const workerData: IngestThreadData = { request, storeDirectory, spoolDirectory, reserve, threads }
-    const worker = new Worker(new URL('./ingest-thread.ts', import.meta.url), {
+    const writer = randomUUID()
+    const workerData: IngestThreadData = {
+      request,
+      storeDirectory,
+      writer,
+      spoolDirectory,
+      reserve,
+      threads,
+    }
+    const worker = new Worker(program, {
       workerData,
+      env: threadEnv(),
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     })
     running++
     return new Promise<IngestResult>((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const tell = (message: ToIngestThread) => worker.postMessage(message)
-      let refused: { readonly reason: unknown } | undefined
-      const reasonOr = (error: () => unknown) =>
-        signal.aborted ? signal.reason : refused ? refused.reason : error()
       const stop = () => {
         tell('stop')
-        timer ??= setTimeout(() => settle(() => reject(reasonOr(stopped))), STOP_MS)
+        timer = setTimeout(() => fail(signal.reason), STOP_MS)
       }
       const decide = async (bytes: number | undefined) => {
         try {
           await admit?.(bytes)
           tell('admit')
         } catch (reason) {
-          refused = { reason }
-          stop()
+          refused.abort(reason)
         }
       }
       const settle = (outcome: () => void) => {
@@ -79,32 +96,39 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
         signal.removeEventListener('abort', stop)
         worker.removeAllListeners()
         worker.on('error', () => {})
+        watch[Symbol.dispose]()
         running--
-        worker.terminate().then(outcome, outcome)
+        // Its block workers may have been ended in the middle of a put.
+        const clear = () => removeTemporary(storeDirectory, writer)
+        worker.terminate().then(clear).then(outcome, outcome)
+      }
+      const fail = (error: unknown) => settle(() => reject(error))
+      const watch = watchRunaway(worker, { limitMs: runawayMs, onRunaway: fail })
+      let before: IngestProgress | undefined
+      const progressed = (now: IngestProgress) => {
+        if (!before || hasMoved(before, now)) watch.progressed()
+        before = now
+        onProgress(now)
       }
       signal.addEventListener('abort', stop, { once: true })
       worker.on('message', (message: IngestThreadMessage) => {
-        if (message.kind === 'progress') onProgress(message.progress)
+        if (message.kind === 'progress') progressed(message.progress)
         else if (message.kind === 'announced') void decide(message.bytes)
         else if (message.kind === 'result') settle(() => resolve(message.result))
-        else settle(() => reject(reasonOr(() => fromPlainError(message.error))))
+        else fail(signal.aborted ? signal.reason : fromPlainError(message.error))
       })
-      worker.on('error', (error) => settle(() => reject(translateCrash(error))))
-      worker.on('exit', (code) =>
-        settle(() =>
-          reject(new LibraryError('unavailable', `the registration's thread ended with code ${code}`)),
-        ),
-      )
+      worker.on('error', (error) => fail(crashOf(error)))
+      // Nothing of ours ends it so: the same bytes would do that again.
+      worker.on('exit', (code) => fail(new Error(`the registration's thread ended with code ${code}`)))
     })
   }
 }
 
-const stopped = () => new LibraryError('unavailable', 'the registration did not stop in time')
-
-function translateCrash(error: unknown): unknown {
-  if ((error as { code?: unknown }).code !== 'ERR_WORKER_OUT_OF_MEMORY') return error
-  return new Refusal('memory-limit', 'The image needs more memory to decode than a registration may use.', {
-    cause: error,
-    hint: 'Convert it to a raw image, compress it with lz4 or xz and register that.',
-  })
+function hasMoved(before: IngestProgress, now: IngestProgress): boolean {
+  return (
+    before.phase !== now.phase ||
+    before.received !== now.received ||
+    before.decoded !== now.decoded ||
+    before.virtualSize !== now.virtualSize
+  )
 }

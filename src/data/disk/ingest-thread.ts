@@ -10,7 +10,7 @@ import type { IngestThreadData, IngestThreadMessage, ToIngestThread } from './in
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
-const { request, storeDirectory, spoolDirectory, reserve, threads } = workerData as IngestThreadData
+const { request, storeDirectory, writer, spoolDirectory, reserve, threads } = workerData as IngestThreadData
 const stopping = new AbortController()
 const admitted = Promise.withResolvers<void>()
 port.on('message', (message: ToIngestThread) => {
@@ -22,11 +22,13 @@ const send = (message: IngestThreadMessage) => port.postMessage(message)
 
 try {
   await using store = await openFilesystemStore(storeDirectory, {
+    writer,
     reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
   })
   const result = await ingest(request, {
     store,
     storeDirectory,
+    writer,
     spoolDirectory,
     reserve,
     threads,

@@ -107,7 +107,15 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
       async count(): Promise<{ result: IngestResult; reads: number }> {
         await using opened = await openFilesystemStore(storeDirectory)
         const { store, reads } = counting(opened)
-        const deps = { store, storeDirectory, spoolDirectory, threads: 1, reserve: undefined, signal: never }
+        const deps = {
+          store,
+          storeDirectory,
+          writer: '',
+          spoolDirectory,
+          threads: 1,
+          reserve: undefined,
+          signal: never,
+        }
         const result = await ingest({ source: source(), ...common }, { ...deps, onProgress: () => {} })
         return { result, reads: reads() }
       },

@@ -10,6 +10,8 @@ import { ProgressMeter } from './progress-meter.ts'
 export interface IngestDeps {
   readonly store: Store
   readonly storeDirectory: string
+  /** Whose temporary files the store's are. */
+  readonly writer: string
   readonly spoolDirectory: string
   /** Bytes of the file system that stay free; undefined where the store decides. */
   readonly reserve: number | undefined
@@ -38,7 +40,7 @@ export async function storeDisk<T extends IngestedDisk>(
   deps: IngestDeps,
   read: (context: IngestContext) => Promise<T>,
 ): Promise<T & StoredDisk> {
-  const { store, storeDirectory, spoolDirectory, threads } = deps
+  const { store, storeDirectory, writer, spoolDirectory, threads } = deps
   const stopping = new AbortController()
   const stop = (reason: unknown) => stopping.abort(reason)
   const signal = AbortSignal.any([deps.signal, stopping.signal])
@@ -50,6 +52,7 @@ export async function storeDisk<T extends IngestedDisk>(
   await using pipeline = new BlockPipeline({
     threads,
     storeDirectory,
+    writer,
     reserve: deps.reserve,
     xzDictionary: limits.xzDictionary,
     onFinished: ({ blocks, decoded }) => {

@@ -17,6 +17,8 @@ export interface FileSetOptions {
   /** The store's folder; `temporary`, `removing` and `quarantine` stand in it. */
   readonly directory: string
   readonly kind: 'blocks' | 'manifests'
+  /** What the names of its temporary files begin with. */
+  readonly writer: string
   readonly files: FileOperations
   /** Says whether a file that was found is one that was wholly written; a power cut can leave others. */
   readonly isWhole: (handle: fs.FileHandle, size: number) => Promise<boolean>
@@ -121,7 +123,7 @@ export class FileSet {
     write: (handle: fs.FileHandle) => Promise<void>,
     place: (temporary: string) => Promise<void>,
   ): Promise<void> {
-    const temporary = join(this.#options.directory, 'temporary', randomUUID())
+    const temporary = join(this.#options.directory, 'temporary', `${this.#options.writer}${randomUUID()}`)
     await attempting(this.#attempt(word, digest), async () => {
       try {
         const handle = await this.#files.open(temporary, 'wx', 0o640)

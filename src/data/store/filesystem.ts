@@ -16,6 +16,8 @@ const CLOCK_SLACK_MS = 60_000
 export interface FilesystemStoreOptions {
   /** Nobody else has the store open: what a crash left behind is cleared at once, not after a day. */
   readonly exclusive?: boolean
+  /** Whose temporary files those of this store are: for `removeTemporary`, where it may be ended in the middle. */
+  readonly writer?: string
   /** Asked before each put; without it the disk is filled to its end. */
   readonly reserve?: Reserve
   /** For tests: the calls to the file system, and the program that syncs it. */
@@ -32,10 +34,10 @@ export async function openFilesystemStore(
   directory: string,
   options: FilesystemStoreOptions = {},
 ): Promise<Store> {
-  const files = options.files ?? nodeFiles
-  const blocks = new FileSet({ directory, kind: 'blocks', files, isWhole: isWholeBlock })
+  const { files = nodeFiles, writer = '' } = options
+  const blocks = new FileSet({ directory, kind: 'blocks', writer, files, isWhole: isWholeBlock })
   // A manifest is on stable storage before it has a name.
-  const manifests = new FileSet({ directory, kind: 'manifests', files, isWhole: async () => true })
+  const manifests = new FileSet({ directory, kind: 'manifests', writer, files, isWhole: async () => true })
   await attempting('open the store', async () => {
     for (const folder of ['blocks', 'manifests', 'temporary', 'removing', 'quarantine'])
       await files.mkdir(join(directory, folder), { recursive: true })
@@ -167,6 +169,13 @@ async function readWhole(handle: FileHandle, digest: Digest, target: Uint8Array)
 async function isWholeBlock(handle: FileHandle, size: number): Promise<boolean> {
   const head = new Uint8Array(STORED_HEAD)
   return (await readAt(handle, head, 0)) === STORED_HEAD && storedSizeOf(head) === size
+}
+
+/** Removes what a writer was writing when it was ended; no more than that, and only once it is no more. */
+export async function removeTemporary(directory: string, writer: string): Promise<void> {
+  const folder = join(directory, 'temporary')
+  for (const name of (await unlessMissing(nodeFiles.readdir(folder))) ?? [])
+    if (name.startsWith(writer)) await unlessMissing(nodeFiles.unlink(join(folder, name)))
 }
 
 async function clearTemporary(files: FileOperations, directory: string, before: number): Promise<void> {
