@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { LibraryError } from '#base/errors.ts'
+import { threadEnv } from '#base/thread-env.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
 import { YOUNG_MIB } from '#base/thread-heap.ts'
 import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
@@ -60,6 +61,7 @@ export class Lane implements AsyncDisposable {
     if (this.#worker) return this.#worker
     const worker = new Worker(new URL('./pool-worker.ts', import.meta.url), {
       workerData: this.#workerData,
+      env: threadEnv(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     })
     let cause: unknown
