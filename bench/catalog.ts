@@ -97,6 +97,7 @@ function imageOf(
       message: null,
     },
     failure: null,
+    damagedAt: null,
     createdAt: index >> 2,
     updatedAt: index,
   }

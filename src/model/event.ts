@@ -20,6 +20,8 @@ export type EventAction =
   | 'image.unlocked'
   | 'image.official'
   | 'image.unofficial'
+  | 'image.damaged'
+  | 'image.mended'
   | 'image.deleting'
   | 'image.deleted'
   | 'server.created'

@@ -92,6 +92,8 @@ export interface Image {
   readonly provenance: Provenance
   readonly progress: Progress | null
   readonly failure: Failure | null
+  /** Since when some of its stored bytes are known to be damaged or missing; null where all are well. */
+  readonly damagedAt: number | null
   readonly createdAt: number
   readonly updatedAt: number
 }
@@ -106,4 +108,5 @@ export const NEW_IMAGE = {
   manifest: null,
   provenance: NO_PROVENANCE,
   failure: null,
+  damagedAt: null,
 } as const satisfies Partial<Image>

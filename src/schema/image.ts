@@ -88,6 +88,9 @@ export const ImageSchema = Type.Object(
     digest: nullableString('`sha256:` and 64 hex digits: names the disk content, equal for equal disks'),
     progress: nullable<Static<typeof ProgressSchema>>(ProgressSchema),
     failure: nullable<Static<typeof FailureSchema>>(FailureSchema),
+    damaged_at: nullableString(
+      'since when some of its stored bytes are known to be damaged or missing: reads that need them fail; else null',
+    ),
     source_info: nullable<Static<typeof SourceInfoSchema>>(SourceInfoSchema),
   },
   { $id: 'Image', description: 'A disk one can build servers from' },

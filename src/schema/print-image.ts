@@ -32,6 +32,7 @@ export function printImage(image: ShownImage, { base, own }: PrintImageOptions):
     digest: image.manifest === null ? null : `sha256:${image.manifest}`,
     progress: image.progress && printProgress(image.progress),
     failure: image.failure && printFailure(image.failure),
+    damaged_at: image.damagedAt === null ? null : printTime(image.damagedAt),
     source_info: own ? printSourceInfo(image.provenance) : null,
   }
 }

@@ -80,6 +80,7 @@ export const fakeImage = (id: string, changes: Record<string, unknown> = {}): Re
   digest: null,
   progress: null,
   failure: null,
+  damaged_at: null,
   source_info: null,
   ...changes,
 })

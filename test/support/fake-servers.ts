@@ -79,6 +79,7 @@ export const storedImage = (changes: Partial<Image> = {}): Image => ({
   provenance: NO_PROVENANCE,
   progress: null,
   failure: null,
+  damagedAt: null,
   createdAt: AT,
   updatedAt: AT,
   ...changes,

@@ -5,6 +5,7 @@ import { type Accounts, accountsTable } from './accounts.ts'
 import { type ApiClients, apiClientsTable } from './api-clients.ts'
 import { type Containers, containersTable } from './containers.ts'
 import type { TableContext } from './context.ts'
+import { type Damage, damageTable } from './damage.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
@@ -44,6 +45,7 @@ export interface Tables {
   readonly uploadGuards: UploadGuards
   readonly servers: Servers
   readonly volumes: Volumes
+  readonly damage: Damage
 }
 
 export interface Catalog extends Tables, AsyncDisposable {
@@ -127,5 +129,6 @@ function createTables(context: TableContext): Tables {
     uploadGuards: uploadGuardsTable(context),
     servers: serversTable(context),
     volumes: volumesTable(context),
+    damage: damageTable(context),
   }
 }

@@ -48,6 +48,7 @@ export function toImage(row: ImageRow): Image {
     manifest: row.manifest,
     provenance: JSON.parse(row.provenance) as Provenance,
     progress: row.progress === null ? null : (JSON.parse(row.progress) as Progress),
+    damagedAt: row.damaged_at,
     failure: row.failure === null ? null : (JSON.parse(row.failure) as Failure),
     createdAt: row.created_at,
     updatedAt: row.updated_at,

@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
+import { createDamageTables } from './migration-damage.ts'
 import { createOrbitTables } from './migration-orbit.ts'
 import { createServerTables } from './migration-servers.ts'
 import { seed } from './seeds.ts'
@@ -19,6 +20,7 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   '0002-orbit': { up: (db) => createOrbitTables(db, { types, clustered }) },
   '0003-ssh-keys': { up: createSshKeyTable },
   '0004-servers': { up: createServerTables },
+  '0005-damage': { up: createDamageTables },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>

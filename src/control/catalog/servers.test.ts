@@ -306,7 +306,9 @@ test('migration: a catalog of before servers keeps what it has and gets their ta
     database.exec('drop table volumes; drop table servers; drop index images_snapshots')
     for (const column of ['servers_limit', 'ram_limit', 'disk_limit'])
       database.exec(`alter table accounts drop column ${column}`)
-    database.exec("delete from kysely_migration where name = '0004-servers'")
+    database.exec('drop index images_manifest; drop table damaged_files; drop table damage_hurts')
+    database.exec('alter table images drop column damaged_at')
+    database.exec("delete from kysely_migration where name in ('0004-servers', '0005-damage')")
   }
   await using catalog = await openCatalog({ path: file.path })
   assert.equal((await catalog.images.find(owner.imageId))?.manifest, 'ab'.repeat(32))

@@ -49,7 +49,13 @@ interface Draft {
 export class CheckFindings {
   /** By kind and digest: a block may hold the very bytes of a manifest, and then both have one name. */
   readonly #drafts = new Map<string, Draft>()
+  readonly #hurtsMax: number
   #truncated = false
+
+  /** @param hurtsMax roots that are named of each finding */
+  constructor(hurtsMax = HURTS_MAX) {
+    this.#hurtsMax = hurtsMax
+  }
 
   has(kind: Kind, digest: Digest): boolean {
     return this.#drafts.has(kind + digest)
@@ -93,7 +99,7 @@ export class CheckFindings {
 
   #hurt(kind: Kind, digest: Digest, what: string): boolean {
     const draft = this.#drafts.get(kind + digest)
-    if (draft && draft.hurts.size < HURTS_MAX) draft.hurts.add(what)
+    if (draft && draft.hurts.size < this.#hurtsMax) draft.hurts.add(what)
     return draft !== undefined
   }
 }

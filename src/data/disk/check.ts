@@ -131,8 +131,13 @@ function createChecker({ store, signal, onProgress, bytesPerSecond }: CheckOptio
   }
 }
 
-/** @returns bytes at rest */
-async function verifyBlock(store: Store, digest: Digest, expected: number): Promise<number> {
+/**
+ * Verifies a block against its name.
+ * @param expected bytes at rest where a manifest says, else 0
+ * @returns bytes at rest
+ * @throws not_found, corrupt, unavailable
+ */
+export async function verifyBlock(store: Store, digest: Digest, expected: number): Promise<number> {
   const bytes = await store.blocks.get(digest)
   const damage = (what: string) => new LibraryError('corrupt', `check block ${digest}: ${what}`)
   if (digestOf(decodeUnknown(bytes)) !== digest) throw damage('its bytes have another digest')

@@ -73,6 +73,7 @@ test('images: register as the official command line does', async () => {
     ancestor: null,
     digest: null,
     failure: null,
+    damaged_at: null,
     source_info: {
       url: 'http://h/disk.img',
       final_url: null,
