@@ -13,7 +13,9 @@ export function describeText(head: Uint8Array): string | undefined {
   const text = sampleOf(head).trimStart().toLowerCase()
   for (const [start, name] of MARKUP) if (text.startsWith(start)) return name
   const onlyText = isText(head.subarray(0, SAMPLE_SIZE))
-  if (text.startsWith('{') && onlyText) return 'JSON'
+  if (/^[{[]/.test(text) && onlyText) return 'JSON'
+  // Error pages of old servers and scripts begin with a comment, a heading or nothing but their own tags.
+  if (/^<[a-z!?/]/.test(text) && onlyText) return 'a web page'
   return head.length < SAMPLE_SIZE && onlyText ? 'a short text' : undefined
 }
 

@@ -106,6 +106,15 @@ test('probe: error pages and short files are no images', () => {
     assert.throws(() => recogniseContainer(headWith([0, page])), refused('not-an-image'))
   const json = Buffer.from('{"error":{"code":403}}'.padEnd(700))
   assert.throws(() => recogniseContainer(json), refused('not-an-image'))
+  const texts = {
+    '<HEAD><TITLE>404 Not Found</TITLE></HEAD>': /a web page/,
+    '<!-- build 7 -->\n<body>Sign in</body>': /a web page/,
+    '<br />\n<b>Warning</b>: fopen(): failed': /a web page/,
+    '<Error><Code>NoSuchKey</Code></Error>': /a web page/,
+    ' [{"error": "not found"}]': /JSON/,
+  }
+  for (const [text, message] of Object.entries(texts))
+    assert.throws(() => recogniseContainer(Buffer.from(text.padEnd(5000, '. '))), message, text)
   assert.throws(() => recogniseContainer(Buffer.from('404 page not found\n')), /short text/)
   assert.throws(() => recogniseContainer(diskBytes(511)), refused('not-an-image'))
   assert.throws(() => recogniseContainer(Buffer.alloc(0)), refused('empty'))
