@@ -4,7 +4,7 @@ import type { BlockPipeline } from './block-pipeline.ts'
 
 type Pipeline = Pick<BlockPipeline, 'bytes' | 'acquireSlot' | 'submitBlock'>
 
-const SECTOR = 512
+export const SECTOR = 512
 
 /** Cuts a stream of a disk's plain bytes into blocks and submits them, copying each byte once. */
 export class DiskCutter {

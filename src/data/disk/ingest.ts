@@ -8,6 +8,7 @@ import { HEAD_SIZE, recogniseContainer } from '#data/format/probe.ts'
 import { recogniseCompression, refuseSecondCompression } from '#data/format/probe-compression.ts'
 import { type Compression, tooLarge } from '#data/format/stream-refusals.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
+import { endsWithinSector } from '#data/source/failure.ts'
 import { openFileSource } from '#data/source/file-source.ts'
 import { openHttpSource } from '#data/source/http-source.ts'
 import type { Source } from '#data/source/source.ts'
@@ -15,6 +16,7 @@ import { redactUrl } from '#data/source/source-url.ts'
 import type { Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { adopt } from './adopt.ts'
+import { SECTOR } from './disk-cutter.ts'
 import type { IngestContext, IngestedDisk, Layer } from './ingest-context.ts'
 import { ingestQcow2 } from './ingest-qcow2.ts'
 import { ingestRaw } from './ingest-raw.ts'
@@ -57,6 +59,9 @@ async function readAll(request: ReadRequest, deps: IngestDeps): Promise<IngestRe
     const disk = await readDisk(watchSpace(receipt.stream(), reserve), source.size, context)
     await pipeline.drain()
     const sha256 = receipt.finish(request.expectedSha256)
+    // A raw disk has no end of its own; nearly all that are cut off somewhere are noticed by this.
+    const isSure = source.isEndTold || request.expectedSha256 !== undefined || disk.formatChain !== 'raw'
+    if (!isSure && receipt.bytes % SECTOR !== 0) throw endsWithinSector(receipt.bytes)
     const { finalUrl, etag, lastModified } = source
     const url = shownUrl(request)
     return { ...disk, source: { url, finalUrl, bytes: receipt.bytes, sha256, etag, lastModified } }

@@ -37,6 +37,7 @@ export function openPartsSource(options: {
     stream: stream(),
     finalUrl: undefined,
     size: reader.size,
+    isEndTold: true,
     etag: source.etag,
     lastModified: source.lastModified,
     contentType: undefined,

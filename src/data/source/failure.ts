@@ -15,19 +15,46 @@ export function downloadFailure(why: string, options: FailureOptions): SourceFai
 
 /** The connection broke, or fell silent, in the middle of the body: the one fault that a resume can mend. */
 export class ConnectionLost extends SourceFailure {
-  constructor(why: string, options: { cause?: unknown } = {}) {
-    super(`The download failed: ${why}.`, { ...options, retryable: true, hint: TRY_AGAIN })
+  /** Begins a sentence: "the connection was lost", "the server fell silent". */
+  readonly what: string
+
+  constructor(what: string, received: number, options: { cause?: unknown } = {}) {
+    super(`The download failed: ${what} after ${received} bytes.`, {
+      ...options,
+      retryable: true,
+      hint: TRY_AGAIN,
+    })
     this.name = 'ConnectionLost'
+    this.what = what
   }
 }
 
+export const CONNECTION_WAS_LOST = 'the connection was lost'
+
 export const TRY_AGAIN = 'This often passes: try again later.'
+const OTHER_MIRROR =
+  'Try again later, or use another mirror: this server does not go on with a broken download as it should.'
+const STILL_CHANGING = 'Wait until nobody changes the file any more, then register it again.'
 
 /** What is being received is not what was begun; only reading it all anew can help. */
-export function mustStartAgain(why: string): SourceFailure {
+export function mustStartAgain(why: string, hint = OTHER_MIRROR): SourceFailure {
   return downloadFailure(`${why}, so the source has to be read again from the start`, {
     retryable: true,
-    hint: TRY_AGAIN,
+    hint,
+  })
+}
+
+/** The file has changed between two parts of it. */
+export function fileHasChanged(): SourceFailure {
+  return mustStartAgain('the file has changed during the download', STILL_CHANGING)
+}
+
+/** Bytes of a raw disk ended within a sector, and nothing had told where they were to end. */
+export function endsWithinSector(received: number): SourceFailure {
+  const why = `it ended within a sector, after ${received} bytes, and the server had not said how many there are`
+  return downloadFailure(why, {
+    retryable: true,
+    hint: 'Use a mirror that sends a Content-Length, or compress the image: that has an end of its own.',
   })
 }
 
@@ -46,7 +73,8 @@ export function statusFailure(status: number, retryAfterMs: number | undefined):
   return downloadFailure(`HTTP status ${status}`, { retryable: passing, hint, retryAfterMs })
 }
 
-const NEEDS_LOGIN = 'The server wants a login. Use a URL that anyone may read, or a signed one.'
+const NEEDS_LOGIN =
+  'The server wants a login, or the URL has run out. Use one that anyone may read, or a signed one that lasts.'
 const NOT_THERE = 'There is nothing at this URL. Check it for typing errors and moved files.'
 const STATUS_HINTS: Readonly<Record<number, string>> = {
   401: NEEDS_LOGIN,
@@ -60,6 +88,9 @@ const NETWORK_FAULTS: Readonly<Record<string, readonly [why: string, hint: strin
   ENOTFOUND: ['the host name does not exist', 'Check the host name in the URL.', false],
   ENODATA: ['the host name has no address', 'Check the host name in the URL.', false],
   EAI_AGAIN: ['the host name could not be looked up', TRY_AGAIN, true],
+  EAI_FAIL: ['the host name could not be looked up', TRY_AGAIN, true],
+  // What the system's resolver says of a name that cannot be one, such as of 300 letters.
+  EINVAL: ['the host name cannot be one', 'Check the host name in the URL.', false],
   ECONNREFUSED: ['the server refused the connection', 'Check the port in the URL, or try again later.', true],
   EHOSTUNREACH: ['the server cannot be reached', TRY_AGAIN, true],
   ENETUNREACH: ['the server cannot be reached', TRY_AGAIN, true],
@@ -68,6 +99,7 @@ const NETWORK_FAULTS: Readonly<Record<string, readonly [why: string, hint: strin
 }
 
 const CERTIFICATE_HINT = 'Ask whoever runs the server to mend its certificate, or use another mirror.'
+/** Those that say more than "is not valid" to whoever reads them. */
 const CERTIFICATE_FAULTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'has expired',
   CERT_NOT_YET_VALID: 'is not valid yet',
@@ -79,13 +111,18 @@ const CERTIFICATE_FAULTS: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'comes from an authority that is not trusted',
   CERT_UNTRUSTED: 'comes from an authority that is not trusted',
   ERR_TLS_CERT_ALTNAME_INVALID: 'is for another host name',
+  HOSTNAME_MISMATCH: 'is for another host name',
 }
+/** What else OpenSSL finds wrong with a certificate, as Node names it (X509_V_ERR_… without that). */
+const OTHER_CERTIFICATE_FAULT =
+  /^(UNABLE_TO_|CERT_|CRL_|ERROR_IN_|SELF_SIGNED_|DEPTH_|PATH_LENGTH_|INVALID_CA$|INVALID_PURPOSE$|EE_KEY_|CA_)/
 
 /** Translates what looking up, connecting and the TLS handshake throw; our own errors pass unchanged. */
 export function networkFailure(cause: unknown): Error {
   if (cause instanceof LibraryError) return cause
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const certificate = CERTIFICATE_FAULTS[code]
+  const certificate =
+    CERTIFICATE_FAULTS[code] ?? (OTHER_CERTIFICATE_FAULT.test(code) ? 'is not valid' : undefined)
   if (certificate) {
     return downloadFailure(`the server's certificate ${certificate}`, {
       retryable: false,
@@ -101,6 +138,6 @@ export function networkFailure(cause: unknown): Error {
       cause,
     })
   }
-  const [why, hint, retryable] = NETWORK_FAULTS[code] ?? ['the connection was lost', TRY_AGAIN, true]
+  const [why, hint, retryable] = NETWORK_FAULTS[code] ?? [CONNECTION_WAS_LOST, TRY_AGAIN, true]
   return downloadFailure(why, { retryable, hint, cause })
 }

@@ -33,6 +33,7 @@ export async function openFileSource(options: {
       }),
       finalUrl: undefined,
       size: stat.size,
+      isEndTold: true,
       etag: undefined,
       lastModified: undefined,
       contentType: undefined,

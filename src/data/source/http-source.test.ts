@@ -181,13 +181,13 @@ test('S2 http source: a body that drips or stops is given up', async () => {
   const stops = serve('/stops', file(CONTENT, { stopAfter: 1000, ranges: false }))
   await assert.rejects(
     download(stops, { limits: { slowWindowMs: 60_000 } }),
-    passing(/lost after 1000 bytes, and the server gives no way to go on/),
+    passing(/fell silent after 1000 bytes, and the server gives no way to go on/),
   )
   // Chunk framing alone is no progress.
   const framing = dripping(head(200, { 'transfer-encoding': 'chunked' }), '1;', 30)
   await assert.rejects(
     download(serve('/framing', framing), { limits: { slowWindowMs: 60_000 } }),
-    passing(/lost after 0 bytes/),
+    passing(/fell silent after 0 bytes/),
   )
 })
 
@@ -233,6 +233,19 @@ test('S7 http source: a content coding is not taken off', async () => {
   assert.ok(bytes.equals(CONTENT))
 })
 
+test('S7 http source: a content coding that leaves no mark in the bytes is refused, alone and among others', async () => {
+  for (const coding of ['br', 'deflate', 'X-Compress', 'gzip, br', 'identity,dcz']) {
+    const url = serve('/hidden', file(CONTENT, { headers: { 'content-encoding': coding } }))
+    await assert.rejects(open(url), lasting(/compressed its answer \(Content-Encoding\)/), coding)
+  }
+  for (const coding of ['identity', '', 'UTF-8', 'zstd', 'x-gzip']) {
+    const url = serve('/shown', file(CONTENT, { headers: { 'content-encoding': coding } }))
+    assert.ok((await download(url)).bytes.equals(CONTENT), coding)
+  }
+  const page = serve('/page', status(404, { 'content-encoding': 'br' }))
+  await assert.rejects(open(page), lasting(/HTTP status 404/))
+})
+
 test('S13 http source: only a plain 200 is taken, and the failure says what to do', async () => {
   for (const code of [201, 204, 206, 300, 304, 400, 401, 403, 404, 410, 451, 501]) {
     const secret = 'root:x:0:0'
@@ -259,6 +272,15 @@ test('http source: Retry-After is told to whoever tries again', async () => {
   const date = serve('/retry', status(429, { 'retry-after': 'Mon, 06 Jan 2025 10:00:30 GMT' }))
   const now = () => Date.parse('2025-01-06T10:00:00Z')
   await assert.rejects(download(date, { now }), { retryAfterMs: 30_000 })
+  for (const [asked, ms] of [
+    ['99999999999999999999', 24 * 3600_000],
+    ['Tue, 06 Jan 2125 10:00:00 GMT', 24 * 3600_000],
+    ['Mon, 06 Jan 1925 10:00:00 GMT', 0],
+    ['-5', 0],
+  ] as const) {
+    const absurd = serve('/retry', status(503, { 'retry-after': asked }))
+    await assert.rejects(download(absurd, { now }), { retryAfterMs: ms }, asked)
+  }
   const nonsense = serve('/retry', status(503, { 'retry-after': 'soon' }))
   await assert.rejects(download(nonsense), { retryAfterMs: undefined })
 })

@@ -10,7 +10,7 @@ import type { ResponseHead } from './response-head.ts'
 import { resumingStream } from './resume.ts'
 import type { Source } from './source.ts'
 import { parseSourceUrl, redactUrl } from './source-url.ts'
-import { parseRetryAfter, versionOf } from './validators.ts'
+import { codingsOf, parseRetryAfter, versionOf } from './validators.ts'
 
 export interface HttpSourceOptions {
   readonly url: string
@@ -49,6 +49,7 @@ export async function openHttpSource(options: HttpSourceOptions): Promise<Source
     current = first.body
     const { head } = first
     if (head.status !== 200) throw unwantedStatus(head, now())
+    if (codingsOf(head).some((name) => HIDING_CODINGS.has(name))) throw hiddenByCoding()
     const size = head.length
     if (size !== undefined && size > limits.sourceSize) throw sourceTooLarge(size, limits.sourceSize)
     const version = versionOf(head, now())
@@ -57,6 +58,7 @@ export async function openHttpSource(options: HttpSourceOptions): Promise<Source
       stream: resuming.stream,
       finalUrl: redactUrl(first.url),
       size,
+      isEndTold: size !== undefined || head.header('transfer-encoding') !== undefined,
       etag: version.etag,
       lastModified: version.lastModified,
       contentType: head.header('content-type')?.slice(0, 80),
@@ -70,6 +72,19 @@ export async function openHttpSource(options: HttpSourceOptions): Promise<Source
     end()
     throw error
   }
+}
+
+/**
+ * Codings that leave no mark in the bytes: what is coded so could not be told from a raw disk. Others can stay, for the
+ * bytes begin as a compressed file does; and servers name them for files that are compressed anyway.
+ */
+const HIDING_CODINGS: ReadonlySet<string> = new Set(['br', 'deflate', 'compress', 'x-compress', 'dcb', 'dcz'])
+
+function hiddenByCoding(): Error {
+  return downloadFailure('the server compressed its answer (Content-Encoding), which it was not asked for', {
+    retryable: false,
+    hint: 'Use another mirror, or have the server send this file as it is.',
+  })
 }
 
 /** Only a plain 200 is an answer to a plain GET: 206 would be a part of something, 204 nothing at all. */

@@ -3,10 +3,12 @@ import { type AddressInfo, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
+import type { SourceFailure } from '#base/refusal.ts'
 import { needs } from '../../../test/support/tools.ts'
 import { file, makeCertificate, redirect, startWebServer } from '../../../test/support/web-server.ts'
+import { networkFailure } from './failure.ts'
 import { openHttpSource } from './http-source.ts'
-import type { Lookup } from './pins.ts'
+import { type Lookup, systemLookup } from './pins.ts'
 
 const CONTENT = Buffer.alloc(1_500_000, 'image')
 const openssl = needs('openssl')
@@ -87,6 +89,16 @@ test('https source: a bad certificate is named, and is no passing fault', openss
     await using server = await startWebServer({ tls })
     await assert.rejects(download(`https://${name}:${server.port}/`), lasting(message))
     assert.equal(server.requests.length, 0)
+  }
+})
+
+test('https source: whatever is wrong with a certificate, it is no passing fault', () => {
+  const codes =
+    'CERT_SIGNATURE_FAILURE INVALID_CA INVALID_PURPOSE PATH_LENGTH_EXCEEDED CERT_CHAIN_TOO_LONG CRL_HAS_EXPIRED'
+  for (const code of codes.split(' ')) {
+    const { message, retryable } = networkFailure(Object.assign(new Error(code), { code })) as SourceFailure
+    assert.match(message, /certificate is not valid/, code)
+    assert.equal(retryable, false, code)
   }
 })
 
@@ -217,6 +229,8 @@ test('http source: names that do not resolve, or not in time, are told apart', a
   const url = 'http://images.test/'
   await assert.rejects(download(url, { lookup: failing('ENOTFOUND') }), lasting(/host name does not exist/))
   await assert.rejects(download(url, { lookup: failing('EAI_AGAIN') }), passing(/could not be looked up/))
+  const long = `http://${'a'.repeat(300)}.test/`
+  await assert.rejects(download(long, { lookup: systemLookup }), lasting(/host name cannot be one/))
   await assert.rejects(download(url, { lookup: async () => [] }), lasting(/has no address/))
   await assert.rejects(download(url, { lookup: () => new Promise(() => {}) }), passing(/took too long/))
 })

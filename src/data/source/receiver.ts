@@ -84,7 +84,7 @@ export class Receiver implements Body {
   readonly lost = (cause: Error): void => {
     if (!this.#controller) this.#fail(cause)
     else if (!this.#hasHead) this.#fail(answerFailure(cause))
-    else this.#fail(bodyFailure(cause, this.#arrived, this.#options.limits))
+    else this.#fail(bodyFailure(cause, this.#arrived))
   }
 
   /** Waits until the request is on its way. @throws what undici says, or the signal's reason */

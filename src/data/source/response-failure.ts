@@ -1,13 +1,12 @@
 import { errors } from 'undici'
-import type { ImportLimits } from '#base/limits.ts'
 import type { SourceFailure } from '#base/refusal.ts'
 import { MAX_HEAD_SIZE } from './connection.ts'
-import { ConnectionLost, downloadFailure, TRY_AGAIN } from './failure.ts'
+import { CONNECTION_WAS_LOST, ConnectionLost, downloadFailure, TRY_AGAIN } from './failure.ts'
 
 export function notHttp(cause?: Error): SourceFailure {
   return downloadFailure("the server's answer is not valid HTTP", {
     retryable: false,
-    hint: 'Check whether the URL leads to a web server, and whether it should begin with https://.',
+    hint: 'Check whether the URL leads to a web server, and whether it should begin with https://; or use a mirror.',
     cause,
   })
 }
@@ -33,12 +32,9 @@ export function answerFailure(error: Error): SourceFailure {
 }
 
 /** Translates what broke a body: silence, chunks that are none, or the connection. What came before it is good. */
-export function bodyFailure(error: Error, arrived: number, limits: ImportLimits): ConnectionLost {
-  const cause = withoutBytes(error)
-  if (error instanceof errors.BodyTimeoutError) {
-    return new ConnectionLost(`the server sent nothing for ${limits.silenceMs / 1000} seconds`, { cause })
-  }
-  return new ConnectionLost(`the connection was lost after ${arrived} bytes`, { cause })
+export function bodyFailure(error: Error, arrived: number): ConnectionLost {
+  const what = error instanceof errors.BodyTimeoutError ? 'the server fell silent' : CONNECTION_WAS_LOST
+  return new ConnectionLost(what, arrived, { cause: withoutBytes(error) })
 }
 
 /** The parser's error carries all that was left to read; none of it may get into a log. */

@@ -109,6 +109,7 @@ test('S10 resume: another part than the one asked for is refused', async () => {
     'other length': { 'content-range': range(MiB), 'content-length': rest.length - 1 },
     multipart: { 'content-type': 'multipart/byteranges; boundary=x' },
     'other etag': { 'content-range': range(MiB), etag: '"version-2"' },
+    'other coding': { 'content-range': range(MiB), 'content-encoding': 'gzip' },
   }
   for (const [name, fields] of Object.entries(answers)) {
     const path = `/part-${name.replaceAll(' ', '-')}`
@@ -135,6 +136,12 @@ test('S10 resume: a part that stops short is asked on from its end', async () =>
   )
   assert.ok((await download('/part')).bytes.equals(CONTENT))
   assert.equal(asked('/part')[2]?.headers.range, `bytes=${MiB + 1000}-`)
+})
+
+test('S10 resume: a part need not name the coding again', async () => {
+  const coded = { etag: ETAG, headers: { 'content-encoding': 'gzip' } }
+  server.on('/coded-part', afterDrop(coded, file(CONTENT, { etag: ETAG })))
+  assert.ok((await download('/coded-part')).bytes.equals(CONTENT))
 })
 
 test('S11 resume: a 416 means done only where all of it is here', async () => {
@@ -174,7 +181,7 @@ test('S15 resume: a resume that brings nothing is the last one', async () => {
   server.on('/barren', empty)
   await assert.rejects(
     download('/barren'),
-    passing(/lost for good after 1048576 of 2097157 bytes and 1 resumes/),
+    passing(/lost for good after 1048576 of 2097157 bytes and 1 resume\./),
   )
   assert.equal(asked('/barren').length, 2)
 })

@@ -2,7 +2,15 @@ import type { ByteStream } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import { SourceFailure } from '#base/refusal.ts'
 import type { Answer } from './exchange.ts'
-import { ConnectionLost, downloadFailure, mustStartAgain, statusFailure, TRY_AGAIN } from './failure.ts'
+import {
+  CONNECTION_WAS_LOST,
+  ConnectionLost,
+  downloadFailure,
+  fileHasChanged,
+  mustStartAgain,
+  statusFailure,
+  TRY_AGAIN,
+} from './failure.ts'
 import type { Body } from './receiver.ts'
 import type { FollowRequest } from './redirects.ts'
 import { isSameVersion, parseContentRange, parseRetryAfter, type Version, versionOf } from './validators.ts'
@@ -85,7 +93,7 @@ export function resumingStream(options: ResumeOptions): {
           }
           // A 206 may bring less than was asked for.
           if (size === undefined || received() === size) return
-          throw new ConnectionLost(`the connection was lost after ${received()} bytes`)
+          throw new ConnectionLost(CONNECTION_WAS_LOST, received())
         } catch (error) {
           if (!(error instanceof ConnectionLost)) throw error
           if (!(await resume(error, received() - startedAt))) return
@@ -141,6 +149,10 @@ function rangeOf(
     body.close()
     return mustStartAgain(why)
   }
+  const changed = () => {
+    body.close()
+    return fileHasChanged()
+  }
   const range = parseContentRange(head.header('content-range'))
   const isSame = isSameVersion(begun.version, versionOf(head, begun.now()))
   if (head.status === 416) {
@@ -150,14 +162,13 @@ function rangeOf(
     throw refuse('the connection was lost and the server has no more bytes')
   }
   if (head.status === 200) throw refuse('the connection was lost and the server cannot go on where it broke')
-  if (!isSame) throw refuse('the file has changed during the download')
+  if (!isSame) throw changed()
   const { start, end, total } = range ?? {}
   const fits = start === begun.received && total !== undefined && end !== undefined && end <= total
   if (!fits || (head.length !== undefined && head.length !== end - start)) {
     throw refuse('the connection was lost and the server sent another part than the missing one')
   }
-  if (begun.size !== undefined && total !== begun.size)
-    throw refuse('the file has changed during the download')
+  if (begun.size !== undefined && total !== begun.size) throw changed()
   return { start, total }
 }
 
@@ -167,14 +178,11 @@ function isSame416(etag: string | undefined, version: Version): boolean {
 }
 
 function cannotResume(received: number, cause: ConnectionLost): SourceFailure {
-  return downloadFailure(
-    `the connection was lost after ${received} bytes, and the server gives no way to go on`,
-    {
-      retryable: true,
-      hint: 'It is tried again from the start. A server that sends an ETag can go on where it broke.',
-      cause,
-    },
-  )
+  return downloadFailure(`${cause.what} after ${received} bytes, and the server gives no way to go on`, {
+    retryable: true,
+    hint: 'Try again later, or use a mirror that sends an ETag: a download from there goes on where it broke.',
+    cause,
+  })
 }
 
 function gaveUp(
@@ -184,12 +192,10 @@ function gaveUp(
   cause: ConnectionLost,
 ): SourceFailure {
   const of = size === undefined ? '' : ` of ${size}`
-  return downloadFailure(
-    `the connection was lost for good after ${received}${of} bytes and ${resumes} resumes`,
-    {
-      retryable: true,
-      hint: TRY_AGAIN,
-      cause,
-    },
-  )
+  const tried = resumes === 0 ? '' : ` and ${resumes} ${resumes === 1 ? 'resume' : 'resumes'}`
+  return downloadFailure(`${cause.what} for good after ${received}${of} bytes${tried}`, {
+    retryable: true,
+    hint: TRY_AGAIN,
+    cause,
+  })
 }

@@ -8,6 +8,8 @@ export interface Source extends AsyncDisposable {
   readonly finalUrl: string | undefined
   /** Bytes in all, where the source says; a claim until the stream has ended. */
   readonly size: number | undefined
+  /** Whether anything but the end of a connection tells where the bytes end. */
+  readonly isEndTold: boolean
   readonly etag: string | undefined
   readonly lastModified: string | undefined
   readonly contentType: string | undefined

@@ -6,6 +6,8 @@ export interface Version {
   readonly lastModified: string | undefined
   /** What If-Range may carry; undefined where nothing tells two versions apart for sure. */
   readonly validator: string | undefined
+  /** The content coding, which is none where the server names none. */
+  readonly coding: string
 }
 
 /** RFC 9110 section 8.8.2.2: a date is a strong validator once it lies a minute back, for a clock counts in seconds. */
@@ -19,7 +21,14 @@ export function versionOf(head: ResponseHead, now: number): Version {
   const served = Date.parse(head.header('date') ?? '')
   const age = (Number.isNaN(served) ? now : served) - Date.parse(lastModified ?? '')
   const dated = age >= SETTLED_MS ? lastModified : undefined
-  return { etag, lastModified, validator: isStrong ? etag : dated }
+  const coding = codingsOf(head).join()
+  return { etag, lastModified, validator: isStrong ? etag : dated, coding }
+}
+
+/** The content codings of a body but for "identity", in the order in which they were applied. */
+export function codingsOf(head: ResponseHead): string[] {
+  const names = (head.header('content-encoding') ?? '').toLowerCase().split(',')
+  return names.map((name) => name.trim()).filter((name) => name !== '' && name !== 'identity')
 }
 
 function matching(value: string | undefined, pattern: RegExp): string | undefined {
@@ -31,6 +40,8 @@ function matching(value: string | undefined, pattern: RegExp): string | undefine
  * (RFC 9110 section 15.3.7); what else it brings must not differ.
  */
 export function isSameVersion(begun: Version, resumed: Version): boolean {
+  // A part need not name the coding again.
+  if (resumed.coding !== '' && resumed.coding !== begun.coding) return false
   if (begun.validator !== undefined && begun.validator === begun.etag) return resumed.etag === begun.etag
   const agree = (a: string | undefined, b: string | undefined) =>
     a === undefined || b === undefined || a === b
@@ -58,6 +69,6 @@ export function parseContentRange(value: string | undefined): ContentRange | und
 /** Reads Retry-After, seconds or a date, into milliseconds from now, up to a day. */
 export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
   if (value === undefined) return undefined
-  const ms = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), 24 * 3600_000)
 }
