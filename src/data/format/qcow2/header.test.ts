@@ -158,6 +158,9 @@ test('header extensions: a length past the cluster is refused', async () => {
     const writer = image({ clusterBits: 9, size: 2048 })
     writer.extension(0x11111111, new Uint8Array(8), claimed)
     await assertRefused(writer.build(), 'bad-header')
+    const end = image({ clusterBits: 9, size: 2048 })
+    end.extension(0, new Uint8Array(8), claimed)
+    await assertRefused(end.build(), 'bad-header')
   }
 })
 

@@ -197,9 +197,10 @@ export function checkExtensions(cluster: Uint8Array, from: number): string[] {
   let at = from
   while (at + 8 <= cluster.length) {
     const type = view.getUint32(at)
-    if (type === END_EXTENSION) break
     const length = view.getUint32(at + 4)
+    // Also of the one that ends the list, as QEMU has it.
     if (length > cluster.length - at - 8) throw badHeader(`an extension of ${length} bytes`)
+    if (type === END_EXTENSION) break
     if (type === EXTERNAL_DATA_EXTENSION) throw externalData()
     if (type === ENCRYPTION_EXTENSION) throw encrypted()
     if (type === BITMAPS_EXTENSION) bitmaps = true
