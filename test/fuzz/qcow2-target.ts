@@ -72,7 +72,11 @@ export function qcow2Fields(input: Uint8Array): Field[] {
     if (value === 0n) continue
     add(l1At + index * 8)
     const table = Number(value & 0x00ff_ffff_ffff_fe00n)
-    for (let at = table; at < table + clusterSize && fields.length < MOST_ENTRIES; at += 8) {
+    for (
+      let at = table;
+      at < Math.min(table + clusterSize, input.length) && fields.length < MOST_ENTRIES;
+      at += 8
+    ) {
       if (entry(at) !== 0n) add(at)
     }
   }

@@ -1,7 +1,10 @@
 import { layerTarget } from './layer-target.ts'
 import { qcow2Target } from './qcow2-target.ts'
+import { blockTarget, manifestTarget } from './stored-targets.ts'
 import { gzipTarget, lz4Target, xzTarget, zstdTarget } from './stream-targets.ts'
 import type { Target } from './target.ts'
+import { probeTarget, wordsTarget } from './text-targets.ts'
+import { sftpTarget, tarTarget } from './wire-targets.ts'
 
 /** Every reader that is fuzzed. */
 export const TARGETS: readonly Target[] = [
@@ -11,11 +14,18 @@ export const TARGETS: readonly Target[] = [
   xzTarget,
   gzipTarget,
   zstdTarget,
+  probeTarget,
+  manifestTarget,
+  blockTarget,
+  wordsTarget,
+  sftpTarget,
+  tarTarget,
 ]
 
+/** @throws Error that names them all */
 export function targetNamed(name: string): Target {
   const found = TARGETS.find((target) => target.name === name)
   if (!found)
-    throw new Error(`no target ${name}; there are ${TARGETS.map((target) => target.name).join(', ')}`)
+    throw new Error(`no reader ${name}; there are ${TARGETS.map((target) => target.name).join(', ')}`)
   return found
 }
