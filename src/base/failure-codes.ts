@@ -191,7 +191,7 @@ export const FAILURES = {
   source: {
     step: 'fetching',
     means:
-      'the bytes did not come, the sentence says why: no such host, an HTTP status, a certificate, silence, an upload that was never finished',
+      'the bytes did not come: no such host, an HTTP status, a certificate, silence, an upload never finished',
     next: 'Check the URL and its server, then register the image again.',
     retried: 'may',
   },

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { ANSWERS } from '#base/answer-names.ts'
 import type { Client } from './client-config.ts'
 import { ApiError, CommandError } from './failure.ts'
 import { ConnectionError, type Http, type HttpRequest, type HttpResponse } from './http.ts'
@@ -161,6 +162,6 @@ function parseReason(status: number, text: string): { reason: string; hint: stri
 const BUSY = 'Api currently unavailable'
 const STATUS_HINTS: Readonly<Record<number | 'other', string>> = {
   other: INVALID_ANSWER_HINT,
-  403: 'this client may not do that: check --account and the permissions of the API client',
-  503: 'try again in a moment',
+  403: `this client may not do that: ${ANSWERS.forbidden.next}`,
+  503: ANSWERS.unavailable.next,
 }

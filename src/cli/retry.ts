@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ANSWERS, answerNameOf } from '#base/answer-names.ts'
 import { ConnectionAttemptError } from './api.ts'
 import { ApiError } from './failure.ts'
 import type { Session } from './session.ts'
@@ -8,7 +9,8 @@ export const MAX_VAIN_TRIES = 6
 
 /** Whether the same request may succeed a little later: the library was not reached, or is too busy or starting. */
 export const isPassing = (error: unknown): boolean =>
-  error instanceof ConnectionAttemptError || (error instanceof ApiError && error.status === 503)
+  error instanceof ConnectionAttemptError ||
+  (error instanceof ApiError && ANSWERS[answerNameOf(error.status)].passes)
 
 /** Does something whole again while it fails for a reason that may pass. */
 export async function persist<T>(

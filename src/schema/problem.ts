@@ -1,9 +1,11 @@
 import { Type } from 'typebox'
+import { ANSWER_NAMES } from '#base/answer-names.ts'
+import { oneOf } from './fields.ts'
 
 /** The body of every refusal under `/1.0`. */
 export const ProblemSchema = Type.Object(
   {
-    error_name: Type.String({ description: 'a stable word, for programs' }),
+    error_name: oneOf(ANSWER_NAMES, 'a stable word, for programs; the guide to status codes explains each'),
     errors: Type.Array(Type.String(), { description: 'sentences, for people' }),
     hint: Type.Optional(Type.String({ description: 'what to do next, one sentence' })),
     request_id: Type.Optional(Type.String({ description: 'finds the request in the log' })),

@@ -83,7 +83,8 @@ test('app: what was not meant for the outside stays inside', async () => {
   await using app = await makeApp()
   for (const kind of ['bug', 'teapot']) {
     const response = await app.inject(`/throw/${kind}`)
-    assert.equal(response.statusCode, kind === 'bug' ? 500 : 418)
+    const expected = kind === 'bug' ? [500, 'internal_error'] : [418, 'bad_request']
+    assert.deepEqual([response.statusCode, response.json().error_name], expected)
     assert.ok(!response.body.includes('postgres') && !response.body.includes('at '), response.body)
     assert.ok(Array.isArray(response.json().errors))
   }
@@ -156,17 +157,17 @@ test('app: what is not HTTP, or too much of it, is answered in JSON', async () =
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const cases = [
-    ['NONSENSE\r\n\r\n', 400],
-    ['LICK /x HTTP/1.1\r\nHost: h\r\n\r\n', 405],
-    ['GET_x /x HTTP/1.1\r\nHost: h\r\n\r\n', 405],
-    ['GET /a b HTTP/1.1\r\nHost: h\r\n\r\n', 400],
-    [`GET /${'x'.repeat(100_000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 431],
-    ['GET /throw/bug HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
-    ['GET /throw/bug HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n', 400],
-    ['GET /throw/bug HTTP/1.1\r\nHost: h\r\nExpect: foo\r\n\r\n', 417],
-    ['GET /throw/conflict HTTP/1.0\r\n\r\n', 409],
+    ['NONSENSE\r\n\r\n', 400, 'bad_request'],
+    ['LICK /x HTTP/1.1\r\nHost: h\r\n\r\n', 405, 'method_not_allowed'],
+    ['GET_x /x HTTP/1.1\r\nHost: h\r\n\r\n', 405, 'method_not_allowed'],
+    ['GET /a b HTTP/1.1\r\nHost: h\r\n\r\n', 400, 'bad_request'],
+    [`GET /${'x'.repeat(100_000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 431, 'too_large'],
+    ['GET /throw/bug HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'bad_request'],
+    ['GET /throw/bug HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n', 400, 'bad_request'],
+    ['GET /throw/bug HTTP/1.1\r\nHost: h\r\nExpect: foo\r\n\r\n', 417, 'expectation_failed'],
+    ['GET /throw/conflict HTTP/1.0\r\n\r\n', 409, 'resource_conflict'],
   ] as const
-  for (const [bytes, status] of cases) {
+  for (const [bytes, status, name] of cases) {
     const socket = connect(port, '127.0.0.1')
     socket.on('error', () => undefined)
     socket.write(bytes)
@@ -176,6 +177,23 @@ test('app: what is not HTTP, or too much of it, is answered in JSON', async () =
     })
     await once(socket, 'close')
     assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `))
-    assert.ok(Array.isArray(JSON.parse(answer.split('\r\n\r\n')[1] ?? '').errors))
+    const { error_name, errors } = JSON.parse(answer.split('\r\n\r\n')[1] ?? '')
+    assert.deepEqual([error_name, errors.length], [name, 1])
   }
+})
+
+test('app: a request that does not arrive in time is told so', async () => {
+  await using app = await makeApp()
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const connected = once(app.server, 'connection')
+  const client = connect(port, '127.0.0.1').setEncoding('latin1')
+  const [socket] = await connected
+  app.server.emit(
+    'clientError',
+    Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
+    socket,
+  )
+  const answer = (await client.toArray()).join('')
+  assert.match(answer, /^HTTP\/1.1 408 Request Timeout\r\n.*"error_name":"request_timeout"/s)
 })

@@ -9,6 +9,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
+import type { AnswerName } from '#base/answer-names.ts'
 import { assert } from '#base/errors.ts'
 import { createBodyWatch, hasBody } from './body-watch.ts'
 import { checkHost } from './host.ts'
@@ -193,8 +194,17 @@ function answerBadRequest(error: ParseError, socket: Socket): void {
   )
 }
 
+interface Nonsense {
+  /** With its words, as in a status line. */
+  readonly status: string
+  readonly name: AnswerName
+  readonly sentence: string
+  /** Whole lines. */
+  readonly headers?: string
+}
+
 /** What was wrong with bytes that are no request. */
-function nonsenseOf(error: ParseError) {
+function nonsenseOf(error: ParseError): Nonsense {
   if (error.code === 'HPE_HEADER_OVERFLOW') {
     const sentence = 'URL and headers are too long'
     return { status: '431 Request Header Fields Too Large', name: 'too_large', sentence }
@@ -217,8 +227,9 @@ const isUnknownMethod = ({ code, rawPacket }: ParseError): boolean =>
 
 /** The only expectation there is, `100-continue`, is met by Node. */
 function refuseExpectation(_request: IncomingMessage, response: ServerResponse): void {
+  const name: AnswerName = 'expectation_failed'
   const body = JSON.stringify({
-    error_name: 'expectation_failed',
+    error_name: name,
     errors: ['Expect can be 100-continue and nothing else'],
   })
   response

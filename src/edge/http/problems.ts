@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { type AnswerName, answerNameOf } from '#base/answer-names.ts'
 import { type ErrorCode, LibraryError } from '#base/errors.ts'
 
 type Headers = Readonly<Record<string, string>>
@@ -6,8 +7,7 @@ type Headers = Readonly<Record<string, string>>
 /** A refusal with everything that stands in the answer. */
 export interface Problem {
   readonly status: number
-  /** A stable word. */
-  readonly name: string
+  readonly name: AnswerName
   /** Sentences. */
   readonly errors: readonly string[]
   /** What to do next, one sentence. */
@@ -17,11 +17,12 @@ export interface Problem {
 
 /** Thrown where HTTP itself, not the library, is the reason of a refusal. */
 export class HttpProblem extends Error implements Problem {
+  declare readonly name: AnswerName
   readonly status: number
   readonly errors: readonly string[]
   readonly headers: Headers
 
-  constructor(status: number, name: string, errors: readonly string[], headers: Headers = {}) {
+  constructor(status: number, name: AnswerName, errors: readonly string[], headers: Headers = {}) {
     super(errors[0] ?? name)
     this.status = status
     this.name = name
@@ -53,7 +54,7 @@ export class OAuthProblem extends Error {
 }
 
 /** docs/guides/status-codes.md explains each line. */
-const PROBLEMS: Readonly<Record<ErrorCode, readonly [status: number, name: string]>> = {
+const PROBLEMS: Readonly<Record<ErrorCode, readonly [status: number, name: AnswerName]>> = {
   invalid: [422, 'unprocessable_entity'],
   denied: [403, 'forbidden'],
   not_found: [404, 'missing_resource'],
@@ -64,7 +65,7 @@ const PROBLEMS: Readonly<Record<ErrorCode, readonly [status: number, name: strin
 }
 
 /** Names for what the HTTP framework refuses by itself. */
-const FRAMEWORK_NAMES: Readonly<Record<string, string>> = {
+const FRAMEWORK_NAMES: Readonly<Record<string, AnswerName>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
   FST_ERR_CTP_BODY_TOO_LARGE: 'too_large',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
@@ -108,7 +109,7 @@ function frameworkProblem(error: unknown): Problem | undefined {
   const { statusCode: status } = error
   if (status < 400 || status > 499) return
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  const name = FRAMEWORK_NAMES[code] ?? (STATUS_CODES[status] ?? 'error').toLowerCase().replaceAll(' ', '_')
+  const name = FRAMEWORK_NAMES[code] ?? answerNameOf(status)
   // Only the framework's own sentences are known to hold nothing of the inside.
   const sentence =
     FRAMEWORK_SENTENCES[code] ?? (code.startsWith('FST_') ? error.message : STATUS_CODES[status])
