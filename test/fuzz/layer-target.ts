@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { KiB, MiB } from '#base/bytes.ts'
@@ -12,7 +12,7 @@ import { below, pick } from './mutation.ts'
 import { qcow2Fields, readQcow2 } from './qcow2-target.ts'
 import type { Random, Target } from './target.ts'
 
-const SIZE_LIMIT = 4 * MiB
+const SIZE_LIMIT = 2 * MiB
 const CLUSTER = 64 * KiB
 
 async function readLayer(path: string): Promise<Uint8Array> {
@@ -52,8 +52,8 @@ export const layerTarget: Target = {
   fields: qcow2Fields,
   async read(input) {
     const folder = mkdtempSync(join(tmpdir(), 'fuzz-layer-'))
+    const path = join(folder, 'layer.qcow2')
     try {
-      const path = join(folder, 'layer.qcow2')
       writeFileSync(path, input)
       const disk = await readLayer(path)
       const asImage = await readQcow2(input).catch((error: unknown) => {
@@ -64,7 +64,8 @@ export const layerTarget: Target = {
         assert.ok(Buffer.compare(asImage, disk) === 0, 'an image of the same bytes has another disk')
       return disk
     } finally {
-      rmSync(folder, { recursive: true })
+      unlinkSync(path)
+      rmdirSync(folder)
     }
   },
 }
