@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { Ledger } from '#base/ledger.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
@@ -65,6 +66,9 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const auth = createAuth({ catalog, now, random: randomBytes })
   const { threads, uploadsPerAccount, ...registrations } = config.registrations
   const hosts = new Set(config.http.publicUrl === undefined ? [] : [new URL(config.http.publicUrl).host])
+  // What work under way was promised: of accounts' quotas, and of the disk.
+  const promised = new Ledger()
+  const reserve = createReserve({ directory: config.data, bytes: config.reserve })
   const library: Library = opened.use(
     createLibrary({
       catalog,
@@ -85,7 +89,8 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       uploadsPerAccount,
       quota: config.quota,
       uploadFolder: folder('uploads'),
-      reserve: createReserve({ directory: config.data, bytes: config.reserve }),
+      promised,
+      reserve,
       onVolumeRead: (serverId) => servers.volumeRead(serverId),
       holder,
       now,
@@ -111,6 +116,8 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     keep,
     now: createClock(now),
     quota: config.quota,
+    promised,
+    reserve,
     bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),
   })
   const servers: Servers = opened.use(wireServers({ config, log, catalog, library, store, contents }))

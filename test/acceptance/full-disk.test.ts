@@ -35,7 +35,21 @@ test('full disk: a registration that does not fit fails, everything else goes on
   await writeFile(join(folder, 'small.img'), randomBytes(1024 * 1024))
   await using files = await startFileServer(folder)
   await using daemon = await startDaemon({ data: join(disk, 'data') })
-  const { id } = await register(daemon, files.url('large.img'))
+  // What is announced is refused before it comes, what is not where there is no room any more.
+  const announced = await register(daemon, files.url('large.img'))
+  let why = ''
+  while (why === '') {
+    const { body } = await daemon.api<{ progress: { message: string | null } }>(
+      'GET',
+      `/1.0/images/${announced.id}`,
+    )
+    why = body.progress.message ?? ''
+  }
+  assert.match(why, /too full for 41943040 bytes more: \d+ are free, \d+ must stay free/)
+  await daemon.api('DELETE', `/1.0/images/${announced.id}`)
+  const nothing = await execute('bin/image-library', ['collect', '--data', join(disk, 'data')])
+  assert.match(nothing.stdout, /^deleted 0 blocks/)
+  const { id } = await register(daemon, files.url('large.img?chunked'))
   const image = await settled(daemon, id)
   assert.deepEqual([image.status, image.failure?.code], ['failed', 'storage'], daemon.output())
   assert.match(image.failure?.message ?? '', /full/)

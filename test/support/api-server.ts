@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
@@ -11,6 +12,7 @@ import { createJobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import type { Ingest, IngestResult } from '#data/disk/ingest-types.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
+import { createReserve } from '#data/store/reserve.ts'
 import { addApi } from '#edge/api/api.ts'
 import type { ApiDeps } from '#edge/api/api-deps.ts'
 import { createApp } from '#edge/http/app.ts'
@@ -75,7 +77,8 @@ export async function startApi(options: ApiServerOptions = {}) {
       uploadsPerAccount: 8,
       quota: undefined,
       uploadFolder: join(folder, 'uploads'),
-      reserve: { demand: () => {} },
+      reserve: createReserve({ directory: folder, bytes: 0 }),
+      promised: new Ledger(),
       holder: 'test',
       now,
       log,

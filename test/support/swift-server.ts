@@ -6,6 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { Ledger } from '#base/ledger.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
@@ -82,6 +83,8 @@ export async function openSwift(
     keep: async () => NOTHING,
     now: createClock(Date.now),
     quota: undefined,
+    promised: new Ledger(),
+    reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,
   })
   const logged: string[] = []

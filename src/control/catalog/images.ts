@@ -37,8 +37,8 @@ export interface Images {
   saveProgress(id: string, progress: Progress, virtualSize: number, dataSize: number): Promise<void>
   /** Of all images that are not deleted. */
   listManifests(): Promise<string[]>
-  /** Bytes of data of an account's images that are not deleted, without one of them. */
-  sumDataSize(accountId: string, exceptId?: string): Promise<number>
+  /** Bytes of data of an account's images that are there: not those that come in, nor those that were destroyed. */
+  sumDataSize(accountId: string): Promise<number>
 }
 
 export type ReadableImage = Pick<Image, 'id' | 'accountId' | 'createdAt'> & { readonly manifest: string }
@@ -134,12 +134,13 @@ export function imagesTable({ db, random }: TableContext): Images {
         .execute()
       return rows.map((row) => row.manifest)
     },
-    async sumDataSize(accountId, exceptId = '') {
+    async sumDataSize(accountId) {
       const { total } = await db
         .selectFrom('images')
         .select((eb) => eb.fn.coalesce(eb.fn.sum<number | string>('data_size'), sql.lit(0)).as('total'))
         .where('account_id', '=', accountId)
-        .where('id', '<>', exceptId)
+        .where('status', 'not in', ['creating', 'deleting'])
+        // The index of an account's images is of those that are not deleted.
         .where('status', '<>', sql.lit('deleted'))
         .executeTakeFirstOrThrow()
       return Number(total)

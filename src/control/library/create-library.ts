@@ -26,7 +26,11 @@ export function createLibrary(options: LibraryOptions): Library {
   const files = new UploadFiles(options.uploadFolder, options.reserve)
   const room = new UploadRoom({ options, files })
   const pins = new ReaderPins({ catalog, holder, now })
-  jobs.handle(REGISTRATION, new RegistrationHandler({ options, board, feed, files }), options.registrations)
+  jobs.handle(
+    REGISTRATION,
+    new RegistrationHandler({ options, board, feed, files, room }),
+    options.registrations,
+  )
   jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
   const { setOfficial, ...changing } = createChanging({ options, board, feed, files, room })
   return {

@@ -1,4 +1,5 @@
 import type { Content, Part } from '#base/content.ts'
+import type { Ledger, Promised } from '#base/ledger.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { JobLimits, JobLog, JobQueue } from '#control/jobs/queue.ts'
@@ -26,12 +27,14 @@ export interface LibraryOptions {
   readonly registrations: JobLimits
   /** How many uploads an account may have that are no image yet. */
   readonly uploadsPerAccount: number
-  /** Bytes of image data and uploads that an account may have; undefined for no bound. */
+  /** Bytes of image data, uploads and objects that an account may have; undefined for no bound. */
   readonly quota: number | undefined
+  /** Bytes of accounts that work under way is going to add; one with Orbit, by `promisedKey`. */
+  readonly promised: Ledger
   /** A folder of our own for uploads; made where it is missing. */
   readonly uploadFolder: string
-  /** Space that uploads leave free: throws unavailable where `bytes` more would not. */
-  readonly reserve: { demand(bytes: number): void }
+  /** Space of the data folder: asked before bytes are written, and given to what is announced. Both throw NoRoom. */
+  readonly reserve: { demand(bytes: number): void; promise(bytes: number): Promised }
   /** Told when a job has ended that read a server's volume. */
   readonly onVolumeRead?: (serverId: string) => void
   /** Names this process, as for the jobs. */
@@ -58,6 +61,9 @@ export type WholePart = Extract<Part, { content: Content }>
 
 /** Undefined where the URL is none of ours. */
 export type FindObject = (url: string, asker: Asker | undefined) => Promise<FoundObject | undefined>
+
+/** What all bytes of an account count against in the ledger. */
+export const promisedKey = (accountId: string): string => `account ${accountId}`
 
 /** Kinds of jobs. */
 export const REGISTRATION = 'registration'

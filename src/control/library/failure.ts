@@ -1,5 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import { FAILURES } from '#base/failure-codes.ts'
+import { NoRoom } from '#base/no-room.ts'
 import { Refusal } from '#base/refusal.ts'
 import type { Failure } from '#model/image.ts'
 
@@ -25,7 +26,10 @@ export function toFailure(error: unknown, isSnapshot = false): Failure {
   if (error instanceof QuotaExceeded)
     return { code: 'quota', message: error.message, hint: FAILURES.quota.next }
   if (error instanceof LibraryError && (error.code === 'unavailable' || error.code === 'corrupt')) {
-    const message = 'The image could not be kept: the storage is full or reports an error.'
+    const message =
+      error instanceof NoRoom
+        ? `The image cannot be kept: ${error.message}.`
+        : 'The image could not be kept: the storage is full or reports an error.'
     return { code: 'storage', message, hint: FAILURES.storage.next }
   }
   const message = `The ${isSnapshot ? 'snapshot' : 'registration'} failed for a reason inside the library.`

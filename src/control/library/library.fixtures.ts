@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
@@ -21,6 +22,7 @@ export const REGISTER: RegisterAttributes = { httpUrl: URL_TEXT, arch: 'x86_64' 
 export interface IngestCall {
   readonly request: IngestRequest
   readonly signal: AbortSignal
+  admit(bytes: number | undefined): Promise<void>
   progress(progress: Partial<IngestProgress>): void
   succeed(result?: Partial<IngestResult>): void
   fail(error: unknown): void
@@ -62,13 +64,14 @@ export class ScriptedIngest {
   readonly calls: IngestCall[] = []
   #arrived = Promise.withResolvers<void>()
 
-  readonly ingest: Ingest = (request, { onProgress, signal }) => {
+  readonly ingest: Ingest = (request, { onProgress, admit, signal }) => {
     const { promise, resolve, reject } = Promise.withResolvers<IngestResult>()
     if (signal.aborted) reject(signal.reason)
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     this.calls.push({
       request,
       signal,
+      admit: async (bytes) => await admit?.(bytes).catch(reject),
       progress: (progress) => onProgress({ ...PROGRESS, ...progress }),
       succeed: (result) => resolve(resultOf(request, result)),
       fail: reject,
@@ -118,6 +121,7 @@ export async function openLibrary(
     log,
   })
   const scripted = new ScriptedIngest()
+  const promised = new Ledger()
   const options: LibraryOptions = {
     catalog,
     jobs,
@@ -135,7 +139,8 @@ export async function openLibrary(
     uploadsPerAccount: 8,
     quota: undefined,
     uploadFolder: join(folder, 'uploads'),
-    reserve: { demand: () => {} },
+    reserve: { demand: () => {}, promise: (bytes) => promised.take(['disk'], bytes) },
+    promised,
     holder: 'test',
     now,
     log,

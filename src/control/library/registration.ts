@@ -9,9 +9,11 @@ import type { Provenance } from '#model/image.ts'
 import type { LibraryOptions, OrbitPayload, RegistrationPayload, VolumePayload } from './deps.ts'
 import { QuotaExceeded, toFailure } from './failure.ts'
 import type { Feed } from './feed.ts'
+import { Holding } from './holding.ts'
 import { partsOf, toSource } from './own-objects.ts'
 import { doneProgress, type ProgressBoard, waitingProgress } from './progress-board.ts'
 import { UPLOAD_HOURS, type UploadFiles } from './upload-files.ts'
+import type { UploadRoom } from './upload-room.ts'
 
 export interface RegistrationDeps {
   readonly options: Pick<
@@ -21,7 +23,7 @@ export interface RegistrationDeps {
     | 'joinParts'
     | 'limits'
     | 'allowSource'
-    | 'quota'
+    | 'reserve'
     | 'onVolumeRead'
     | 'now'
     | 'redactUrl'
@@ -29,6 +31,7 @@ export interface RegistrationDeps {
   readonly board: ProgressBoard
   readonly feed: Feed
   readonly files: UploadFiles
+  readonly room: UploadRoom
 }
 
 /** The work of a registration: from its source to an image that is available, or to the reason why it is not. */
@@ -37,12 +40,14 @@ export class RegistrationHandler implements JobHandler {
   readonly #board: ProgressBoard
   readonly #feed: Feed
   readonly #files: UploadFiles
+  readonly #room: UploadRoom
 
-  constructor({ options, board, feed, files }: RegistrationDeps) {
+  constructor({ options, board, feed, files, room }: RegistrationDeps) {
     this.#options = options
     this.#board = board
     this.#feed = feed
     this.#files = files
+    this.#room = room
   }
 
   async run(run: JobRun): Promise<void> {
@@ -52,6 +57,7 @@ export class RegistrationHandler implements JobHandler {
     await this.#begin(job)
     const source = await this.#sourceOf(payload, job.subject)
     signal.throwIfAborted()
+    using held = new Holding({ job, room: this.#room, reserve: this.#options.reserve })
     try {
       const result = await ingest(
         {
@@ -61,11 +67,15 @@ export class RegistrationHandler implements JobHandler {
           allowSource,
         },
         {
-          signal,
-          onProgress: (progress) => this.#board.update(job.subject, job.failures + 1, progress),
+          signal: AbortSignal.any([signal, held.signal]),
+          admit: (bytes) => held.admit(bytes),
+          onProgress: (progress) => {
+            held.watch(progress)
+            this.#board.update(job.subject, job.failures + 1, progress)
+          },
         },
       )
-      await this.#publish(run, result)
+      await this.#publish(run, result, held)
     } finally {
       // Before anybody looks again, for what the catalog says now is newer.
       this.#board.end(job.subject)
@@ -114,15 +124,15 @@ export class RegistrationHandler implements JobHandler {
     }
   }
 
-  async #publish({ job, finish }: JobRun, result: IngestResult): Promise<void> {
-    const { quota, now, redactUrl } = this.#options
+  async #publish({ job, finish }: JobRun, result: IngestResult, held: Holding): Promise<void> {
+    const { now, redactUrl } = this.#options
     const { manifest, virtualSize, dataSize, addedSize, source } = result
     await finish(async (tables) => {
-      if (
-        quota !== undefined &&
-        (await tables.images.sumDataSize(job.accountId, job.subject)) + dataSize > quota
-      ) {
-        await this.#fail(tables, job, new QuotaExceeded(quota))
+      try {
+        await held.settle(tables, dataSize)
+      } catch (error) {
+        if (!(error instanceof QuotaExceeded)) throw error
+        await this.#fail(tables, job, error)
         return
       }
       const provenance = toProvenance(result, redactUrl)

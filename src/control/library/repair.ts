@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import { Refusal, SourceFailure } from '#base/refusal.ts'
 import type { IngestSource } from '#data/disk/ingest-types.ts'
 import type { Image } from '#model/image.ts'
 import type { LibraryOptions } from './deps.ts'
@@ -9,7 +10,7 @@ export type RepairedFrom = 'a copy of the disk' | 'its source'
 /**
  * Reads an image's bytes once more from where they may be had, which mends what is damaged of them; wherever they come
  * from, only bytes of the right digest take the place of damaged ones, and nothing else changes.
- * @throws not_found; conflict where there is no such place; invalid where the bytes are others by now; SourceFailure
+ * @throws not_found; conflict where there is no such place; invalid where the bytes are others by now; unavailable
  */
 export type Repair = (id: string, signal: AbortSignal) => Promise<RepairedFrom>
 
@@ -39,11 +40,18 @@ export function createRepair({ catalog, ingest, limits, allowSource, copyOf }: R
         failure = new LibraryError('invalid', `repair image ${id}: ${from} has other bytes by now`)
       } catch (error) {
         signal.throwIfAborted()
-        failure = error
+        failure = toLibraryError(error, `repair image ${id} from ${from}`)
       }
     }
     throw failure ?? nothingToReadFrom(image)
   }
+}
+
+/** What a source or its format refuse is for the operator, who asked, as any other failure. */
+function toLibraryError(cause: unknown, attempt: string): unknown {
+  if (!(cause instanceof SourceFailure || cause instanceof Refusal)) return cause
+  const hint = cause.hint === undefined ? {} : { hint: cause.hint }
+  return new LibraryError('unavailable', `${attempt}: ${cause.message}`, { cause, ...hint })
 }
 
 /** The nearest first. */

@@ -1,19 +1,28 @@
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
+import type { Promised } from '#base/ledger.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
-import { type LibraryOptions, REGISTRATION, type RegistrationPayload, type UploadPayload } from './deps.ts'
+import {
+  type LibraryOptions,
+  promisedKey,
+  REGISTRATION,
+  type RegistrationPayload,
+  type UploadPayload,
+} from './deps.ts'
 import { QuotaExceeded } from './failure.ts'
 import type { UploadFiles } from './upload-files.ts'
 
-/** So many bytes may come in between two looks at the quota, where nobody said before how many there will be. */
-const LOOK_EVERY = 64 * MiB
+/** So many bytes are let in at a time where nobody said before how many there will be; fewer near the quota. */
+const STEP = 8 * MiB
+/** Steps that must be left where a whole one is let in, so that the last bytes go to who needs them. */
+const NEAR = 16
 
 /** What an account has is told by these. */
 type Counted = Pick<Tables, 'images' | 'jobs' | 'orbitAccounts'>
 
 export interface UploadRoomDeps {
-  readonly options: Pick<LibraryOptions, 'quota' | 'uploadsPerAccount'>
+  readonly options: Pick<LibraryOptions, 'catalog' | 'quota' | 'promised' | 'uploadsPerAccount'>
   readonly files: UploadFiles
 }
 
@@ -21,6 +30,8 @@ export interface UploadRoomDeps {
 export class UploadRoom {
   readonly #options: UploadRoomDeps['options']
   readonly #files: UploadFiles
+  /** How large an upload may become without another look, of those that are being received. */
+  readonly #let = new Map<string, number>()
 
   constructor({ options, files }: UploadRoomDeps) {
     this.#options = options
@@ -42,24 +53,65 @@ export class UploadRoom {
 
   /** @throws QuotaExceeded where an upload of so many bytes would be too much beside all else that the account has */
   async demandBytes(tables: Counted, accountId: string, id: string, bytes: number) {
-    const { quota } = this.#options
-    if (quota === undefined) return
-    const others = (await this.#uploadsOf(tables, accountId)).filter(({ subject }) => subject !== id)
-    if ((await this.#used(tables, accountId, others)) + bytes > quota) throw new QuotaExceeded(quota)
+    if ((await this.#left(tables, accountId, id)) < bytes) throw new QuotaExceeded(this.#options.quota ?? 0)
   }
 
-  /** Passes on what comes from `offset` on, and calls `demand` with the size so far now and then. */
-  async *watch(bytes: AsyncIterable<Uint8Array>, offset: number, demand: (size: number) => Promise<void>) {
+  /**
+   * Bytes of a registration under way, which count from now on.
+   * @param id its image, whose upload these bytes are no addition to
+   * @throws QuotaExceeded; then it counts as before
+   */
+  async extend(accountId: string, id: string, held: Promised, bytes: number) {
+    if (this.#options.quota === undefined) return
+    await this.#options.catalog.snapshot(async (tables) => {
+      await this.demandData(tables, accountId, id, held, bytes)
+      held.set(Math.max(0, bytes - (await this.#files.sizeOf(id))))
+    })
+  }
+
+  /** As `extend`, and only asks. */
+  async demandData(tables: Counted, accountId: string, id: string, held: Promised, bytes: number) {
+    const left = (await this.#left(tables, accountId, id)) + held.amount
+    if (left < bytes) throw new QuotaExceeded(this.#options.quota ?? 0)
+  }
+
+  /** Nothing yet. */
+  begin(accountId: string): Promised {
+    return this.#options.promised.take([promisedKey(accountId)])
+  }
+
+  /** Passes on what comes from `offset` on, as long as the quota lets it in. @throws QuotaExceeded */
+  async *watch(
+    bytes: AsyncIterable<Uint8Array>,
+    { accountId, id, offset }: { readonly accountId: string; readonly id: string; readonly offset: number },
+  ) {
     let size = offset
-    let lookAt = offset
-    for await (const chunk of bytes) {
-      size += chunk.length
-      if (size >= lookAt) {
-        await demand(size)
-        lookAt = size + LOOK_EVERY
+    try {
+      for await (const chunk of bytes) {
+        size += chunk.length
+        if (size > (this.#let.get(id) ?? 0)) await this.#letIn(accountId, id, size)
+        yield chunk
       }
-      yield chunk
+    } finally {
+      this.#let.delete(id)
     }
+  }
+
+  async #letIn(accountId: string, id: string, size: number) {
+    if (this.#options.quota === undefined) return
+    await this.#options.catalog.snapshot(async (tables) => {
+      const left = await this.#left(tables, accountId, id)
+      if (left < size) throw new QuotaExceeded(this.#options.quota ?? 0)
+      this.#let.set(id, left - size > NEAR * STEP ? size + STEP : size)
+    })
+  }
+
+  /** What the account may have in place of an image that is no more than coming in. */
+  async #left(tables: Counted, accountId: string, id: string): Promise<number> {
+    const { quota } = this.#options
+    if (quota === undefined) return Number.POSITIVE_INFINITY
+    const others = (await this.#uploadsOf(tables, accountId)).filter(({ subject }) => subject !== id)
+    return quota - (await this.#used(tables, accountId, others))
   }
 
   async #uploadsOf({ jobs }: Pick<Tables, 'jobs'>, accountId: string): Promise<Job[]> {
@@ -74,15 +126,16 @@ export class UploadRoom {
 
   async #used(tables: Counted, accountId: string, uploads: readonly Job[]): Promise<number> {
     const orbit = await tables.orbitAccounts.find(accountId)
-    return (orbit?.bytesUsed ?? 0) + (await this.#bytesOf(tables, accountId, uploads))
+    const promised = this.#options.promised.sum(promisedKey(accountId))
+    return (orbit?.bytesUsed ?? 0) + promised + (await this.#bytesOf(tables, accountId, uploads))
   }
 
-  /** Bytes of images, and of uploads as announced or received, whichever is more. */
+  /** Bytes of images that are there, and of uploads as announced, received or let in, whichever is most. */
   async #bytesOf({ images }: Pick<Tables, 'images'>, accountId: string, uploads: readonly Job[]) {
     let used = await images.sumDataSize(accountId)
     for (const { subject, payload } of uploads) {
       const { total = 0 } = payload as UploadPayload
-      used += Math.max(total, await this.#files.sizeOf(subject))
+      used += Math.max(total, this.#let.get(subject) ?? 0, await this.#files.sizeOf(subject))
     }
     return used
   }

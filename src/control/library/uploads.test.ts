@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
+import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { type LibraryFixture, openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
 
@@ -253,7 +254,7 @@ test('upload: a disk without space refuses bytes and keeps what came before', as
     if (bytes > left) throw new LibraryError('unavailable', 'keep more')
     left -= bytes
   }
-  await using fixture = await openLibrary({ reserve: { demand } })
+  await using fixture = await openLibrary({ reserve: { demand, promise: () => new Ledger().take([]) } })
   const { library, owner } = fixture
   const { id } = await registerUpload(fixture)
   await assert.rejects(library.uploads.receive(owner, id, 0, chunks('123', '456'), never), {

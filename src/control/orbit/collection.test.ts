@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
+import { Ledger } from '#base/ledger.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import { ReaderPins } from '#control/library/pins.ts'
 import { readRoots } from '#control/library/roots.ts'
@@ -45,6 +46,8 @@ async function openStored(t: TestContext) {
     keep,
     now: createClock(Date.now),
     quota: undefined,
+    promised: new Ledger(),
+    reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,
   })
   const caller = await addCaller(catalog)

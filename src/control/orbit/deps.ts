@@ -1,3 +1,4 @@
+import type { Ledger, Promised } from '#base/ledger.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { ContentStore } from '#data/content/content.ts'
 import type { Timestamp } from '#model/orbit.ts'
@@ -17,6 +18,10 @@ export interface OrbitDeps {
   readonly now: () => Timestamp
   /** Bytes that an account may have in all; undefined for no bound. */
   readonly quota: number | undefined
+  /** Bytes that work under way is going to add; one with the library, by `promisedKey` and `keysOf`. */
+  readonly promised: Ledger
+  /** Gives space of the store to what is announced. @throws NoRoom */
+  readonly reserve: { promise(bytes: number): Promised }
   /** What an account has besides its objects: bytes of images and of uploads that become images. */
   readonly bytesOfImages: (tables: Tables, accountId: string) => Promise<number>
 }

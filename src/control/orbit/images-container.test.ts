@@ -28,7 +28,13 @@ async function addImage(
     ...{ sourceType: 'upload', sourceTrigger: 'manual', source: null, minRam: null, public: false },
     ...{ official: false, compatibilityMode: false, locked: false, licenceName: null, ancestorId: null },
     ...{ virtualSize: size, dataSize: size, manifest: content.manifest, provenance: NO_PROVENANCE },
-    ...{ progress: null, failure: null, damagedAt: null, createdAt: 1_700_000_000_000, updatedAt: 1_700_000_000_000 },
+    ...{
+      progress: null,
+      failure: null,
+      damagedAt: null,
+      createdAt: 1_700_000_000_000,
+      updatedAt: 1_700_000_000_000,
+    },
   })
   return id
 }

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Content, Part, WrittenContent } from '#base/content.ts'
 import { LibraryError } from '#base/errors.ts'
+import { Ledger } from '#base/ledger.ts'
 import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
 import { type ContentStore, INLINE_MAX } from '#data/content/content.ts'
 import { ANYBODY, type Caller } from '#model/orbit.ts'
@@ -124,6 +125,8 @@ export async function openOrbit(change: Partial<OrbitDeps> = {}): Promise<OrbitF
     keep: async () => ({ [Symbol.asyncDispose]: async () => {} }),
     now: () => (clock.at += 10),
     quota: undefined,
+    promised: new Ledger(),
+    reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,
     ...change,
   }

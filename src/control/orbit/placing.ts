@@ -1,3 +1,4 @@
+import type { Promised } from '#base/ledger.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { isExpired, type ObjectRecord } from '#control/catalog/objects.ts'
@@ -22,6 +23,12 @@ export async function holdContainer(
   return found
 }
 
+export interface PlaceOptions {
+  readonly ifNoneMatch?: boolean
+  /** What its bytes were promised of quotas; ended here. */
+  readonly promised?: Promised | undefined
+}
+
 /**
  * Writes an object in a transaction, in a container that was held in it. What stood there is replaced, and goes to
  * where old versions go. Whoever calls has asked whether the caller may.
@@ -32,15 +39,19 @@ export async function placeObject(
   tables: Tables,
   container: ContainerRecord,
   draft: ObjectDraft,
-  { ifNoneMatch = false }: { readonly ifNoneMatch?: boolean } = {},
+  { ifNoneMatch = false, promised }: PlaceOptions = {},
 ): Promise<ObjectRecord> {
   const replaced = await tables.objects.findIn(container.id, draft.name)
   const object: ObjectRecord = { ...draft, modifiedAt: timeAfter(deps.now, replaced) }
   const stands = replaced !== undefined && !isExpired(replaced, secondsOf(deps.now()))
   if (stands && ifNoneMatch) throw new OrbitRefusal('precondition', '')
-  if ((await demandRoom(deps, tables, container, replaced)) < draft.size) throw exceeded()
+  const isKept = stands && container.versions !== null
+  const room = await demandRoom(deps, tables, container, { replaced, isKept, mine: promised?.amount ?? 0 })
+  if (room < draft.size) throw exceeded()
   if (stands) await archiveReplaced(deps, tables, container, replaced)
   await tables.objects.put(container, object, replaced)
+  // From now on the object itself counts.
+  promised?.[Symbol.dispose]()
   return object
 }
 

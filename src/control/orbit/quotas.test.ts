@@ -24,6 +24,7 @@ test('quota: of bytes holds for announced lengths, and for unannounced ones as t
   await using upload = await begin(fixture, 'b')
   await upload.write(Buffer.from('12345'))
   await assert.rejects(upload.write(Buffer.from('6')), EXCEEDED)
+  await upload[Symbol.asyncDispose]()
   await fixture.put('a', '1234567890')
   await assert.rejects(begin(fixture, 'b', 1), EXCEEDED)
 })
@@ -36,16 +37,18 @@ test('quota: of objects holds for new ones, and lets others be replaced', async 
   await assert.rejects(begin(fixture, 'b', 0), EXCEEDED)
 })
 
-test('quota: of two uploads that fit one by one only the first is stored', async () => {
+test('quota: of two uploads that fit one by one only the first goes on, until it is given up', async () => {
   await using fixture = await openOrbit()
   await setQuota(fixture, { 'quota-bytes': '10' })
   await using one = await begin(fixture, 'a')
   await using other = await begin(fixture, 'b')
   await one.write(Buffer.alloc(6))
-  await other.write(Buffer.alloc(6))
-  await one.finish()
-  await assert.rejects(other.finish(), EXCEEDED)
-  assert.deepEqual(await fixture.names(), ['a'])
+  await assert.rejects(other.write(Buffer.alloc(6)), EXCEEDED)
+  await assert.rejects(begin(fixture, 'c', 5), EXCEEDED)
+  await (await begin(fixture, 'c', 4))[Symbol.asyncDispose]()
+  await one[Symbol.asyncDispose]()
+  await fixture.put('c', '1234567890')
+  assert.deepEqual(await fixture.names(), ['c'])
 })
 
 test('quota: what has expired takes no room', async () => {

@@ -1,5 +1,6 @@
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
+import { promisedKey } from '#control/library/deps.ts'
 import type { Metadata } from '#model/orbit.ts'
 import type { OrbitDeps } from './deps.ts'
 import { invalid } from './limits.ts'
@@ -16,26 +17,48 @@ export function checkQuotas(metadata: Metadata): void {
 /** What an object that is to be written replaces: nothing where there is none. */
 export type Replaced = { readonly size: number } | undefined
 
+export interface RoomWanted {
+  readonly replaced: Replaced
+  /** Whether what is replaced stays in the account, as a version. */
+  readonly isKept: boolean
+  /** What whoever asks was promised before. */
+  readonly mine?: number
+}
+
+/** What bytes of a container's objects count against in the ledger of promises: of Orbit, and of the whole account. */
+export const keysOf = ({ id, accountId }: Pick<ContainerRecord, 'id' | 'accountId'>) => [
+  `container ${id}`,
+  `objects ${accountId}`,
+  promisedKey(accountId),
+]
+
 /**
- * How many bytes an object may have in this container, in place of `replaced`.
+ * How many bytes an object may have in this container, in place of what it replaces and beside what others were
+ * promised.
  * @throws quota where it may not be there at all
  */
 export async function demandRoom(
-  { quota, bytesOfImages }: Pick<OrbitDeps, 'quota' | 'bytesOfImages'>,
+  { quota, bytesOfImages, promised }: Pick<OrbitDeps, 'quota' | 'bytesOfImages' | 'promised'>,
   tables: Tables,
   container: ContainerRecord,
-  replaced: Replaced,
+  { replaced, isKept, mine = 0 }: RoomWanted,
 ): Promise<number> {
   const { accountId, bytesUsed, objectCount, metadata } = container
   const account = await tables.orbitAccounts.find(accountId)
   const used = account?.bytesUsed ?? 0
   if (objectCount + (replaced ? 0 : 1) > quotaIn(metadata, 'quota-count')) throw exceeded()
-  let room = Math.min(
-    quotaIn(metadata, 'quota-bytes') - bytesUsed,
-    quotaIn(account?.metadata ?? {}, 'quota-bytes') - used,
-  )
-  if (quota !== undefined) room = Math.min(room, quota - used - (await bytesOfImages(tables, accountId)))
-  room += replaced?.size ?? 0
+  const [inContainer = 0, inOrbit = 0, inAll = 0] = keysOf(container).map((key) => promised.sum(key))
+  const gone = replaced?.size ?? 0
+  const goneFromAccount = isKept ? 0 : gone
+  const goneFromHere = isKept && container.versions?.container === container.name ? 0 : gone
+  const bounds = [
+    quotaIn(metadata, 'quota-bytes') - bytesUsed - inContainer + goneFromHere,
+    quotaIn(account?.metadata ?? {}, 'quota-bytes') - used - inOrbit + goneFromAccount,
+  ]
+  if (quota !== undefined) {
+    bounds.push(quota - used - (await bytesOfImages(tables, accountId)) - inAll + goneFromAccount)
+  }
+  const room = Math.min(...bounds) + mine
   if (room < 0) throw exceeded()
   return room
 }

@@ -59,7 +59,8 @@ export function createStaticObjects({ deps, large, remove }: StaticObjectsDeps):
       if (manifest.etag !== undefined && manifest.etag.replace(/^"(.*)"$/, '$1') !== etag)
         throw new OrbitRefusal('mismatch', 'Unable to process the contained instructions')
       const bytes = Buffer.from(printManifest(rows))
-      if ((await demandRoom(deps, catalog, container, standing)) < bytes.length) throw exceeded()
+      const wish = { replaced: standing, isKept: container.versions !== null }
+      if ((await demandRoom(deps, catalog, container, wish)) < bytes.length) throw exceeded()
       await using writer = contents.openWriter({ signal: new AbortController().signal })
       await writer.write(bytes)
       const size = rows.reduce((sum, row) => sum + lengthOfRow(row), 0)

@@ -1,4 +1,5 @@
 import type { WrittenContent } from '#base/content.ts'
+import type { Tables } from '#control/catalog/catalog.ts'
 import type { ContentWriter } from '#data/content/content.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { demandContainer } from './access.ts'
@@ -6,6 +7,7 @@ import { guessContentType } from './content-type.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
 import { parseDynamicManifest } from './dynamic-manifest.ts'
 import type { Expiry } from './expiry.ts'
+import { HeldRoom } from './held-room.ts'
 import { checkNames, checkObjectMetadata, checkSize } from './limits.ts'
 import { infoOf, measureStored } from './object-info.ts'
 import {
@@ -16,7 +18,7 @@ import {
   OrbitRefusal,
   type PutOptions,
 } from './orbit.ts'
-import { holdContainer, type ObjectDraft, placeObject } from './placing.ts'
+import { holdContainer, type ObjectDraft, type PlaceOptions, placeObject } from './placing.ts'
 import { demandRoom, exceeded } from './quotas.ts'
 
 export interface UploadsDeps {
@@ -27,31 +29,35 @@ export interface UploadsDeps {
 export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['objects'], 'beginPut' | 'publish'> {
   const { catalog, contents, now } = deps
 
-  /** Decides what can be decided before there are bytes. @returns how many there may be */
+  /** Decides what can be decided before there are bytes. @returns where they go, and how many there may be */
   async function decide(
+    tables: Tables,
     caller: Caller,
     path: ObjectPath,
     { attributes, length = 0, ifNoneMatch }: Omit<PutOptions, 'signal'>,
-  ): Promise<number> {
+  ) {
     const { account: accountId, container: name, object } = path
-    const found = await catalog.objects.find({ accountId, container: name, object }, secondsOf(now()))
+    const found = await tables.objects.find({ accountId, container: name, object }, secondsOf(now()))
     const container = demandContainer(caller, 'write', path, found?.container)
     checkAttributes(path, attributes)
     if (ifNoneMatch && found?.object) throw new OrbitRefusal('precondition', '')
-    const room = await demandRoom(deps, catalog, container, found?.object)
+    const replaced = found?.object
+    const room = await demandRoom(deps, tables, container, { replaced, isKept: container.versions !== null })
     if (length > room) throw exceeded()
-    return room
+    return { container, room }
   }
 
   /** The same where what has expired takes no room. */
-  async function decideSettled(...wish: Parameters<typeof decide>): Promise<number> {
+  async function decideSettled(
+    ...wish: [Caller, ObjectPath, Omit<PutOptions, 'signal'>]
+  ): ReturnType<typeof decide> {
     try {
-      return await decide(...wish)
+      return await decide(catalog, ...wish)
     } catch (error) {
       if (!(error instanceof OrbitRefusal) || error.kind !== 'quota') throw error
       const [, { account: accountId }] = wish
       if ((await expiry.removeDue({ accountId })) === 0) throw error
-      return decide(...wish)
+      return decide(catalog, ...wish)
     }
   }
 
@@ -60,26 +66,39 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
     path: ObjectPath,
     attributes: ObjectAttributes,
     written: WrittenContent,
-    ifNoneMatch = false,
+    options: PlaceOptions = {},
   ): Promise<ObjectInfo> {
     const draft = draftOf(path.object, attributes, written)
     const object = await catalog.transaction(async (tables) => {
       const container = await holdContainer(tables, path)
       // What was let in a while ago may not be let in any more.
       demandContainer(caller, 'write', path, container)
-      return placeObject(deps, tables, container, draft, { ifNoneMatch })
+      return placeObject(deps, tables, container, draft, options)
     })
     return infoOf(object, measureStored(object))
   }
 
   return {
     async beginPut(caller, path, options) {
-      const room = await decideSettled(caller, path, options)
-      const { attributes, ifNoneMatch, signal } = options
+      const { attributes, length, ifNoneMatch = false, signal } = options
+      const { container, room } = await decideSettled(caller, path, options)
       // Only of HTTP: a file of SFTP may be as large as a disk.
-      checkSize(options.length ?? 0)
+      checkSize(length ?? 0)
+      using begun = new DisposableStack()
+      const isBound = Number.isFinite(room)
+      const held = begun.use(new HeldRoom({ deps, container, object: path.object, isBound }))
+      if (length !== undefined) await held.extend(length, { isAll: true })
+      const space = begun.use(deps.reserve.promise(length ?? 0))
       const writer = contents.openWriter({ signal })
-      return new Upload(writer, room, (written) => store(caller, path, attributes, written, ifNoneMatch))
+      const open = begun.move()
+      return new Upload({
+        writer,
+        held,
+        open,
+        onSize: (size) => space.set(Math.max(0, (length ?? size) - size)),
+        store: (written) =>
+          store(caller, path, attributes, written, { ifNoneMatch, promised: held.promised }),
+      })
     },
     async publish(caller, path, attributes, written) {
       await decideSettled(caller, path, { attributes, length: written.size })
@@ -113,34 +132,42 @@ export const draftOf = (
   content,
 })
 
+interface UploadParts {
+  readonly writer: ContentWriter
+  readonly held: HeldRoom
+  /** What ends with the upload. */
+  readonly open: Disposable
+  readonly onSize: (size: number) => void
+  readonly store: (written: WrittenContent) => Promise<ObjectInfo>
+}
+
 class Upload implements ObjectUpload {
-  readonly #writer: ContentWriter
-  readonly #room: number
-  readonly #store: (written: WrittenContent) => Promise<ObjectInfo>
+  readonly #parts: UploadParts
   #size = 0
 
-  constructor(writer: ContentWriter, room: number, store: (written: WrittenContent) => Promise<ObjectInfo>) {
-    this.#writer = writer
-    this.#room = room
-    this.#store = store
+  constructor(parts: UploadParts) {
+    this.#parts = parts
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    const { writer, held, onSize } = this.#parts
     this.#size += chunk.length
     checkSize(this.#size)
-    if (this.#size > this.#room) throw exceeded()
-    await this.#writer.write(chunk)
+    await held.extend(this.#size)
+    await writer.write(chunk)
+    onSize(this.#size)
   }
 
   async finish({ etag }: { readonly etag?: string } = {}): Promise<ObjectInfo> {
-    const written = await this.#writer.finish()
+    const written = await this.#parts.writer.finish()
     if (etag !== undefined && etag !== written.md5)
       throw new OrbitRefusal('mismatch', 'Unable to process the contained instructions')
-    return this.#store(written)
+    return this.#parts.store(written)
   }
 
   /** Only now may collection take what was written and is not named. */
   [Symbol.asyncDispose](): PromiseLike<void> {
-    return this.#writer[Symbol.asyncDispose]()
+    this.#parts.open[Symbol.dispose]()
+    return this.#parts.writer[Symbol.asyncDispose]()
   }
 }
