@@ -71,3 +71,11 @@ test('answers: every one stands in the document of the API', async () => {
   const document = JSON.parse(await read('docs/api/openapi.json'))
   assert.deepEqual(document.components.schemas.Problem.properties.error_name.enum, ANSWER_NAMES)
 })
+
+test('answers: the guide has every word of the token endpoint', async () => {
+  const [, union = ''] = /type AuthError =([^}]*?)\n\n/.exec(await read('src/control/auth/auth.ts')) ?? []
+  const words = [...union.matchAll(/'(\w+)'/g)].map(([, word = '']) => word)
+  assert.ok(words.length > 6)
+  const [, guide = ''] = (await read('docs/guides/status-codes.md')).split('| Status | `error` | When |')
+  assert.deepEqual([...new Set(guide.match(/(?<=`)\w+_\w+(?=`)/g))].sort(), words.sort())
+})

@@ -8,8 +8,7 @@
  *     SEED=7 npm run torture -- --only racing
  */
 import { randomInt } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -44,8 +43,12 @@ const seed = process.env.SEED === undefined ? randomInt(2 ** 32) : Number(proces
 if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw new Error('SEED is a number below 2^32')
 
 /** What everything of this run is made in: attacks, and programs they start, ask for TMPDIR. */
-const folder = await mkdtemp(join(tmpdir(), 'torture-'))
+const folder = mkdtempSync(join(tmpdir(), 'torture-'))
 process.env.TMPDIR = folder
+let isWorthKeeping = false
+process.on('exit', () => {
+  if (!isWorthKeeping) rmSync(folder, { recursive: true, force: true })
+})
 
 const say = (line: string) => console.log(line)
 const stop = new AbortController()
@@ -103,11 +106,11 @@ const result = await runAttacks({
 })
 await endProcesses(folder)
 if (result.wrong) tellWrong(result.wrong)
-else await rm(folder, { recursive: true, force: true })
 say(summaryOf(result))
 process.exit(result.wrong ? 1 : 0)
 
 function tellWrong({ attack, seed, error }: Wrong): void {
+  isWorthKeeping = true
   console.error(`\nWRONG: ${attack}:`, error)
   const form = values.short ? ' --short' : ''
   say(`\nTo repeat it: SEED=${seed} npm run torture -- --only '${attack}'${form}`)
