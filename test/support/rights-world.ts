@@ -46,6 +46,7 @@ export interface RightsWorld extends AsyncDisposable {
   readonly clients: Readonly<
     Record<'full' | 'storage' | 'foreign' | 'foreignStorage' | 'suspended', { id: string; secret: string }>
   >
+  tokenOf(client: { readonly id: string; readonly secret: string }): Promise<string>
   readonly user: { readonly id: string; readonly email: string; readonly password: string }
   /** An image that everybody may use. */
   readonly publicImage: string
@@ -162,7 +163,7 @@ async function addPeople(auth: Auth, catalog: Catalog) {
   await catalog.apiClients.update(gone.id, { revokedAt: Date.now() })
   const { full, storage } = clients
   return {
-    ...{ account, foreign, suspended, clients, revoked },
+    ...{ account, foreign, suspended, clients, revoked, tokenOf },
     user: { id: user.id, email, password: PASSWORD },
     suspendedToken: await tokenOf(clients.suspended),
     actors: [
