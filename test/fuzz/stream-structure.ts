@@ -224,6 +224,11 @@ export function zstdFields(input: Uint8Array): Field[] {
   return found.filter(inside(input))
 }
 
+/** Whether there may be a block whose content depends on tables in it, which damage changes into other tables. */
+export function hasPackedBlocks(input: Uint8Array): boolean {
+  return zstdFields(input).some(({ at, size }) => size === 3 && (((input[at] ?? 0) >> 1) & 3) === 2)
+}
+
 /** Takes away the flag of a checksum, which only a decoder could make right. */
 export function mendZstd(input: Uint8Array): Uint8Array {
   const flags = input[4]
