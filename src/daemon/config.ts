@@ -32,6 +32,12 @@ export interface Config {
   readonly orbit: {
     readonly threads: number
   }
+  readonly check: {
+    /** Within which all that is stored is read once; undefined where nothing is checked in the background. */
+    readonly ageMs: number | undefined
+    /** Bytes per second. */
+    readonly rate: number
+  }
   readonly servers: ServersConfig
   /** Undefined where nobody listens. */
   readonly nbd: NbdConfig | undefined
@@ -123,6 +129,7 @@ export function readConfig(flags: Flags = {}): Config {
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
     orbit: { threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4) },
+    check: { ageMs: read('check.age'), rate: read('check.rate') },
     servers: readServers(read),
     nbd: readNbd(read),
     quota: read('accounts.quota'),

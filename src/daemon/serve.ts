@@ -18,6 +18,7 @@ import { serveNbd } from './serve-nbd.ts'
 import { serveSftp } from './serve-sftp.ts'
 import { readVersion } from './version.ts'
 import { wire } from './wire.ts'
+import { startBackgroundCheck } from './wire-check.ts'
 
 const HEARTBEAT_MS = 15_000
 const PING_MS = 30_000
@@ -78,6 +79,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   const timers: NodeJS.Timeout[] = []
   let sftp: SftpService | undefined
   let nbd: NbdService | undefined
+  let check: AsyncDisposable | undefined
   try {
     await listen(app, config)
     const url = localUrl(app)
@@ -90,6 +92,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     await parts.servers.begin()
     sftp = await serveSftp(config, parts, log)
     nbd = await serveNbd(config, parts, log)
+    check = startBackgroundCheck(config, parts, log)
     timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
     timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
     timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
@@ -108,6 +111,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
       drain(app, config.http.drainMs),
       sftp?.stop(config.http.drainMs),
       nbd?.[Symbol.asyncDispose](),
+      check?.[Symbol.asyncDispose](),
     ])
   }
 }

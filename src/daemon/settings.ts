@@ -106,6 +106,8 @@ export const SETTINGS = {
   'registrations.threads': orElse('auto', countFrom(1, 64, 2)),
   'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
+  'check.age': orElse('none', timeUpTo(3650 * DAY_MS, 30 * DAY_MS), '30 d'),
+  'check.rate': sizeFrom(64 * KiB, 100 * GiB, 32 * MiB),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
   'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),
   'servers.network': network,

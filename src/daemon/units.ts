@@ -1,7 +1,7 @@
 import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
 
 const SIZES: Readonly<Record<string, number>> = { B: 1, KiB, MiB, GiB, TiB }
-const TIMES: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3600_000 }
+const TIMES: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 }
 
 /** Reads `200 GiB`, or `1048576` for bytes. @returns undefined where it is neither */
 export const parseSize = (text: string): number | undefined => parseUnit(text, SIZES, 'B')
@@ -9,7 +9,7 @@ export const parseSize = (text: string): number | undefined => parseUnit(text, S
 /** The same in MiB. @returns NaN, or a fraction, where it is not a number of whole MiB */
 export const parseMib = (text: string): number => (parseSize(text) ?? Number.NaN) / MiB
 
-/** Reads `30s`, `5 m`, `6h`, `500ms`. @returns milliseconds, or undefined where it has no unit that we know */
+/** Reads `30s`, `5 m`, `6h`, `500ms`, `30 d`. @returns milliseconds, or undefined where it has no unit that we know */
 export const parseDuration = (text: string): number | undefined => parseUnit(text, TIMES, undefined)
 
 /** In the largest unit that divides it: what `parseSize` reads. */

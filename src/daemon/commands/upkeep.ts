@@ -1,15 +1,19 @@
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type CheckProgress, check } from '#data/disk/check.ts'
-import type { CheckReport, CheckRoot, Finding } from '#data/disk/check-findings.ts'
+import type { CheckReport, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
+import type { CheckState } from '../check-state.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
+import { nameRoots } from '../name-roots.ts'
 import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
 import type { Parts } from '../wire.ts'
-import { operatorSession, withParts } from '../with-parts.ts'
+import { wireCheck } from '../wire-check.ts'
+import { withParts } from '../with-parts.ts'
 
 const EXIT_DAMAGED = 2
 
@@ -21,6 +25,7 @@ export function setOfficial(id: string, official: boolean, flags: Flags): Promis
 }
 
 export interface CheckFlags extends Flags {
+  readonly status?: boolean
   readonly quarantine?: boolean
   /** Bytes per second. */
   readonly rate?: number
@@ -28,6 +33,7 @@ export interface CheckFlags extends Flags {
 
 /** Verifies everything that is stored; also while the library runs. */
 export function runCheck(flags: CheckFlags): Promise<void> {
+  if (flags.status) return showCheckStatus(flags)
   return withParts(flags, async (parts) => {
     const report = await runCheckWithProgress(parts, flags)
     console.log(printReport(report, flags.quarantine ?? false))
@@ -39,11 +45,59 @@ export function runCheck(flags: CheckFlags): Promise<void> {
   })
 }
 
+/** Says how far the background check is, and what is known to be damaged; reads nothing that is stored. */
+function showCheckStatus(flags: Flags): Promise<void> {
+  return withParts(flags, async ({ catalog }, config) => {
+    const { states, records } = wireCheck(config, catalog)
+    const state = await states.read()
+    console.log(state ? printState(state) : 'nothing was checked in the background yet')
+    if (config.check.ageMs === undefined) console.log('the settings say that nothing is (check.age)')
+    const damaged = await records.list()
+    const named = damaged.length === 0 ? new Map() : await namesOf(catalog)
+    for (const { kind, digest, why, foundAt, manifests } of damaged) {
+      console.log(`damaged ${kind} ${digest}, found ${printTime(foundAt)}: ${why}`)
+      for (const what of manifests.flatMap((manifest) => named.get(manifest) ?? []))
+        console.log(`  needed by ${what}`)
+    }
+    if (damaged.length > 0) process.exitCode = EXIT_DAMAGED
+    else console.log('nothing is known to be damaged or missing')
+  })
+}
+
+function printState({ startedAt, finishedAt, place, lastFinishedAt }: CheckState): string {
+  const last = finishedAt ?? lastFinishedAt
+  const before = last === null ? 'none ended yet' : `the last one ended ${printTime(last)}`
+  if (finishedAt !== null) return `a round of the background check ended ${printTime(finishedAt)}`
+  const share = Number.parseInt(place.digest.slice(0, 4) || '0', 16) / 0x10000
+  const where = `${Math.floor(share * 100)} % of the ${place.kind}s`
+  return `a round of the background check goes on since ${printTime(startedAt)}, at ${where}; ${before}`
+}
+
+const printTime = (at: number) => new Date(at).toISOString()
+
+async function namesOf(catalog: Catalog): Promise<Map<string, string[]>> {
+  const names = new Map<string, string[]>()
+  for await (const { manifest, what } of nameRoots(catalog))
+    names.set(manifest, [...(names.get(manifest) ?? []), what])
+  return names
+}
+
+/** Reads an image's bytes once more, from a server's copy of the disk or its source, which mends it. */
+export function repairImage(id: string, flags: Flags): Promise<void> {
+  return withParts(flags, async ({ catalog }, config) => {
+    const { checker, records, repair } = wireCheck(config, catalog)
+    const signal = untilSignal()
+    const from = await repair(id, signal)
+    for (const file of await checker.soundOf(await records.list(), signal)) await records.mended(file)
+    console.log(`${id}: all its bytes were read again from ${from}, and are sound`)
+  })
+}
+
 async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<CheckReport> {
   using line = createProgressLine(process.stderr)
   return await check({
     store: parts.store,
-    roots: () => nameRoots(parts),
+    roots: () => nameRoots(parts.catalog),
     quarantine: flags.quarantine ?? false,
     ...(flags.rate === undefined ? {} : { bytesPerSecond: flags.rate }),
     onProgress: (progress) => line.show(printProgress(progress)),
@@ -53,30 +107,6 @@ async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<Ch
 
 const printProgress = ({ manifests, blocks, bytes }: CheckProgress): string =>
   `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${Math.floor(bytes / MiB)} MiB`
-
-/** Manifests of objects that are named at a time. */
-const PAGE = 1000
-
-/** The manifests that must be readable, by the images and objects that need them. */
-async function* nameRoots({ auth, library, catalog }: Parts): AsyncGenerator<CheckRoot> {
-  const { images, pins, objects } = catalog
-  const unnamed = new Set([...(await images.listManifests()), ...(await pins.listManifests(Date.now()))])
-  for (const account of await auth.operator.listAccounts()) {
-    for (const { id, name, manifest, accountId } of await library.list(operatorSession(account.id))) {
-      if (manifest === null || accountId !== account.id) continue
-      unnamed.delete(manifest)
-      yield { manifest, what: `${id} (${name})` }
-    }
-  }
-  for (let page = await objects.listRoots(undefined, PAGE); page.length > 0; ) {
-    for (const { manifest, accountId, container, object } of page) {
-      unnamed.delete(manifest)
-      yield { manifest, what: `${accountId}/${container}/${object}` }
-    }
-    page = await objects.listRoots(page.at(-1), PAGE)
-  }
-  for (const manifest of unnamed) yield { manifest, what: 'something that is being read or destroyed' }
-}
 
 const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`
 

@@ -13,6 +13,7 @@ export interface CheckedFile {
 /** A file that is not what its name says, or that is not there although a manifest names it. */
 export interface DamagedFile extends CheckedFile {
   readonly why: string
+  readonly isMissing: boolean
 }
 
 /** The last file that a round read; an empty digest for the one before the first of its kind. */
@@ -78,14 +79,14 @@ function createRound({ store, pace, onDamaged, signal }: RoundOptions) {
   async function block(digest: Digest, expected = 0): Promise<void> {
     const fault = await faultOf(store, digest, expected)
     if (!fault) return
-    onDamaged({ kind: 'block', digest, why: fault.message })
+    onDamaged({ kind: 'block', digest, why: fault.message, isMissing: false })
     if (isWrong(fault) && moved++ < MOVED_MAX) await store.blocks.quarantine(digest)
   }
 
   async function named(digest: Digest, storedLength: number): Promise<void> {
     await pace(LOOK)
     const size = await store.blocks.sizeOf(digest)
-    if (size === undefined) onDamaged({ kind: 'block', digest, why: 'it is not stored' })
+    if (size === undefined) onDamaged({ kind: 'block', digest, why: 'it is not stored', isMissing: true })
     else if (size !== storedLength) await block(digest, storedLength)
   }
 
@@ -98,7 +99,7 @@ function createRound({ store, pace, onDamaged, signal }: RoundOptions) {
       } catch (error) {
         if (isMissing(error)) return
         if (!isDamage(error)) throw error
-        onDamaged({ kind: 'manifest', digest, why: error.message })
+        onDamaged({ kind: 'manifest', digest, why: error.message, isMissing: false })
       }
     },
   }

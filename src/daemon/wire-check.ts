@@ -1,0 +1,75 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Catalog } from '#control/catalog/catalog.ts'
+import { createDamageRecords, type DamageRecords } from '#control/library/damage.ts'
+import { createRepair, type Repair } from '#control/library/repair.ts'
+import { type Checker, createChecker } from '#data/disk/checker.ts'
+import { createIngest } from '#data/disk/ingest-runner.ts'
+import type { Store } from '#data/store/store.ts'
+import { BackgroundCheck } from './background-check.ts'
+import { type CheckStates, createCheckStates } from './check-state.ts'
+import type { Config } from './config.ts'
+import { nameRoots } from './name-roots.ts'
+
+export interface CheckParts {
+  readonly checker: Checker
+  readonly records: DamageRecords
+  readonly states: CheckStates
+  readonly repair: Repair
+}
+
+/** What looks for damage and mends it, for the daemon and for the operator's commands. */
+export function wireCheck(config: Config, catalog: Catalog): CheckParts {
+  const storeDirectory = join(config.data, 'store')
+  return {
+    checker: createChecker({ storeDirectory }),
+    records: createDamageRecords({ catalog, now: Date.now }),
+    states: createCheckStates(catalog),
+    repair: createRepair({
+      catalog,
+      // One thread, and beside the registrations, whose places it does not take.
+      ingest: createIngest({
+        storeDirectory,
+        spoolDirectory: join(config.data, 'spool'),
+        reserve: config.reserve,
+        threads: 1,
+      }),
+      limits: config.limits,
+      allowSource: config.allowSource,
+      async copyOf(manifest) {
+        const path = join(config.data, 'servers', 'bases', manifest)
+        return access(path).then(
+          () => path,
+          () => undefined,
+        )
+      },
+    }),
+  }
+}
+
+/** Checks in the background until it is disposed of; nothing where the settings say so. */
+export function startBackgroundCheck(
+  config: Config,
+  { catalog, store }: { readonly catalog: Catalog; readonly store: Store },
+  log: Logger,
+): AsyncDisposable {
+  const ending = new AbortController()
+  const { ageMs, rate } = config.check
+  const check = new BackgroundCheck({
+    ...wireCheck(config, catalog),
+    store,
+    roots: () => nameRoots(catalog),
+    ageMs: ageMs ?? 0,
+    rate,
+    now: Date.now,
+    log,
+  })
+  const running = ageMs === undefined ? undefined : check.run(ending.signal)
+  return {
+    async [Symbol.asyncDispose]() {
+      ending.abort(new Error('the library stops'))
+      await running
+    },
+  }
+}
