@@ -98,7 +98,7 @@ const result = await runAttacks({
   seed,
   short: values.short,
   limitMs: minutes * MINUTE_MS,
-  roundMs: values.short ? MINUTE_MS : 5 * MINUTE_MS,
+  roundMs: (values.short ? 3 : 5) * MINUTE_MS,
   graceMs: MINUTE_MS,
   signal: stop.signal,
   say,
