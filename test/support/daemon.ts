@@ -27,6 +27,8 @@ export interface DaemonOptions {
   readonly arguments?: readonly string[]
   /** By their names as in the guide: `servers.fill_rate`. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Besides this process's own. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /**
@@ -52,7 +54,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
       ...(options.settings ? ['--config', settings] : []),
       ...(options.arguments ?? []),
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.environment } },
   )
   let output = ''
   child.stdout.on('data', (chunk) => (output += chunk))

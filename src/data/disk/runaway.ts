@@ -1,6 +1,6 @@
 import type { Worker } from 'node:worker_threads'
 
-/** Processor time that a thread may take between two signs of progress: the slowest step of a legal image takes a fraction. */
+/** Processor time, in ms, that a thread may take between two signs of progress: legal images need a fraction. */
 export const RUNAWAY_MS = 120_000
 /** Looks at a thread in that time. */
 const LOOKS = 24
