@@ -18,6 +18,7 @@ export interface Config {
     readonly publicUrl: string | undefined
     readonly drainMs: number
     readonly silenceMs: number
+    readonly connections: { readonly total: number; readonly perAddress: number }
   }
   /** Undefined where there is no SFTP. */
   readonly sftp: SftpConfig | undefined
@@ -118,6 +119,10 @@ export function readConfig(flags: Flags = {}): Config {
       publicUrl: read('http.public_url'),
       drainMs: read('http.drain_time'),
       silenceMs: read('http.silence_time'),
+      connections: {
+        total: read('http.connections'),
+        perAddress: read('http.connections_per_address'),
+      },
     },
     sftp: readSftp(read),
     allowSource: read('source.allow'),

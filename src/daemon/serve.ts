@@ -54,7 +54,11 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   }
   await using parts = await wire({ config, log, exclusive: true })
   const state = { ready: false }
-  const app = await createApp({ logger: log, silenceMs: config.http.silenceMs })
+  const app = await createApp({
+    logger: log,
+    silenceMs: config.http.silenceMs,
+    connections: config.http.connections,
+  })
   await addApi(app, {
     version: readVersion(),
     auth: parts.auth,

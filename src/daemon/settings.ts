@@ -78,6 +78,8 @@ export const SETTINGS = {
   'http.public_url': orElse('', publicUrl),
   'http.drain_time': timeUpTo(3600_000, 10_000),
   'http.silence_time': timeUpTo(DAY_MS, 60_000),
+  'http.connections': countFrom(1, 1_000_000, 4096),
+  'http.connections_per_address': countFrom(1, 1_000_000, 1024),
   'sftp.listen': listenOrNone('127.0.0.1:2222'),
   'sftp.processes': orElse('auto', countFrom(1, 64, 2)),
   'sftp.connections': countFrom(1, 10_000, 256),

@@ -12,6 +12,7 @@ import Fastify, {
 import type { AnswerName } from '#base/answer-names.ts'
 import { assert } from '#base/errors.ts'
 import { createBodyWatch, hasBody } from './body-watch.ts'
+import { type ConnectionLimits, limitConnections } from './connections.ts'
 import { checkHost } from './host.ts'
 import { createInterceptedServer, type Interceptor, type Surroundings } from './intercept.ts'
 import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
@@ -24,6 +25,8 @@ export interface AppOptions {
   readonly bodyLimit?: number
   /** Longest time without a byte of a request's body, in milliseconds. */
   readonly silenceMs?: number
+  /** None where it is left out. */
+  readonly connections?: ConnectionLimits
 }
 
 const DEFAULT_BODY_LIMIT = 256 * 1024
@@ -71,6 +74,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       if (!readmit(app.server, socket, error)) answerBadRequest(error, socket)
     },
   })
+  if (options.connections) limitConnections(app.server, options.connections)
   // Ten thousand images: JSON.stringify needs 9 ms for each 4 MB, a compiled serialiser 5 to 60.
   app.setSerializerCompiler(() => JSON.stringify)
   acceptEmptyJson(app)
