@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { send } from '../support/orbit.ts'
 import { apiAttempts, createThings, orbitAttempts, tryApi } from '../support/rights-attempts.ts'
+import { tryNbd, trySftp } from '../support/rights-logins.ts'
 import { createOrbitThings } from '../support/rights-orbit.ts'
-import { routeRights } from '../support/rights-table.ts'
+import { credentialRights, imageRights, rightOf, routeRights } from '../support/rights-table.ts'
 import { openRightsWorld, type RightsWorld } from '../support/rights-world.ts'
+import { needs } from '../support/tools.ts'
 
-describe('rights at every edge', () => {
+describe('rights at every edge', needs('nbdinfo'), () => {
   let world: RightsWorld
 
   before(async () => {
@@ -106,5 +108,63 @@ describe('rights at every edge', () => {
         assert.equal(there.text, none.text)
       }
     }
+  })
+
+  test('SFTP: a storage client enters where access lists name it, and whoever is no good nowhere', async () => {
+    const { clients, revoked } = world
+    const paths = ['/container/plain', '/granted/plain', `/images/${world.publicImage}`]
+    assert.deepEqual(await trySftp(world, clients.full, paths), [true, true, true])
+    assert.deepEqual(await trySftp(world, clients.storage, paths), [false, true, false])
+    assert.deepEqual(await trySftp(world, clients.foreign, paths), [false, false, false])
+    const { email: id, password: secret } = world.user
+    assert.deepEqual(await trySftp(world, { id, secret }, paths), [true, true, true])
+    for (const who of [revoked, clients.suspended, { ...clients.full, secret: 'wrong' }])
+      assert.equal(await trySftp(world, who), undefined, who.id)
+  })
+
+  test('NBD: a token opens what its bearer may use; what exists and what does not look alike', async () => {
+    const own = await world.addImage('private')
+    const { actors, publicImage, dead, suspendedToken } = world
+    for (const { name, role, token } of actors) {
+      const sees = rightOf(imageRights(), 'private', 'use', role) === 'yes'
+      const toOwn = await tryNbd(world, `${token}/${own}`)
+      assert.equal(toOwn === undefined, sees, `${name}: ${toOwn}`)
+      const uses = rightOf(imageRights(), 'public', 'use', role) === 'yes'
+      assert.equal((await tryNbd(world, `${token}/${publicImage}`)) === undefined, uses, name)
+      if (!sees) assert.equal(toOwn, await tryNbd(world, `${token}/img-zzzzz`), name)
+    }
+    const refusals = new Set<string | undefined>()
+    for (const token of [dead.unknown, dead.expired, dead.refresh, suspendedToken]) {
+      refusals.add(await tryNbd(world, `${token}/${own}`))
+    }
+    assert.equal(refusals.size, 1)
+    assert.ok(!refusals.has(undefined))
+  })
+
+  test('token endpoint: gives to whom the document says, and no more to those it does not', async () => {
+    const { clients, revoked, user } = world
+    const ask = async (id: string, secret: string, fields: object) => {
+      const body = JSON.stringify({ client_id: id, client_secret: secret, ...fields })
+      const headers = { 'content-type': 'application/json' }
+      return send('POST', `${world.daemon.url}/token`, { headers, body })
+    }
+    const grant = { grant_type: 'client_credentials' }
+    const word = async (id: string, secret: string) =>
+      (await ask(id, secret, grant)).status < 300 ? 'yes' : 'no'
+    const logIn = { grant_type: 'password', username: user.email, password: user.password }
+    const asUser = await ask('app-12345', 'mocbuipbiaa6k6c', logIn)
+    const words: Readonly<Record<string, string>> = {
+      'full client': await word(clients.full.id, clients.full.secret),
+      'storage client': await word(clients.storage.id, clients.storage.secret),
+      user: asUser.status === 200 ? 'yes' : 'no',
+      'revoked client': await word(revoked.id, revoked.secret),
+      'suspended account': await word(clients.suspended.id, clients.suspended.secret),
+    }
+    for (const { credential, edge, word } of credentialRights()) {
+      if (edge === 'token endpoint') assert.equal(words[credential] ?? 'no', word, credential)
+    }
+    const wrong = await ask(clients.full.id, 'wrong', grant)
+    const none = await ask('cli-zzzzz', 'wrong', grant)
+    assert.deepEqual([wrong.status, wrong.text], [none.status, none.text])
   })
 })
