@@ -1,7 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 
 /** Processor time, in ms, that a thread may take between two signs of progress: legal images need a fraction. */
-export const RUNAWAY_MS = 120_000
+export const RUNAWAY_MS = 300_000
 /** Looks at a thread in that time. */
 const LOOKS = 24
 
