@@ -6,7 +6,7 @@ import { type Death, MortalLibrary } from './mortal-library.ts'
 const LIVES = { short: 3, long: 6 }
 const LOOKS = { short: 1, long: 4 }
 /** Steps of a daemon from its start to the end of a life's work, at the most. */
-const STEPS = 450
+const STEPS = 300
 
 /**
  * Kills the daemon at single steps of its work and at random moments, again and again on one data folder, while images
