@@ -66,7 +66,8 @@ export function sourceTooLarge(size: number, limit: number): Refusal {
 
 /** @param retryAfterMs what the server's Retry-After says */
 export function statusFailure(status: number, retryAfterMs: number | undefined): SourceFailure {
-  const passing = status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505)
+  const passing =
+    status === 408 || status === 425 || status === 429 || (status >= 500 && status !== 501 && status !== 505)
   const hint = passing
     ? TRY_AGAIN
     : (STATUS_HINTS[status] ?? 'Check the URL: it must answer with the file itself.')
