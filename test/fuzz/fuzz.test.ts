@@ -9,6 +9,8 @@ import { TARGETS } from './targets.ts'
 const SEED = 5
 /** Inputs besides those that each reader begins with. */
 const RUNS = 250
+/** For the one that reads files, which take longer. */
+const FILE_RUNS = 60
 
 const abort = new AbortController()
 after(() => abort.abort())
@@ -26,7 +28,7 @@ describe('fuzz: every reader survives what it never saw', { concurrency: 2 }, ()
         const options = {
           target: name,
           seed: SEED,
-          runs: RUNS,
+          runs: name === 'layer' ? FILE_RUNS : RUNS,
           guided: false,
           compared: true,
           signal: abort.signal,
@@ -41,6 +43,24 @@ describe('fuzz: every reader survives what it never saw', { concurrency: 2 }, ()
     )
   }
 })
+
+const WRONGS: readonly (readonly [string, RegExp])[] = [
+  ['throw', /x is not a function/],
+  ['hang', /not done within/],
+  ['wait', /ended without a word/],
+  ['allocate', /bytes were allocated/],
+  ['heap', /the thread died.*memory/],
+  ['pieces', /depends on the pieces/],
+]
+
+for (const [wrong, message] of WRONGS) {
+  test(`fuzz: a reader that does wrong is found out: ${wrong}`, async () => {
+    const options = { target: 'broken', seed: 1, runs: 0, guided: false, compared: false, deadlineMs: 500 }
+    const { finding } = await fuzz({ ...options, only: Buffer.from(wrong) })
+    assert.match(finding?.message ?? 'nothing was found', message)
+    assert.equal(Buffer.from(finding?.input ?? []).toString(), wrong)
+  })
+}
 
 test('fuzz: a folder of the corpus has the name of a reader, and only small inputs', () => {
   for (const { name } of TARGETS) {

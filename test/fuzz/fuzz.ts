@@ -4,13 +4,13 @@ import { Worker } from 'node:worker_threads'
 import { SharedInput } from './shared-input.ts'
 import type { ThreadReport, ThreadTask } from './thread.ts'
 
-/** How long one input may take, milliseconds; on a busy machine it is tried once more, alone. */
 const DEADLINE_MS = 5_000
-const SECOND_DEADLINE_MS = 20_000
 const HEAP_MB = 256
 
 export interface FuzzOptions extends Pick<ThreadTask, 'target' | 'seed' | 'runs' | 'guided' | 'compared'> {
   readonly only?: Uint8Array
+  /** How long one input may take, milliseconds; one that took longer is tried once more, alone, for four times that. */
+  readonly deadlineMs?: number
   /** Ends the run. */
   readonly signal?: AbortSignal | undefined
 }
@@ -35,9 +35,10 @@ export interface FuzzResult {
  * memory or time than a reader may take, or another program that reads differently.
  */
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
-  const result = await runThread(options, DEADLINE_MS)
+  const deadline = options.deadlineMs ?? DEADLINE_MS
+  const result = await runThread(options, deadline)
   if (!result.late || !result.finding) return result
-  const again = await runThread({ ...options, only: result.finding.input }, SECOND_DEADLINE_MS)
+  const again = await runThread({ ...options, only: result.finding.input }, 4 * deadline)
   return { ...result, finding: again.finding }
 }
 

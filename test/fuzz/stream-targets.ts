@@ -1,8 +1,10 @@
 import { constants, deflateRawSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { KiB, MiB } from '#base/bytes.ts'
+import { boundOutput } from '#data/format/decode-options.ts'
 import { decodeGzip } from '#data/format/gzip/decode.ts'
 import { decodeLz4 } from '#data/format/lz4/decode.ts'
-import { decodeXz } from '#data/format/xz/decode.ts'
+import { decodeXz, decodeXzItems } from '#data/format/xz/decode.ts'
+import { splitXz } from '#data/format/xz/split.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
 import {
   type Decode,
@@ -164,6 +166,10 @@ function makeXz(random: Random): Buffer {
   )
 }
 
+/** As an import does it: blocks that say how long they are come whole, for others to decode. */
+const decodeSplitXz: Decode = (input, options) =>
+  boundOutput(decodeXzItems(splitXz(input, options), options), options)
+
 const stored = (bytes: Uint8Array) => ({ plain: bytes, data: lzma2Stored(bytes) })
 
 export const xzTarget: Target = {
@@ -176,7 +182,7 @@ export const xzTarget: Target = {
   make: makeXz,
   fields: xzFields,
   mend: mendXz,
-  read: readerOf(decodeXz),
+  read: (input, random) => readerOf(random() < 0.5 ? decodeXz : decodeSplitXz)(input, random),
   compare: compare({
     program: 'xz',
     line: 'xz -dc < $f > $f.out',

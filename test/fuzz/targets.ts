@@ -1,3 +1,4 @@
+import { brokenTarget } from './broken-target.ts'
 import { layerTarget } from './layer-target.ts'
 import { qcow2Target } from './qcow2-target.ts'
 import { blockTarget, manifestTarget } from './stored-targets.ts'
@@ -22,9 +23,9 @@ export const TARGETS: readonly Target[] = [
   tarTarget,
 ]
 
-/** @throws Error that names them all */
+/** Also the one that is there to be found out. @throws Error that names all others */
 export function targetNamed(name: string): Target {
-  const found = TARGETS.find((target) => target.name === name)
+  const found = [...TARGETS, brokenTarget].find((target) => target.name === name)
   if (!found)
     throw new Error(`no reader ${name}; there are ${TARGETS.map((target) => target.name).join(', ')}`)
   return found
