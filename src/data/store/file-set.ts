@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs'
 import type * as fs from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
-import { attempting, systemCode, unlessMissing } from './storage-errors.ts'
+import { attempting, storageError, systemCode, unlessMissing } from './storage-errors.ts'
 import type { Digest, StoredFile } from './store.ts'
 import { syncFolder } from './sync.ts'
 
@@ -244,8 +244,8 @@ export class FileSet {
       }),
     )
     const folders = new Set(digests.map((digest) => dirname(this.#pathOf(digest))))
-    await Promise.all([...folders].map(syncFolder))
-    await syncFolder(this.folder)
+    await Promise.all([...folders].map((folder) => syncFolder(folder, this.#files)))
+    await syncFolder(this.folder, this.#files)
   }
 
   /** Puts back what a crash left in `removing`; `untouchedSince` leaves alone what another process just moved. */
@@ -261,6 +261,14 @@ export class FileSet {
   }
 
   async *list(after = ''): AsyncGenerator<StoredFile> {
+    try {
+      yield* this.#list(after)
+    } catch (error) {
+      throw storageError(`list ${this.#options.kind}`, error)
+    }
+  }
+
+  async *#list(after: string): AsyncGenerator<StoredFile> {
     for (const fan of (await this.#files.readdir(this.folder)).sort()) {
       if (fan < after.slice(0, 2)) continue
       const names = await unlessMissing(this.#files.readdir(join(this.folder, fan)))

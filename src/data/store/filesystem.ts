@@ -51,7 +51,7 @@ export async function openFilesystemStore(
     const start = Date.now()
     if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
       await attempting('sync the store', () =>
-        syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS),
+        syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS, files),
       )
     syncedUntil = start
   })
@@ -115,17 +115,28 @@ function manifestStore(set: FileSet, reserve: Reserve | undefined): ManifestStor
     mend: (digest, parts) => set.mend(digest, writer(parts)),
     async open(digest) {
       const handle = await set.open(digest)
-      const { size } = await handle.stat()
-      return {
-        size,
-        readAt: (target, offset) =>
-          attempting(`read manifest ${digest}`, () => readAt(handle, target, offset)),
-        [Symbol.asyncDispose]: () => handle.close(),
-      }
+      return await attempting(`read manifest ${digest}`, async () => {
+        const size = await sizeOrClose(handle)
+        return {
+          size,
+          readAt: (target, offset) =>
+            attempting(`read manifest ${digest}`, () => readAt(handle, target, offset)),
+          [Symbol.asyncDispose]: () => handle.close(),
+        }
+      })
     },
     remove: (digest, unclaimedSince) => set.remove(digest, unclaimedSince),
     list: (after) => set.list(after),
     quarantine: (digest) => set.quarantine(digest),
+  }
+}
+
+async function sizeOrClose(handle: FileHandle): Promise<number> {
+  try {
+    return (await handle.stat()).size
+  } catch (error) {
+    await handle.close()
+    throw error
   }
 }
 
@@ -188,15 +199,15 @@ async function clearTemporary(files: FileOperations, directory: string, before: 
 }
 
 /** Where there is no `sync`: every file put or claimed since, then every folder. Slow, but right. */
-async function syncOneByOne(sets: readonly FileSet[], since: number): Promise<void> {
+async function syncOneByOne(sets: readonly FileSet[], since: number, files: FileOperations): Promise<void> {
   for (const set of sets) {
     for await (const { digest, claimedAt } of set.list()) {
       if (claimedAt < since) continue
       await using handle = await set.open(digest)
       await handle.sync()
     }
-    for (const fan of await nodeFiles.readdir(set.folder)) await syncFolder(join(set.folder, fan))
-    await syncFolder(set.folder)
-    await syncFolder(join(set.folder, '..'))
+    for (const fan of await files.readdir(set.folder)) await syncFolder(join(set.folder, fan), files)
+    await syncFolder(set.folder, files)
+    await syncFolder(join(set.folder, '..'), files)
   }
 }

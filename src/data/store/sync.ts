@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open } from 'node:fs/promises'
+import * as fs from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import { systemCode } from './storage-errors.ts'
 
@@ -26,8 +26,8 @@ export async function syncFileSystem(directory: string, command: string): Promis
 }
 
 /** Has the names in a folder written to stable storage. */
-export async function syncFolder(path: string): Promise<void> {
-  await using handle = await open(path, 'r')
+export async function syncFolder(path: string, files: Pick<typeof fs, 'open'> = fs): Promise<void> {
+  await using handle = await files.open(path, 'r')
   await handle.sync()
 }
 
