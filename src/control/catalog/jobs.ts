@@ -75,8 +75,10 @@ export interface Jobs {
    */
   followClock(now: number, leaseMs: number): Promise<void>
   remove(kind: string, subject: string): Promise<void>
-  /** Ends all leases, whoever holds them. */
-  releaseAll(): Promise<void>
+  /** Ends all leases, whoever holds them. @returns the jobs that were held */
+  releaseAll(): Promise<Job[]>
+  /** Lets a job that nobody works on wait. */
+  putOff(id: string, change: PutOff): Promise<void>
   /** When the first attempt of the oldest unfinished job of a kind began. */
   firstStart(kind: string): Promise<number | undefined>
 }
@@ -219,7 +221,11 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
     },
     async releaseAll() {
       const query = db.updateTable('jobs').set({ lease_owner: null, lease_until: null })
-      await query.where('lease_owner', 'is not', null).execute()
+      return (await query.where('lease_owner', 'is not', null).returningAll().execute()).map(toJob)
+    },
+    async putOff(id, { now, runAt }) {
+      const query = db.updateTable('jobs').set({ created_at: now, run_at: runAt })
+      await query.where('id', '=', id).where('lease_owner', 'is', null).execute()
     },
     async firstStart(kind) {
       const query = db.selectFrom('jobs').select('first_started_at').where('kind', '=', kind)

@@ -381,13 +381,34 @@ test('a dead process: its jobs are taken up at once by the one that has the fold
   }
 })
 
+test('a job that was under way at many deaths lets all others go first, for longer each time', async () => {
+  await using setup = await setUp()
+  await setup.add('s1')
+  const handler = new Script()
+  await using queue = setup.queue('one', handler)
+  const waits: number[] = []
+  for (let count = 0; count < 20; count++) {
+    const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+    assert.ok(await setup.catalog.jobs.claim(claim), 'it can be claimed once its time has come')
+    await queue.releaseAllLeases()
+    const job = await setup.catalog.jobs.find(KIND, 's1')
+    assert.ok(job)
+    const wait = Math.max(0, job.runAt - setup.clock.at)
+    if (wait > 0) assert.equal(await setup.catalog.jobs.claim(claim), undefined, 'it waits')
+    waits.push(wait / 1000)
+    setup.clock.at += wait
+  }
+  const atOnce = Array.from({ length: 10 }, () => 0)
+  assert.deepEqual(waits, [...atOnce, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
+})
+
 test('a job that ends its process every time is given up in the end', async () => {
   await using setup = await setUp()
   await setup.add('s1')
   const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
   const handler = new Script()
   await using queue = setup.queue('one', handler)
-  for (let count = 0; count < 100; count++) {
+  for (let count = 0; count < 20; count++) {
     await setup.catalog.jobs.claim(claim)
     await setup.catalog.jobs.releaseAll()
   }

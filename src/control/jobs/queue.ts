@@ -2,7 +2,7 @@ import { Refusal } from '#base/refusal.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
 import type { Random } from '#model/ids.ts'
-import { isRetryable, retryDelayMs } from './retry.ts'
+import { isRetryable, lostDelayMs, retryDelayMs } from './retry.ts'
 
 /** One attempt at a job. */
 export interface JobRun {
@@ -57,8 +57,8 @@ export interface JobQueue extends AsyncDisposable {
   /** Resolves when nothing is running here. */
   settled(): Promise<void>
   /**
-   * Frees the jobs of all processes, so that they are taken up at once. Only for a process that has the data folder
-   * to itself: whoever held them is dead.
+   * Frees the jobs of all processes, so that they are taken up at once; those that were under way at many deaths, later
+   * each time. Only for a process that has the data folder to itself: whoever held them is dead.
    */
   releaseAllLeases(): Promise<void>
 }
@@ -78,7 +78,7 @@ export interface JobQueueOptions {
 }
 
 /** Attempts that ended with neither result nor error, as a process that dies does; more are taken for its doing. */
-const LOST_MAX = 100
+const LOST_MAX = 20
 
 /** The job is no longer this attempt's: it must publish nothing. */
 export class LeaseLost extends Error {
@@ -252,7 +252,14 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       }
     },
     settled,
-    releaseAllLeases: () => catalog.transaction((tables) => tables.jobs.releaseAll()),
+    releaseAllLeases: () =>
+      catalog.transaction(async ({ jobs }) => {
+        const at = now()
+        for (const job of await jobs.releaseAll()) {
+          const runAt = at + lostDelayMs(job.attempt - job.failures)
+          if (runAt > at) await jobs.putOff(job.id, { now: at, runAt })
+        }
+      }),
     async [Symbol.asyncDispose]() {
       stopped = true
       for (const timer of timers) clearInterval(timer)

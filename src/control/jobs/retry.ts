@@ -3,6 +3,8 @@ import { Refusal, SourceFailure } from '#base/refusal.ts'
 import type { Random } from '#model/ids.ts'
 
 const FIRST_DELAY_MS = 2000
+/** Deaths of its process that a job may see before it is suspected. */
+const LOST_UNSUSPECTED = 10
 const DELAY_MAX_MS = 5 * 60_000
 /** The longest that we let the other side put us off. */
 const ASKED_DELAY_MAX_MS = 3600_000
@@ -25,6 +27,17 @@ export function retryDelayMs(failures: number, error: unknown, random: Random): 
   const [high = 0, low = 0] = random(2)
   const delay = full / 2 + (full / 2) * ((high * 256 + low) / 65_536)
   return Math.round(Math.max(delay, Math.min(askedDelayMs(error), ASKED_DELAY_MAX_MS)))
+}
+
+/**
+ * How long a job waits that was under way when its process died, again and again: it may be what ends it, and all else
+ * must get done in between.
+ * @returns milliseconds, 0 for the first ten times
+ */
+export function lostDelayMs(lost: number): number {
+  return lost > LOST_UNSUSPECTED
+    ? Math.min(FIRST_DELAY_MS * 2 ** (lost - LOST_UNSUSPECTED - 1), DELAY_MAX_MS)
+    : 0
 }
 
 function askedDelayMs(error: unknown): number {
