@@ -91,6 +91,9 @@ const ours = (attack: Attack): Attack => ({
   run: (round) => Promise.race([attack.run(round), uncaught]),
 })
 
+/** So long that most rounds come to their end, and so short that each attack gets its turn. */
+const turnMs = Math.max(2 * MINUTE_MS, Math.min(5 * MINUTE_MS, (minutes * MINUTE_MS) / attacks.length))
+
 const words = values.short ? 'each once, briefly' : `for ${minutes} min`
 say(`${attacks.map(({ name }) => name).join(', ')}: ${words}; SEED=${seed}`)
 const result = await runAttacks({
@@ -98,7 +101,7 @@ const result = await runAttacks({
   seed,
   short: values.short,
   limitMs: minutes * MINUTE_MS,
-  roundMs: (values.short ? 3 : 5) * MINUTE_MS,
+  roundMs: values.short ? 3 * MINUTE_MS : turnMs,
   graceMs: MINUTE_MS,
   signal: stop.signal,
   say,
