@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import * as files from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { createRandom, type Random } from '#data/codec/codec.fixtures.ts'
 import { blockingFiles } from './blocking-files.ts'
@@ -189,7 +189,10 @@ test('filesystem store: without the sync program each new file and folder is syn
   await files.utimes(pathOf(folder, old.digest), DAY_AGO, DAY_AGO)
   opened.length = 0
   await store.sync()
-  assert.deepEqual(opened, [pathOf(folder, fresh.digest)])
+  const folders = ['blocks', 'manifests'].map((kind) => join(folder, kind))
+  const fans = [old, fresh].map(({ digest }) => dirname(pathOf(folder, digest)))
+  const expected = [pathOf(folder, fresh.digest), ...folders, ...fans, folder]
+  assert.deepEqual(new Set(opened), new Set(expected))
 })
 
 test('filesystem store: those who ask for a sync while one runs share the next one', async () => {
