@@ -123,6 +123,19 @@ test('build: what can never work fails with the reason, and what may work later 
   await destroyed(at, server.id)
 })
 
+test('fill: damage in the image is told, and the server runs on', async () => {
+  await using at = await openServers()
+  let isDamaged = true
+  at.host.onStep = (step) => {
+    if (step === 'fill half' && isDamaged) throw new LibraryError('corrupt', 'a block is damaged')
+  }
+  const id = await buildRunning(at)
+  await at.until(async () => (await troubleOf(at, id))?.includes('damaged or missing') === true)
+  assert.equal(await at.statusOf(id), 'active')
+  isDamaged = false
+  await at.until(async () => (await troubleOf(at, id)) === undefined)
+})
+
 test('fill: a store that is away is waited for and shown, and how far it is survives', async () => {
   await using at = await openServers()
   let isAway = true
