@@ -3,17 +3,8 @@
  * its threads, and kills the process right after one of them. So it dies at each commit of the catalog and at each
  * change of a file, not only where chance strikes.
  *
- * In the environment: DIE_AT, the step's number, from 1; STEPS_FILE, where the step is named on which it died, or, where
- * it ended by itself, how many there were.
- */
-
-/**
- * Loaded into a process before its program (`node --import`): counts the steps that change what is on disk, in all of
- * its threads, and kills the process right after one of them. So it dies at each commit of the catalog and at each
- * change of a file, not only where chance strikes.
- *
- * In the environment: DIE_AT, the step's number, from 1; STEPS_FILE, where the step is named on which it died, or, where
- * it ended by itself, how many there were.
+ * In the environment: DIE_AT, the step's number, from 1; STEPS_FILE, where the step is named on which it died, or how
+ * many there were where it ended by itself.
  */
 import fs, { writeFileSync } from 'node:fs'
 import promises from 'node:fs/promises'
