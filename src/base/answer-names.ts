@@ -14,7 +14,7 @@ export interface AnswerRow {
 export const ANSWERS = {
   bad_request: {
     statuses: [400],
-    when: 'the path cannot be decoded, Content-Range is malformed, the Host header is missing or no host, it is no HTTP',
+    when: 'it is no HTTP, the path cannot be decoded, Content-Range is malformed, there is no valid Host',
     next: 'mend the request',
     passes: false,
   },
