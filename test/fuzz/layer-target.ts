@@ -47,6 +47,7 @@ function makeLayer(random: Random): Uint8Array {
 
 export const layerTarget: Target = {
   name: 'layer',
+  cost: 4,
   seeds: () => Array.from({ length: 6 }, (_, seed) => makeLayer(createRandom(seed))),
   make: makeLayer,
   fields: qcow2Fields,

@@ -25,6 +25,8 @@ export interface Case {
 /** One reader. */
 export interface Target {
   readonly name: string
+  /** About how many inputs others read while this reads one. */
+  readonly cost?: number
   /** Inputs to begin with, besides those kept in the corpus; the same ones each time. */
   seeds(): Uint8Array[]
   /** Makes an input by its structure, with something wrong in it at times. */
@@ -39,6 +41,8 @@ export interface Target {
    * @throws LibraryError where it is refused
    */
   read(input: Uint8Array, random: Random): Promise<Uint8Array>
+  /** Removes what `read` left for the next time. */
+  close?(): Promise<void>
   /**
    * Compares with what other programs make of the same inputs.
    * @param folder for files, empty, removed afterwards

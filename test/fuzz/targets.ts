@@ -1,4 +1,5 @@
 import { brokenTarget } from './broken-target.ts'
+import { importTarget } from './import-target.ts'
 import { layerTarget } from './layer-target.ts'
 import { qcow2Target } from './qcow2-target.ts'
 import { blockTarget, manifestTarget } from './stored-targets.ts'
@@ -11,6 +12,7 @@ import { sftpTarget, tarTarget } from './wire-targets.ts'
 export const TARGETS: readonly Target[] = [
   qcow2Target,
   layerTarget,
+  importTarget,
   lz4Target,
   xzTarget,
   gzipTarget,

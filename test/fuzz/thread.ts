@@ -66,6 +66,7 @@ class Fuzzer {
       for (let run = 0; run < runs && !this.#shared.stopped; run++) await this.#one(createRandom(seed + run))
     }
     await this.#compare()
+    await this.#target.close?.()
     return { kind: 'done', fresh: this.#fresh, endings: [...this.#signatures].sort() }
   }
 

@@ -12,9 +12,9 @@ const LONG_RUNS = 3000
 export const fuzz: Attack = {
   name: 'fuzz',
   async run({ seed, short, signal, count, say }) {
-    for (const { name } of TARGETS) {
+    for (const { name, cost = 1 } of TARGETS) {
       if (signal.aborted) return
-      const runs = short ? SHORT_RUNS : LONG_RUNS
+      const runs = Math.ceil((short ? SHORT_RUNS : LONG_RUNS) / cost)
       const { cases, finding } = await fuzzReader({
         target: name,
         seed,
