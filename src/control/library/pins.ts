@@ -30,7 +30,10 @@ export class ReaderPins implements AsyncDisposable {
     this.#options = options
   }
 
-  /** Resolves once a collection will see them all: one write at most, and none where all are being read already. */
+  /**
+   * Resolves once a collection will see them all: one write at most, and none where all are being read already. Disposing
+   * of it never fails: what was read is read, and a pin that could not be removed runs out.
+   */
   async acquire(manifests: Iterable<string>): Promise<AsyncDisposable> {
     const wanted = [...new Set(manifests)]
     const readers = this.#enter(wanted)
@@ -43,7 +46,7 @@ export class ReaderPins implements AsyncDisposable {
     let released = false
     return {
       [Symbol.asyncDispose]: async () => {
-        if (!released) await this.#release(wanted)
+        if (!released) await this.#release(wanted).catch(() => {})
         released = true
       },
     }
