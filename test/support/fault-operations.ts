@@ -102,6 +102,7 @@ const adopt: Operation = {
       },
       async verify() {
         await assertTruth(world, id, bytes)
+        assert.equal((await library.list(fixture.owner)).length, 1, 'who was told of a failure made nothing')
         assert.ok((await readObject(world, 'disk')).equals(bytes))
       },
     }

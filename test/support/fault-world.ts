@@ -98,9 +98,8 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   )
   const acquirePins = (manifests: Iterable<string>) => library.acquirePins(manifests)
   const orbitNow = () => clock.at * 1000
-  const orbit: OrbitFixture = opened.use(
-    await openOrbit({ catalog, contents, acquirePins, keep, now: orbitNow }),
-  )
+  // Disposing of it would close the catalog, which is the fixture's.
+  const orbit: OrbitFixture = await openOrbit({ catalog, contents, acquirePins, keep, now: orbitNow })
   const closing = opened.move()
   const world: FaultWorld = {
     ...{ faults, fixture, catalog, library, jobs, orbit, contents, store, sound, folder, sources },
@@ -194,7 +193,8 @@ async function settle({ fixture: { clock, options }, jobs, library, fixture }: F
     )
     clock.at += STEP
   }
-  assert.fail('something is stuck')
+  const stuck = await library.list(fixture.owner)
+  assert.fail(`something is stuck: ${stuck.map(({ id, status }) => `${id} ${status}`)}`)
 }
 
 const isHonest = ({ status, progress }: Image) =>
