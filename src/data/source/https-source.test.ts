@@ -206,6 +206,22 @@ test('R5 http source: a name is looked up once, also for redirects and resumes',
   assert.equal(other.connections(), 0)
 })
 
+test('R5 http source: the next attempt looks a name up anew, and believes no more than the first', async () => {
+  await using server = await startWebServer()
+  server.on('/image', file(CONTENT))
+  const inside = ['169.254.169.254', '::ffff:a9fe:a9fe', 'fd00:ec2::254', '127.0.0.1', '::ffff:127.0.0.1']
+  for (const address of inside) {
+    const answers = [['127.0.0.9'], [address]]
+    const rebinding: Lookup = async () => answers.shift() ?? []
+    const url = `http://images.test:${server.port}/image`
+    // 127.0.0.9 stands for a public address, where nobody listens.
+    const options = { lookup: rebinding, allow: ['127.0.0.9/32'] }
+    await assert.rejects(download(url, options), passing(/refused the connection/))
+    await assert.rejects(download(url, options), lasting(/address is not allowed/), address)
+  }
+  assert.equal(server.connections(), 0)
+})
+
 test('R6 http source: a redirect to a name with a bad address is refused', async () => {
   await using server = await startWebServer()
   server.on('/start', redirect(`http://inside.test:${server.port}/secret`))
