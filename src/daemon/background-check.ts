@@ -126,6 +126,8 @@ export class BackgroundCheck {
   async #looks(signal: AbortSignal): Promise<void> {
     const { lookMs = LOOK_MS, log } = this.#options
     while (!signal.aborted) {
+      // What comes from here on is looked at in the next turn.
+      this.#woken = Promise.withResolvers()
       try {
         await this.#settle(signal)
         await this.#repairAll(signal)
@@ -142,7 +144,6 @@ export class BackgroundCheck {
   /** Writes down what was found, and forgets what is mended. */
   #settle(signal: AbortSignal): Promise<void> {
     const settled = this.#settling.then(async () => {
-      this.#woken = Promise.withResolvers()
       await this.#writeDown(signal)
       await this.#forgetMended(signal)
     })
@@ -165,6 +166,8 @@ export class BackgroundCheck {
         log.error({ image: id, name }, 'an image is damaged')
     }
     for (const [key, file] of found) if (this.#pending.get(key) === file) this.#pending.delete(key)
+    // The end of a round may have come before the look that repairs.
+    this.#woken.resolve()
   }
 
   /** Whom damaged files hurt; what is missing and hurts nobody was removed by a collection. */
