@@ -34,7 +34,7 @@ describe('fuzz: every reader survives what it never saw', { concurrency: 2 }, ()
         const { finding, endings } = await fuzz(options)
         assert.equal(finding && tell(finding), undefined)
         assert.ok(
-          endings.some((ending) => ending.startsWith('accepted')) && endings.length > 4,
+          endings.some((ending) => ending.startsWith('accepted')),
           endings.join(', '),
         )
       },

@@ -1,6 +1,7 @@
 import { brokenTarget } from './broken-target.ts'
 import { importTarget } from './import-target.ts'
 import { layerTarget } from './layer-target.ts'
+import { nbdTarget } from './nbd-target.ts'
 import { qcow2Target } from './qcow2-target.ts'
 import { blockTarget, manifestTarget } from './stored-targets.ts'
 import { gzipTarget, lz4Target, xzTarget, zstdTarget } from './stream-targets.ts'
@@ -21,6 +22,7 @@ export const TARGETS: readonly Target[] = [
   manifestTarget,
   blockTarget,
   wordsTarget,
+  nbdTarget,
   sftpTarget,
   tarTarget,
 ]
