@@ -1,8 +1,7 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { Resources } from '#base/resources.ts'
-import { threadEnv } from '#base/thread-env.ts'
+import { startThread } from '#base/start-thread.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
-import { YOUNG_MIB } from '#base/thread-heap.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
@@ -173,11 +172,7 @@ export class BlockPipeline implements AsyncDisposable {
       xzDictionary: this.#deps.xzDictionary,
     }
     const { program = new URL('./block-worker.ts', import.meta.url), runawayMs = RUNAWAY_MS } = this.#deps
-    const worker = new Worker(program, {
-      workerData,
-      env: threadEnv(),
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
-    })
+    const worker = startThread(program, { workerData, heapMib: HEAP_MIB })
     worker.on('message', (result: BlockResult) => this.#finish(result))
     worker.on('error', (error) => this.fail(crashOf(error)))
     worker.on('exit', (code) => {

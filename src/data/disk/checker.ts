@@ -1,7 +1,6 @@
-import { Worker } from 'node:worker_threads'
 import { LibraryError } from '#base/errors.ts'
+import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
-import { YOUNG_MIB } from '#base/thread-heap.ts'
 import type { CheckedFile, CheckPlace, DamagedFile } from './check-round.ts'
 
 /** What a thread is asked to do, once. */
@@ -55,10 +54,8 @@ const HEAP_MIB = 128
 export function createChecker({ storeDirectory }: { readonly storeDirectory: string }): Checker {
   const run = (task: CheckTask, signal: AbortSignal, hear: (message: CheckThreadMessage) => void) => {
     signal.throwIfAborted()
-    const worker = new Worker(new URL('./check-thread.ts', import.meta.url), {
-      workerData: { storeDirectory },
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
-    })
+    const program = new URL('./check-thread.ts', import.meta.url)
+    const worker = startThread(program, { workerData: { storeDirectory }, heapMib: HEAP_MIB })
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const stop = () => reject(signal.reason)
     signal.addEventListener('abort', stop, { once: true })

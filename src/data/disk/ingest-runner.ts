@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { Worker } from 'node:worker_threads'
-import { threadEnv } from '#base/thread-env.ts'
+import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
-import { YOUNG_MIB } from '#base/thread-heap.ts'
 import { removeTemporary } from '#data/store/filesystem.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
 import { RUNAWAY_MS, watchRunaway } from './runaway.ts'
@@ -70,11 +68,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       reserve,
       threads,
     }
-    const worker = new Worker(program, {
-      workerData,
-      env: threadEnv(),
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
-    })
+    const worker = startThread(program, { workerData, heapMib: HEAP_MIB })
     running++
     return new Promise<IngestResult>((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined

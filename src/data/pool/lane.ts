@@ -1,8 +1,7 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { LibraryError } from '#base/errors.ts'
-import { threadEnv } from '#base/thread-env.ts'
+import { startThread } from '#base/start-thread.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
-import { YOUNG_MIB } from '#base/thread-heap.ts'
 import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -41,14 +40,15 @@ export class Lane implements AsyncDisposable {
     return this.#worker !== undefined
   }
 
-  /** @throws what the task came to; unavailable where its worker dies */
+  /** @throws what the task came to; unavailable where its worker dies, or cannot be started */
   run(task: NewTask): Promise<PoolAnswer> {
     if (this.#closed)
       return Promise.reject(new LibraryError('unavailable', 'move a block: the library is stopping'))
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
+      const worker = this.#running()
       this.#pending.set(id, { resolve, reject })
-      this.#running().postMessage({ ...task, id })
+      worker.postMessage({ ...task, id })
     })
   }
 
@@ -59,11 +59,8 @@ export class Lane implements AsyncDisposable {
 
   #running(): Worker {
     if (this.#worker) return this.#worker
-    const worker = new Worker(new URL('./pool-worker.ts', import.meta.url), {
-      workerData: this.#workerData,
-      env: threadEnv(),
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    })
+    const program = new URL('./pool-worker.ts', import.meta.url)
+    const worker = startThread(program, { workerData: this.#workerData })
     let cause: unknown
     worker.on('message', (result: PoolResult) => this.#settle(result))
     worker.on('error', (error) => {
