@@ -167,4 +167,37 @@ describe('rights at every edge', needs('nbdinfo'), () => {
     const none = await ask('cli-zzzzz', 'wrong', grant)
     assert.deepEqual([wrong.status, wrong.text], [none.status, none.text])
   })
+
+  test('what is hidden takes as long to be refused as what never was', async () => {
+    const image = await world.addImage('private')
+    const { server } = await world.addServer('inactive')
+    const stranger = world.actors.find(({ role }) => role === 'foreign')?.token ?? ''
+    const orbit = (path: string) => () =>
+      send('GET', `${world.daemon.url}/v1/${path}`, { headers: { 'x-auth-token': stranger } })
+    const api = (path: string) => () => world.api(stranger, 'GET', `/1.0/${path}`)
+    const pairs = [
+      [api(`images/${image}`), api('images/img-zzzzz')],
+      [api(`images/${image}/download`), api('images/img-zzzzz/download')],
+      [api(`servers/${server}`), api('servers/srv-zzzzz')],
+      [orbit(`${world.account}/container/plain`), orbit('acc-zzzzz/container/plain')],
+    ] as const
+    for (const [index, pair] of pairs.entries()) {
+      const took: [number[], number[]] = [[], []]
+      // Whatever else the machine does slows both alike.
+      for (let n = 0; n < 80; n++) {
+        for (const which of [0, 1] as const) {
+          const begun = performance.now()
+          await pair[which]()
+          took[which].push(performance.now() - begun)
+        }
+      }
+      const [there, none] = took.map(median)
+      assert.ok(there !== undefined && none !== undefined)
+      const difference = Math.abs(there - none)
+      assert.ok(difference < Math.max(there, none) / 2 + 1, `pair ${index}: ${there} and ${none} ms`)
+    }
+  })
 })
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0

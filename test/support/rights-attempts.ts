@@ -18,22 +18,24 @@ export interface ApiAttempt {
   readonly state: string
 }
 
-const SERVER_STATES = ['inactive', 'inactive locked', 'active', 'deleted', 'failed', 'creating', 'deleting']
-const IMAGE_STATES = [...new Set(imageRights().map(({ what }) => what))].flatMap((what) =>
-  what === 'private' || what === 'public' ? [what, `${what} locked`] : [what],
-)
+const SERVER_STATES = ['active', 'inactive', 'deleted']
+const IMAGE_STATES = [...new Set(imageRights().map(({ what }) => what))]
+/** Nothing else looks at a lock. */
+const isForLocked = ({ method, path }: RouteRight) => method === 'DELETE' || path.endsWith('lock_resource')
 
 export function apiAttempts({ actors }: Pick<RightsWorld, 'actors'>): ApiAttempt[] {
   const routes = routeRights().filter(({ thing }) => thing !== 'credentials')
   return routes.flatMap((route) =>
-    actors.flatMap((actor) => statesOf(route.thing).map((state) => ({ route, actor, state }))),
+    actors.flatMap((actor) => statesOf(route).map((state) => ({ route, actor, state }))),
   )
 }
 
-function statesOf(thing: string): readonly string[] {
-  if (thing === 'image') return IMAGE_STATES
-  if (thing === 'server' || thing === 'volume') return SERVER_STATES
-  return ['as it is']
+function statesOf(route: RouteRight): readonly string[] {
+  const { thing } = route
+  const locked = (state: string) => (isForLocked(route) ? [`${state} locked`] : [])
+  if (thing === 'image') return [...IMAGE_STATES, ...locked('private'), ...locked('public')]
+  if (thing === 'server') return [...SERVER_STATES, ...locked('inactive')]
+  return thing === 'volume' ? SERVER_STATES : ['as it is']
 }
 
 /** What docs/rights.md says of it. */
