@@ -166,7 +166,7 @@ test('background check: a restart goes on where the last one was', async (t) => 
   assert.deepEqual(await catalog.damage.list(10), [])
 })
 
-test('background check: what can be had again is mended by itself, and images that are gone are forgotten', async (t) => {
+test('background check: what can be had again is mended, and images that are gone are forgotten', async (t) => {
   const { run, store, seen, first, second, pathOf, catalog } = await open(t)
   await rm(pathOf(A))
   const asked: string[] = []

@@ -26,7 +26,7 @@ interface Image {
   readonly forms: ReadonlyMap<(typeof FORMS)[number], Buffer>
 }
 
-/** Damages stored blocks and manifests at random; checks must find just those, reads be right or fail, and puts mend. */
+/** Damages stored files at random: checks must find just those, reads be right or fail, and what is kept again mend. */
 export const bitRot: Attack = {
   name: 'bit rot',
   async run(round) {
