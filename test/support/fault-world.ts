@@ -157,11 +157,13 @@ function plainIngest(world: {
   }
 }
 
-const SOURCE = 65_536
+/** Where in the memory of a keeper's codec the bytes lie that are to be kept. */
+export const SOURCE = 65_536
 const OUTPUT = SOURCE + BLOCK_SIZE
 const TABLE = OUTPUT + 2 * BLOCK_SIZE
 
-function createKeeper({ blocks }: Store) {
+/** What `keepBlock` works with, in this thread. */
+export function createKeeper({ blocks }: Store) {
   assert.ok(maxStoredSize(BLOCK_SIZE) <= 2 * BLOCK_SIZE)
   const codec = openCodec(createCodecMemory(TABLE + COMPRESS_TABLE_SIZE))
   return { blocks, codec, outputs: new Resources([OUTPUT]), table: TABLE }
@@ -203,7 +205,7 @@ const isHonest = ({ status, progress }: Image) =>
 async function isBusy(catalog: LibraryFixture['options']['catalog'], images: readonly Image[]) {
   if (images.some(({ status }) => status === 'creating' || status === 'deleting')) return true
   return (
-    (await catalog.jobs.list('registration', '', 1)).length +
+    (await catalog.jobs.list(['registration', 'snapshot'], '', 1)).length +
       (await catalog.jobs.list('removal', '', 1)).length >
     0
   )
