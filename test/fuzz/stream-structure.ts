@@ -65,6 +65,16 @@ export function lz4Fields(input: Uint8Array): Field[] {
   return lz4Parts(input).filter(inside(input)).take(MOST_FIELDS).toArray()
 }
 
+/** Whether there is a frame with checksums of blocks and none of its content. */
+export function hasOnlyBlockChecksums(input: Uint8Array): boolean {
+  const bytes = Buffer.from(input.buffer, input.byteOffset, input.length)
+  const magic = Buffer.from('04224d18', 'hex')
+  for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 1)) {
+    if (((bytes[at + 4] ?? 0) & 0x14) === 0x10) return true
+  }
+  return false
+}
+
 export function mendLz4(input: Uint8Array): Uint8Array {
   for (const { at, size, checksumFrom } of lz4Parts(input).filter(inside(input)).take(MOST_FIELDS)) {
     if (checksumFrom === undefined) continue
