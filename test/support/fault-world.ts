@@ -206,7 +206,7 @@ async function isBusy(catalog: LibraryFixture['options']['catalog'], images: rea
   if (images.some(({ status }) => status === 'creating' || status === 'deleting')) return true
   return (
     (await catalog.jobs.list(['registration', 'snapshot'], '', 1)).length +
-      (await catalog.jobs.list('removal', '', 1)).length >
+      (await catalog.jobs.list(['removal'], '', 1)).length >
     0
   )
 }

@@ -49,8 +49,8 @@ export interface Jobs {
   find(kind: string, subject: string): Promise<Job | undefined>
   /** Those that are not done yet. */
   listOfAccount(kind: string, accountId: string): Promise<Job[]>
-  /** A page of those that are not done yet, by their ids. */
-  list(kind: string, after: string, limit: number): Promise<Job[]>
+  /** A page of those of some kinds that are not done yet, by their ids. */
+  list(kinds: readonly string[], after: string, limit: number): Promise<Job[]>
   /** Takes the next job that may run: of the account with the fewest running, the one that waits longest. */
   claim(claim: Claim): Promise<Job | undefined>
   /** @returns those whose lease is still the owner's, now until `leaseUntil` */
@@ -117,8 +117,8 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind)
       return (await query.where('account_id', '=', accountId).execute()).map(toJob)
     },
-    async list(kind, after, limit) {
-      const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind).where('id', '>', after)
+    async list(kinds, after, limit) {
+      const query = db.selectFrom('jobs').selectAll().where('kind', 'in', kinds).where('id', '>', after)
       return (await query.orderBy('id').limit(limit).execute()).map(toJob)
     },
     async claim({ kind, owner, now, leaseMs, perAccount }) {

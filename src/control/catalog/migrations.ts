@@ -21,6 +21,7 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   '0003-ssh-keys': { up: createSshKeyTable },
   '0004-servers': { up: createServerTables },
   '0005-damage': { up: createDamageTables },
+  '0006-snapshot-jobs': { up: nameSnapshotJobs },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
@@ -216,4 +217,10 @@ async function createSshKeyTable(db: Kysely<unknown>): Promise<void> {
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .addUniqueConstraint('ssh_keys_owner', ['owner_id', 'fingerprint'])
     .execute()
+}
+
+/** Snapshots were registrations among others; the payload begins with what it is. */
+async function nameSnapshotJobs(db: Kysely<unknown>): Promise<void> {
+  const old = sql`kind = 'registration' and payload like '{"source":"volume",%'`
+  await sql`update jobs set kind = 'snapshot' where ${old}`.execute(db)
 }

@@ -19,6 +19,7 @@ import {
   type Asker,
   type FoundObject,
   type LibraryOptions,
+  MAKING,
   REGISTRATION,
   REMOVAL,
   type RegistrationPayload,
@@ -155,7 +156,7 @@ export function createChanging({ options, board, feed, files, room }: ChangingDe
         }
         if (!canChange(image.status, 'deleting')) return undefined
         const at = now()
-        await tables.jobs.remove(REGISTRATION, id)
+        for (const kind of MAKING) await tables.jobs.remove(kind, id)
         await tables.jobs.insert(removalOf(image, at + REMOVAL_DELAY_MS, at))
         return {
           set: { status: 'deleting' },
@@ -163,7 +164,7 @@ export function createChanging({ options, board, feed, files, room }: ChangingDe
           message: 'The image is being deleted.',
         }
       })
-      jobs.cancel(REGISTRATION, id)
+      for (const kind of MAKING) jobs.cancel(kind, id)
       // What still reads the disk for a moment publishes nothing any more.
       if (image.sourceType === 'snapshot' && image.source !== null) options.onVolumeRead?.(image.source)
       await files.remove(id)

@@ -1,5 +1,5 @@
 import { createChanging } from './changing.ts'
-import { type LibraryOptions, REGISTRATION, REMOVAL } from './deps.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL, SNAPSHOT } from './deps.ts'
 import { Feed } from './feed.ts'
 import type { Library } from './library.ts'
 import { ReaderPins } from './pins.ts'
@@ -17,6 +17,8 @@ import { createUploads } from './uploads.ts'
 
 /** Removals are a few rows each. */
 const REMOVAL_LIMITS = { concurrency: 2, perAccount: 1000 }
+/** Beside registrations: slow downloads of an account must not keep layers of its servers frozen. */
+const SNAPSHOT_LIMITS = { concurrency: 3, perAccount: 2 }
 
 /** Joins the parts of the library. It does nothing by itself before `start`. */
 export function createLibrary(options: LibraryOptions): Library {
@@ -26,11 +28,9 @@ export function createLibrary(options: LibraryOptions): Library {
   const files = new UploadFiles(options.uploadFolder, options.reserve)
   const room = new UploadRoom({ options, files })
   const pins = new ReaderPins({ catalog, holder, now })
-  jobs.handle(
-    REGISTRATION,
-    new RegistrationHandler({ options, board, feed, files, room }),
-    options.registrations,
-  )
+  const handler = new RegistrationHandler({ options, board, feed, files, room })
+  jobs.handle(REGISTRATION, handler, options.registrations)
+  jobs.handle(SNAPSHOT, handler, SNAPSHOT_LIMITS)
   jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
   const { setOfficial, ...changing } = createChanging({ options, board, feed, files, room })
   return {

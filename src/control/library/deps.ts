@@ -67,6 +67,10 @@ export const promisedKey = (accountId: string): string => `account ${accountId}`
 
 /** Kinds of jobs. */
 export const REGISTRATION = 'registration'
+/** A registration of a server's disk: with places of its own, as its server's layers stay frozen until it ends. */
+export const SNAPSHOT = 'snapshot'
+/** Both make images. */
+export const MAKING = [REGISTRATION, SNAPSHOT] as const
 export const REMOVAL = 'removal'
 
 /** What a registration job needs to know; the URL stands here with its secrets, and goes with the job. */

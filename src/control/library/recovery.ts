@@ -1,7 +1,7 @@
 import { SYSTEM } from '#model/event.ts'
 import { record } from './access.ts'
 import { removalOf } from './changing.ts'
-import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload } from './deps.ts'
+import { type LibraryOptions, REGISTRATION, REMOVAL, type RegistrationPayload, SNAPSHOT } from './deps.ts'
 import { toFailure } from './failure.ts'
 import type { UploadFiles } from './upload-files.ts'
 import { completeUpload } from './uploads.ts'
@@ -18,7 +18,8 @@ export async function recover(
   await catalog.transaction(async (tables) => {
     const at = now()
     for (const image of await tables.images.listByStatus('creating')) {
-      if (await tables.jobs.find(REGISTRATION, image.id)) continue
+      const kind = image.sourceType === 'snapshot' ? SNAPSHOT : REGISTRATION
+      if (await tables.jobs.find(kind, image.id)) continue
       log.warn({ image: image.id }, 'an image was creating without a job')
       const failure = toFailure(new Error('no job'))
       await tables.images.update(image.id, { status: 'failed', failure, updatedAt: at }, ['creating'])

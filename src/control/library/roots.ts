@@ -1,6 +1,6 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { CLOCK_SLACK_MS } from '#control/catalog/jobs.ts'
-import { REGISTRATION, type RegistrationPayload } from './deps.ts'
+import { MAKING, type RegistrationPayload } from './deps.ts'
 import type { Roots } from './library.ts'
 import { manifestsOf } from './own-objects.ts'
 import { PIN_MS } from './pins.ts'
@@ -16,14 +16,15 @@ const JOBS_PAGE = 16
 export async function readRoots(catalog: Catalog, now: () => number): Promise<Roots> {
   const at = now()
   // Before any manifest: what ends in between is then seen in both, and never in neither.
-  const registration = await catalog.jobs.firstStart(REGISTRATION)
+  const starts = await Promise.all(MAKING.map((kind) => catalog.jobs.firstStart(kind)))
   const upload = await catalog.uploadGuards.firstSince(at)
   await catalog.relaxed(async ({ pins, uploadGuards }) => {
     await pins.removeExpired(at, PIN_MS)
     await uploadGuards.removeExpired(at)
   })
   return {
-    unclaimedSince: Math.min(at, sinceThen(registration, at), sinceThen(upload, at)) - CLOCK_GRAIN_MS,
+    unclaimedSince:
+      Math.min(at, ...[...starts, upload].map((began) => sinceThen(began, at))) - CLOCK_GRAIN_MS,
     manifests: () => readManifests(catalog, now),
   }
 }
@@ -68,7 +69,7 @@ async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>>
     })
   await addThoseOfRows()
   for (let after = ''; ; ) {
-    const jobs = await catalog.jobs.list(REGISTRATION, after, JOBS_PAGE)
+    const jobs = await catalog.jobs.list(MAKING, after, JOBS_PAGE)
     for (const { payload } of jobs) add(manifestsToRead(payload as RegistrationPayload))
     const last = jobs.at(-1)
     if (last === undefined) break

@@ -203,7 +203,7 @@ test('start: a snapshot that lost its job is ended', async () => {
   const { library, options, owner } = at
   const made = await options.catalog.transaction(async (tables) => {
     const made = await library.snapshots.register(tables, snapshotOf(at.server, at.image, owner))
-    await tables.jobs.remove('registration', made.id)
+    await tables.jobs.remove('snapshot', made.id)
     return made
   })
   await library.start()
@@ -241,4 +241,33 @@ test('events: those of a server are read by its account alone, and stand among a
     assert.equal(event.action, 'server.created')
     break
   }
+})
+
+test('snapshot: slow downloads of the same account keep it from nothing', async () => {
+  await using at = await open()
+  const { library, options, owner, scripted } = at
+  for (let i = 0; i < 9; i++) await library.register(owner, REGISTER)
+  await options.jobs.poll()
+  const slow = scripted.calls.length
+  await options.catalog.transaction((tables) =>
+    library.snapshots.register(tables, snapshotOf(at.server, at.image, owner)),
+  )
+  await options.jobs.poll()
+  assert.deepEqual(
+    scripted.calls.slice(slow).map(({ request }) => request.source.kind),
+    ['volume'],
+  )
+})
+
+test('registration: a hundred slow ones of an account leave a place for another', async () => {
+  await using at = await open()
+  const { library, options, owner, other, scripted } = at
+  const before = scripted.calls.length
+  for (let i = 0; i < 100; i++) await library.register(owner, REGISTER)
+  await library.register(other, { ...REGISTER, httpUrl: 'http://other.test/' })
+  await options.jobs.poll()
+  const urls = scripted.calls
+    .slice(before)
+    .map(({ request: { source } }) => source.kind === 'http' && source.url)
+  assert.equal(urls.filter((url) => url === 'http://other.test/').length, 1)
 })

@@ -1,7 +1,7 @@
 import type { Tables } from '#control/catalog/catalog.ts'
 import { type Image, NEW_IMAGE } from '#model/image.ts'
 import { record } from './access.ts'
-import { type LibraryOptions, REGISTRATION, type RegistrationPayload, type VolumePayload } from './deps.ts'
+import { type LibraryOptions, type RegistrationPayload, SNAPSHOT, type VolumePayload } from './deps.ts'
 import type { Feed } from './feed.ts'
 import type { Library, SnapshotOf } from './library.ts'
 import { waitingProgress } from './progress-board.ts'
@@ -23,7 +23,7 @@ export function createSnapshots({ options, feed, room }: SnapshotsDeps): Library
       const at = now()
       const image = await tables.images.insert({ ...imageOf(snapshot), createdAt: at, updatedAt: at })
       const payload = payloadOf(snapshot)
-      const job = { kind: REGISTRATION, subject: image.id, accountId, payload, runAt: at, createdAt: at }
+      const job = { kind: SNAPSHOT, subject: image.id, accountId, payload, runAt: at, createdAt: at }
       await tables.jobs.insert(job)
       const message = `The snapshot of server ${serverId} was taken.`
       await record(tables, { image, action: 'image.registered', message, actor, at })
@@ -44,7 +44,7 @@ export function createSnapshots({ options, feed, room }: SnapshotsDeps): Library
 
 async function volumesRead(tables: Pick<Tables, 'jobs' | 'servers'>, serverId: string) {
   const server = await tables.servers.find(serverId)
-  const jobs = server ? await tables.jobs.listOfAccount(REGISTRATION, server.accountId) : []
+  const jobs = server ? await tables.jobs.listOfAccount(SNAPSHOT, server.accountId) : []
   return jobs
     .map(({ payload }) => payload as RegistrationPayload)
     .filter((payload) => payload.source === 'volume')
