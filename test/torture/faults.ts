@@ -1,10 +1,14 @@
 import { OPERATIONS, runWithFaults } from '../support/fault-operations.ts'
 import { openFaultWorld } from '../support/fault-world.ts'
+import { runPowerCuts } from '../support/power-cuts.ts'
 import type { Attack } from './attack.ts'
 
 const SHORT_MS = 8_000
 /** A long round draws a new library now and then, so that one that is old hides nothing. */
 const LONG_MS = 120_000
+/** Of the power, on files that keep any part of what was not synced. */
+const SHORT_CUTS = 10
+const LONG_CUTS = 300
 /** Calls of one operation, about. */
 const CALLS = 110
 
@@ -26,6 +30,7 @@ export const faults: Attack = {
       count('registrations')
       count('faults', failed.length)
     }
+    count('faults', await runPowerCuts(random, short ? SHORT_CUTS : LONG_CUTS))
     say(`${failures} calls failed in ${runs} operations`)
   },
 }
