@@ -34,15 +34,7 @@ describe('rights at every edge', needs('nbdinfo'), () => {
   test('API: everybody may what the document says of everything, and learns of nothing else', async () => {
     const make = createThings(world)
     const attempts = apiAttempts(world)
-    const left = attempts.values()
-    const wrong: string[] = []
-    const work = async () => {
-      for (const attempt of left) {
-        await tryApi(world, attempt, make).catch(({ message }: Error) => wrong.push(message))
-      }
-    }
-    await Promise.all(Array.from({ length: 8 }, work))
-    assert.equal(wrong.slice(0, 20).join('\n'), '')
+    await tryAll(attempts, (attempt) => tryApi(world, attempt, make))
     assert.ok(attempts.length > 2000, `${attempts.length} combinations`)
   })
 
@@ -67,7 +59,7 @@ describe('rights at every edge', needs('nbdinfo'), () => {
 
   test('Orbit: everybody may what the document says of every container, and learns of nothing else', async () => {
     const things = await createOrbitThings(world, world.account, world.actors[0]?.token ?? '')
-    for (const attempt of orbitAttempts(world)) await things.attempt(attempt)
+    await tryAll(orbitAttempts(world), things.attempt)
     for (const token of Object.values(world.dead)) {
       for (const path of ['', '/open', '/open/plain', '/none', '/none/plain'])
         assert.equal((await things.ask(token, 'GET', path)).status, 401, path)
@@ -201,3 +193,16 @@ describe('rights at every edge', needs('nbdinfo'), () => {
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
+
+/** Tries all, some at once, and tells of the first that went wrong. */
+async function tryAll<T>(attempts: readonly T[], attempt: (of: T) => Promise<void>): Promise<void> {
+  const left = attempts.values()
+  const wrong: string[] = []
+  const work = async () => {
+    for (const next of left) {
+      await attempt(next).catch(({ message }: Error) => wrong.push(message))
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, work))
+  assert.equal(wrong.slice(0, 20).join('\n'), '')
+}

@@ -56,7 +56,7 @@ export async function createOrbitThings(
     if (what !== 'images') return state
     return state === 'plain' ? world.publicImage : 'img-zzzzz'
   }
-  function requestsOf({ what, verb, state }: OrbitAttempt): [method: string, path: string][] {
+  function requestsOf({ what, verb, state, actor }: OrbitAttempt): [method: string, path: string][] {
     const object = `/${what}/${objectIn(what, state)}`
     const of = (path: string, ...methods: string[]) =>
       methods.map((method): [string, string] => [method, path])
@@ -74,7 +74,7 @@ export async function createOrbitThings(
       case 'read':
         return of(object, 'HEAD', 'GET')
       default:
-        return of(`/${what}/written`, 'PUT', 'POST', 'DELETE')
+        return of(`/${what}/${encodeURIComponent(actor.name)}`, 'PUT', 'POST', 'DELETE')
     }
   }
 
