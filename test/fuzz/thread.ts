@@ -32,6 +32,8 @@ export type ThreadReport =
 
 /** Cases whose coverage is looked at together, for a look takes as long as some cases. */
 const GROUP = 16
+/** From this cost on, a reader is not watched. */
+const SLOW = 10
 /** Cases that other programs get at once. */
 const BATCH = 64
 
@@ -51,7 +53,9 @@ class Fuzzer {
     this.#task = task
     this.#target = targetNamed(task.target)
     this.#shared = new SharedInput(task.memory)
-    this.#coverage = task.guided ? watchCoverage() : undefined
+    // Who takes long does so on other threads, which are not watched.
+    const guided = task.guided && (this.#target.cost ?? 1) < SLOW
+    this.#coverage = guided ? watchCoverage() : undefined
   }
 
   async run(): Promise<ThreadReport> {
