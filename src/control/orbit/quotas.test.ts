@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Ledger } from '#base/ledger.ts'
+import { NoRoom } from '#base/no-room.ts'
 import { type OrbitFixture, openOrbit, PLAIN } from './orbit.fixtures.ts'
 
 const EXCEEDED = { kind: 'quota', message: 'Upload exceeds quota.' }
@@ -93,4 +95,54 @@ test('quota: of the settings is for images, uploads and objects together', async
   await fixture.put('a', '123')
   await assert.rejects(begin(fixture, 'b', 4), EXCEEDED)
   await fixture.put('b', '123')
+})
+
+test('quota: what replaces an object whose old version is kept needs room beside it', async () => {
+  await using fixture = await openOrbit()
+  const { orbit, owner, account, catalog } = fixture
+  await catalog.orbitAccounts.setMetadata(account, { 'quota-bytes': '10' })
+  await orbit.containers.put(owner, { account, container: 'old' }, { metadata: {} })
+  const versions = { mode: 'stack', container: 'old' } as const
+  await orbit.containers.update(owner, { account, container: 'c' }, { metadata: {}, versions })
+  await fixture.put('a', '123456')
+  await assert.rejects(fixture.put('a', '12345'), EXCEEDED)
+  await fixture.put('a', '1234')
+  assert.equal((await catalog.orbitAccounts.find(account))?.bytesUsed, 10)
+  await assert.rejects(fixture.put('a', '1'), EXCEEDED)
+})
+
+test('quota: of a hundred that race, as many are let in as there is room for, whether they say how much or not', async () => {
+  for (const length of [100, undefined]) {
+    await using fixture = await openOrbit({ quota: 1050, bytesOfImages: async () => 50 })
+    const { catalog, account, deps } = fixture
+    const one = async (n: number) => {
+      await using upload = await begin(fixture, `o${n}`, length)
+      await upload.write(Buffer.alloc(60))
+      await upload.write(Buffer.alloc(40))
+      await upload.finish()
+    }
+    const ends = await Promise.allSettled(Array.from({ length: 100 }, (_, n) => one(n)))
+    const won = ends.filter(({ status }) => status === 'fulfilled').length
+    // Who says nothing may be refused for another who gives up later, too.
+    assert.ok(length === undefined ? won > 0 && won <= 10 : won === 10, `${won} were let in`)
+    assert.equal((await catalog.orbitAccounts.find(account))?.bytesUsed, won * 100)
+    assert.equal(deps.promised.sum(`account ${account}`), 0)
+  }
+})
+
+test('disk: an object that is announced needs room before its first byte, and gives it back', async () => {
+  const ledger = new Ledger()
+  const promise = (bytes: number) => {
+    if (ledger.sum('disk') + bytes > 10) throw new NoRoom({ wanted: bytes, free: 10, promised: 0, kept: 0 })
+    return ledger.take(['disk'], bytes)
+  }
+  await using fixture = await openOrbit({ reserve: { promise } })
+  await assert.rejects(begin(fixture, 'a', 11), { name: 'NoRoom' })
+  const upload = await begin(fixture, 'a', 10)
+  await upload.write(Buffer.alloc(4))
+  assert.equal(ledger.sum('disk'), 6)
+  await assert.rejects(begin(fixture, 'b', 5), { name: 'NoRoom' })
+  await upload[Symbol.asyncDispose]()
+  assert.equal(ledger.sum('disk'), 0)
+  assert.equal(fixture.contents.open, 0)
 })

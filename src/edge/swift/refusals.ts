@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import { NoRoom } from '#base/no-room.ts'
 import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
 import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import type { Exchange, Headers } from './exchange.ts'
@@ -37,6 +38,8 @@ export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): 
     const status = error.kind === 'denied' && isNobody ? 401 : STATUSES[error.kind]
     return { status, text: SPOKEN.includes(error.kind) ? error.message : undefined, headers: {} }
   }
+  if (error instanceof NoRoom)
+    return { status: 507, text: `${error.message}.`, headers: { 'Retry-After': '60' } }
   if (error instanceof LibraryError && error.code === 'unavailable') {
     return { status: 503, text: undefined, headers: { 'Retry-After': '5' } }
   }
