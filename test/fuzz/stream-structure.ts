@@ -1,4 +1,4 @@
-/** Finds the numbers in compressed streams and makes their checksums right, as far as a changed stream can be understood. */
+/** Finds the numbers in compressed streams and makes their checksums right, as far as a changed one is understood. */
 import { crc32, inflateRawSync } from 'node:zlib'
 import { xxh32, xzInteger } from '../support/compressed-streams.ts'
 import type { Field } from './target.ts'
@@ -144,7 +144,7 @@ export function xzFields(input: Uint8Array): Field[] {
   return [...ends, ...inner].filter((part) => part.at >= 0 && inside(input)(part)).slice(0, MOST_FIELDS)
 }
 
-/** Writes header, block headers' checksums, index and footer anew for the blocks of the first stream; nothing follows it. */
+/** Makes header and block headers of the first stream right, and its index and footer anew; nothing follows it. */
 export function mendXz(input: Uint8Array): Uint8Array {
   if (input.length < 24) return input
   const blocks = xzBlocks(input)
