@@ -5,7 +5,7 @@ import { TARGETS } from '../fuzz/targets.ts'
 import type { Attack } from './attack.ts'
 
 /** Inputs for each reader in one round. */
-const SHORT_RUNS = 300
+const SHORT_RUNS = 150
 const LONG_RUNS = 3000
 
 /** Gives every reader of strangers' bytes what no writer writes. */
