@@ -15,7 +15,7 @@ const LOOK_MS = 5
 /** For one answer, on a machine that has much else to do. */
 const PATIENCE_MS = 60_000
 
-/** Clients that race for one account's quota, by every way in: what is there never exceeds it, and all of it can be used. */
+/** Clients race for one account's quota, by every way in: what is there never exceeds it, and all of it can be used. */
 export const racing: Attack = {
   name: 'racing',
   async run(round) {

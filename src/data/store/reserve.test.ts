@@ -38,7 +38,10 @@ test('reserve: what was announced is kept for it until it is there, or is given 
   assert.throws(() => reserve.promise(11 * MiB), {
     name: 'NoRoom',
     code: 'unavailable',
-    message: `the storage is too full for ${11 * MiB} bytes more: ${100 * MiB} are free, ${50 * MiB} are promised to others, ${40 * MiB} must stay free`,
+    message: [
+      `the storage is too full for ${11 * MiB} bytes more: ${100 * MiB} are free, `,
+      `${50 * MiB} are promised to others, ${40 * MiB} must stay free`,
+    ].join(''),
   })
   reserve.promise(10 * MiB)
   // Those who are under way are not stopped by what others only announced.

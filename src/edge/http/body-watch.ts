@@ -9,7 +9,7 @@ const SLOWEST = 17
 export interface BodyWatch {
   /**
    * Watches one body.
-   * @param onSilent called once its client owes bytes and sends none, or hardly any, for too long; breaks the connection by default
+   * @param onSilent called once its client owes bytes and sends hardly any for too long; breaks the connection by default
    */
   watch(raw: IncomingMessage, onSilent?: () => void): void
   /** Breaks the connections of all bodies that are not complete. */
