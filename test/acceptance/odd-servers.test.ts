@@ -126,6 +126,7 @@ const AT_ONCE: Named = {
   reset: [ATTEMPTS, noAnswer],
   closeAtOnce: [ATTEMPTS, noAnswer],
   closeInHead: [ATTEMPTS, noAnswer],
+  closeAfterBareHead: [ATTEMPTS, failed('source', /before the first byte of the file/, /try again later/)],
   closeAfterHead: [ATTEMPTS, failed('source', /lost for good after 0 of 358400 bytes\.$/, /try again later/)],
   resumeIgnored: [2 * ATTEMPTS, fromStart],
   resumeRefused: [2 * ATTEMPTS, fromStart],

@@ -142,6 +142,7 @@ export const ODD = {
   reset: always((_request, socket) => socket.resetAndDestroy()),
   closeAtOnce: always(raw()),
   closeAfterHead: ({ content, etag }) => raw(ok({ etag, 'content-length': content.length })),
+  closeAfterBareHead: always(raw('HTTP/1.0 200 OK\r\n\r\n')),
   closeInHead: always(raw('HTTP/1.1 200 OK\r\nContent-Le')),
 
   resumeIgnored: (served) =>

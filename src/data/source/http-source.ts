@@ -53,12 +53,25 @@ export async function openHttpSource(options: HttpSourceOptions): Promise<Source
     const size = head.length
     if (size !== undefined && size > limits.sourceSize) throw sourceTooLarge(size, limits.sourceSize)
     const version = versionOf(head, now())
-    const resuming = resumingStream({ start, first, size, version, limits, ask, now, pause, signal, end })
+    const isEndTold = size !== undefined || head.header('transfer-encoding') !== undefined
+    const resuming = resumingStream({
+      start,
+      first,
+      size,
+      isEndTold,
+      version,
+      limits,
+      ask,
+      now,
+      pause,
+      signal,
+      end,
+    })
     return {
       stream: resuming.stream,
       finalUrl: redactUrl(first.url),
       size,
-      isEndTold: size !== undefined || head.header('transfer-encoding') !== undefined,
+      isEndTold,
       etag: version.etag,
       lastModified: version.lastModified,
       contentType: head.header('content-type')?.slice(0, 80),

@@ -23,6 +23,8 @@ export interface ResumeOptions {
   /** The answer to the plain request; its URL is where the redirects led to. */
   readonly first: LocatedAnswer
   readonly size: number | undefined
+  /** As of the source. */
+  readonly isEndTold: boolean
   readonly version: Version
   readonly limits: ImportLimits
   readonly ask: (request: Pick<FollowRequest, 'url' | 'headers' | 'bodyLimit'>) => Promise<LocatedAnswer>
@@ -92,6 +94,7 @@ export function resumingStream(options: ResumeOptions): {
             else if (!(await body.more())) break
           }
           // A 206 may bring less than was asked for.
+          if (size === undefined && received() === 0 && !options.isEndTold) throw closedAfterHead()
           if (size === undefined || received() === size) return
           throw new ConnectionLost(CONNECTION_WAS_LOST, received())
         } catch (error) {
@@ -175,6 +178,14 @@ function rangeOf(
 /** A 416 seldom names a version; where it does, it must be ours. */
 function isSame416(etag: string | undefined, version: Version): boolean {
   return etag === undefined || version.etag === undefined || etag === version.etag
+}
+
+/** An empty file would have a length of 0. */
+function closedAfterHead(): SourceFailure {
+  return downloadFailure('the server closed the connection before the first byte of the file', {
+    retryable: true,
+    hint: TRY_AGAIN,
+  })
 }
 
 function cannotResume(received: number, cause: ConnectionLost): SourceFailure {
