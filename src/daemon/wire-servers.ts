@@ -7,6 +7,7 @@ import { createServers } from '#control/servers/create-servers.ts'
 import { createHypervisor } from '#control/servers/qemu/hypervisor.ts'
 import type { Servers } from '#control/servers/servers.ts'
 import type { OpenContentStore } from '#data/content/create-content-store.ts'
+import type { Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { createLayer } from '#data/volume/create-layer.ts'
 import { fillBase } from '#data/volume/fill-base.ts'
@@ -20,10 +21,19 @@ export interface ServerParts {
   readonly library: Library
   readonly store: Store
   readonly contents: OpenContentStore
+  readonly reserve: Reserve
 }
 
 /** Puts the servers together: QEMU below, the library's images as their disks. Nothing runs before `begin`. */
-export function wireServers({ config, log, catalog, library, store, contents }: ServerParts): Servers {
+export function wireServers({
+  config,
+  log,
+  catalog,
+  library,
+  store,
+  contents,
+  reserve,
+}: ServerParts): Servers {
   const folder = join(config.data, 'servers')
   const { accelerator, fillRate, ...settings } = config.servers
   return createServers({
@@ -37,7 +47,7 @@ export function wireServers({ config, log, catalog, library, store, contents }: 
         manifests: store.manifests,
         loader: contents.loader,
         rate: fillRate,
-        reserve: config.reserve,
+        reserve,
       }),
     offer: createOffer({ openDisk: contents.openDisk, log }),
     folder,

@@ -120,7 +120,9 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     reserve,
     bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),
   })
-  const servers: Servers = opened.use(wireServers({ config, log, catalog, library, store, contents }))
+  const servers: Servers = opened.use(
+    wireServers({ config, log, catalog, library, store, contents, reserve }),
+  )
   const closing = opened.move()
   return {
     store,

@@ -111,7 +111,7 @@ test('quota: what replaces an object whose old version is kept needs room beside
   await assert.rejects(fixture.put('a', '1'), EXCEEDED)
 })
 
-test('quota: of a hundred that race, as many are let in as there is room for, also of those that say no length', async () => {
+test('quota: of a hundred that race as many are let in as there is room for, with a length or without', async () => {
   for (const length of [100, undefined]) {
     await using fixture = await openOrbit({ quota: 1050, bytesOfImages: async () => 50 })
     const { catalog, account, deps } = fixture

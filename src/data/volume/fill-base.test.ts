@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +15,7 @@ import { type BlockLoader, directLoader } from '#data/form/disk-blocks.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { memoryStore } from '#data/store/memory.ts'
+import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
 import { plainBytes, randomDisk, storeDisk, type TestDisk } from '../../../test/support/store-disk.ts'
@@ -32,6 +33,7 @@ describe(`filling a base (seed ${seed})`, () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
+  const reserveOf = (bytes: number) => createReserve({ directory: folder, bytes })
   const newPath = () => join(folder, `base-${count++}`)
   const filesOf = async (path: string) =>
     (await readdir(folder)).filter((name) => join(folder, name).startsWith(path))
@@ -42,7 +44,7 @@ describe(`filling a base (seed ${seed})`, () => {
       loader: directLoader(store.blocks),
       manifest,
       rate: undefined,
-      reserve: undefined,
+      reserve: reserveOf(0),
       onProgress: () => {},
       signal: new AbortController().signal,
       ...options,
@@ -168,8 +170,9 @@ describe(`filling a base (seed ${seed})`, () => {
     const disk = longDisk(5)
     const manifest = await storeDisk(store, disk)
     const path = newPath()
-    await assert.rejects(fill(store, manifest, { path, reserve: 2 ** 60 }), isError('unavailable'))
-    await fill(store, manifest, { path, reserve: 0 })
+    await assert.rejects(fill(store, manifest, { path, reserve: reserveOf(2 ** 60) }), isError('unavailable'))
+    assert.deepEqual(await filesOf(path), [`${basename(path)}.partial`])
+    await fill(store, manifest, { path })
     await assertFilled(path, plainBytes(disk))
     await assert.rejects(fill(store, manifest, { path: join(path, 'none') }), isError('unavailable'))
   })

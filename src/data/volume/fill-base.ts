@@ -3,12 +3,12 @@ import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
+import type { Promised } from '#base/ledger.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
 import { loadPlain } from '#data/form/disk-blocks.ts'
 import { bytesOf, type Loaded, letGo } from '#data/form/pieces.ts'
 import { type Manifest, openManifest } from '#data/manifest/manifest.ts'
-import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import { attempting, systemCode } from '#data/store/storage-errors.ts'
 import { syncFolder } from '#data/store/sync.ts'
 import { forgetProgress, readProgress, saveProgress } from './fill-progress.ts'
@@ -31,7 +31,7 @@ export const fillBase: FillBase = async (options) => {
     if (!(await isFilled(path))) {
       await using file = await open(partialOf(path), constants.O_RDWR | constants.O_CREAT, 0o600)
       const done = await prepare(file, manifest, path)
-      await new Filling(file, manifest, options).run(done)
+      await fillFrom(done, file, manifest, options)
       await file.chmod(0o444)
       await file.sync()
       await rename(partialOf(path), path)
@@ -43,6 +43,17 @@ export const fillBase: FillBase = async (options) => {
   })
   onProgress(manifest.diskSize)
 }
+
+/** Asks for room for all that is missing before anything of it is written. */
+async function fillFrom(done: number, file: FileHandle, manifest: Manifest, options: FillOptions) {
+  const { blocks } = await file.stat()
+  const missing = Math.max(0, manifest.dataBlocks * BLOCK_SIZE - blocks * STAT_BLOCK)
+  using space = options.reserve.promise(missing)
+  await new Filling(file, manifest, options, space).run(done)
+}
+
+/** What `st_blocks` counts, stat(2). */
+const STAT_BLOCK = 512
 
 async function isFilled(path: string): Promise<boolean> {
   try {
@@ -80,7 +91,7 @@ class Filling {
   readonly #file: FileHandle
   readonly #manifest: Manifest
   readonly #options: FillOptions
-  readonly #reserve: Reserve
+  readonly #space: Promised
   /** Ascending. */
   readonly #loading: LoadingBlock[] = []
   #unsaved = 0
@@ -89,11 +100,11 @@ class Filling {
   /** When more may be read, on the clock of `performance`. */
   #nextAt = 0
 
-  constructor(file: FileHandle, manifest: Manifest, options: FillOptions) {
+  constructor(file: FileHandle, manifest: Manifest, options: FillOptions, space: Promised) {
     this.#file = file
     this.#manifest = manifest
     this.#options = options
-    this.#reserve = createReserve({ directory: dirname(options.path), bytes: options.reserve })
+    this.#space = space
   }
 
   /** Copies the disk from an offset on, a multiple of the block size. */
@@ -125,12 +136,13 @@ class Filling {
     const loaded = await orAbort(block.loaded, this.#options.signal)
     this.#loading.shift()
     try {
-      this.#reserve.demand(length)
+      this.#options.reserve.demand(length)
       await writeAll(this.#file, bytesOf(loaded), offset)
     } finally {
       letGo(loaded)
     }
     this.#unsaved += length
+    this.#space.set(Math.max(0, this.#space.amount - length))
     this.#tell(offset + length)
     if (length === BLOCK_SIZE) await this.#save(offset + length)
   }

@@ -1,4 +1,5 @@
 import type { BlockLoader } from '#data/form/disk-blocks.ts'
+import type { Reserve } from '#data/store/reserve.ts'
 import type { Digest, ManifestStore } from '#data/store/store.ts'
 
 /**
@@ -39,8 +40,8 @@ export interface FillOptions {
   readonly path: string
   /** Bytes of data per second; undefined for no bound. */
   readonly rate: number | undefined
-  /** Bytes of the file system that stay free; undefined for a part of it. */
-  readonly reserve: number | undefined
+  /** Space of the file system: all of the base's data is announced before any of it is written. */
+  readonly reserve: Reserve
   /** Bytes of the disk that are done, zeros included, a few times a second. */
   readonly onProgress: (done: number) => void
   readonly signal: AbortSignal

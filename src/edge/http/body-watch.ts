@@ -9,7 +9,8 @@ const SLOWEST = 17
 export interface BodyWatch {
   /**
    * Watches one body.
-   * @param onSilent called once its client owes bytes and sends hardly any for too long; breaks the connection by default
+   * @param onSilent called once its client sends hardly any of the bytes it owes for too long; by default breaks the
+   *   connection
    */
   watch(raw: IncomingMessage, onSilent?: () => void): void
   /** Breaks the connections of all bodies that are not complete. */
