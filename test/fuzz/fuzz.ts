@@ -9,7 +9,7 @@ const HEAP_MB = 256
 
 export interface FuzzOptions extends Pick<ThreadTask, 'target' | 'seed' | 'runs' | 'guided' | 'compared'> {
   readonly only?: Uint8Array
-  /** How long one input may take, milliseconds; one that took longer is tried once more, alone, for four times that. */
+  /** How long one input may take, milliseconds; one that took longer gets four times that. */
   readonly deadlineMs?: number
   /** Ends the run. */
   readonly signal?: AbortSignal | undefined
@@ -39,7 +39,9 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   const result = await runThread(options, deadline)
   if (!result.late || !result.finding) return result
   const again = await runThread({ ...options, only: result.finding.input }, 4 * deadline)
-  return { ...result, finding: again.finding }
+  if (again.finding) return again
+  // The machine was busy, that is all: the same once more, with patience.
+  return await runThread(options, 4 * deadline)
 }
 
 async function runThread(
