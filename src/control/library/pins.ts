@@ -31,8 +31,8 @@ export class ReaderPins implements AsyncDisposable {
   }
 
   /**
-   * Resolves once a collection will see them all: one write at most, and none where all are being read already. Disposing
-   * of it never fails: what was read is read, and a pin that could not be removed runs out.
+   * Resolves once a collection will see them all: one write at most, and none where all are being read already.
+   * Disposing of it never fails: what was read is read, and a pin that could not be removed runs out.
    */
   async acquire(manifests: Iterable<string>): Promise<AsyncDisposable> {
     const wanted = [...new Set(manifests)]
