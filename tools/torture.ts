@@ -102,7 +102,8 @@ const result = await runAttacks({
   short: values.short,
   limitMs: minutes * MINUTE_MS,
   roundMs: values.short ? 3 * MINUTE_MS : turnMs,
-  graceMs: MINUTE_MS,
+  // Steps that heed no signal take their time where the machine is busy; what hangs is found all the same.
+  graceMs: 5 * MINUTE_MS,
   signal: stop.signal,
   say,
   leftovers: watchLeftovers(folder),

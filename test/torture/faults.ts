@@ -30,7 +30,7 @@ export const faults: Attack = {
       count('registrations')
       count('faults', failed.length)
     }
-    count('faults', await runPowerCuts(random, short ? SHORT_CUTS : LONG_CUTS))
+    if (!signal.aborted) count('faults', await runPowerCuts(random, short ? SHORT_CUTS : LONG_CUTS))
     say(`${failures} calls failed in ${runs} operations`)
   },
 }
