@@ -233,9 +233,7 @@ async function benchSnapshot(): Promise<void> {
       return seconds
     },
     async theirs() {
-      const layers = (await readdir(serverFolder))
-        .filter((name) => /^layer-\d+\.qcow2$/.test(name))
-        .toSorted()
+      const layers = await settledLayers(serverFolder)
       const chain = layers.reduce<object>(
         (backing, name) => ({
           driver: 'qcow2',
@@ -265,6 +263,15 @@ async function benchSnapshot(): Promise<void> {
   console.log(
     `the guest could not write for ${median(pauses).toFixed(1)} ms, at most ${Math.max(...pauses)} ms`,
   )
+}
+
+/** Waits until those that no snapshot reads are merged. */
+async function settledLayers(folder: string): Promise<string[]> {
+  for (;;) {
+    const layers = (await readdir(folder)).filter((name) => /^layer-\d+\.qcow2$/.test(name))
+    if (layers.length <= 2) return layers.toSorted()
+    await delay(50)
+  }
 }
 
 /** Bytes of all blocks at rest. */
