@@ -75,10 +75,12 @@ files() {
     echo $count >/disk/last
   done) >/dev/null 2>&1 &
 }
-# Starts QEMU's guest agent.
+# Starts QEMU's guest agent, and waits until it listens: it goes into the background before that.
 agent() {
   port=$(grep -lx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name) || return 1
-  qemu-ga -d -t /run -f /run/agent.pid -l /run/agent.log -p /dev/$(basename $(dirname $port))
+  device=/dev/$(basename $(dirname $port))
+  qemu-ga -d -t /run -f /run/agent.pid -l /run/agent.log -p $device || return 1
+  until ls -l /proc/$(cat /run/agent.pid)/fd 2>/dev/null | grep -q $device; do sleep 0.1; done
 }
 
 interface=$(ls /sys/class/net | grep -v '^lo$' | head -n 1)
