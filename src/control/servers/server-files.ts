@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 import type { CreateLayer } from '#data/volume/volume.ts'
 import { MACHINE_FILES, type UnixUser } from './qemu/machine.ts'
 
@@ -43,12 +44,6 @@ export async function isThere(path: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
     throw error
   }
-}
-
-/** Puts a folder's entries on stable storage. */
-export async function syncFolder(folder: string): Promise<void> {
-  await using handle = await open(folder, 'r')
-  await handle.sync()
 }
 
 export async function makeFolder(folder: string, owner: UnixUser | undefined): Promise<void> {

@@ -3,9 +3,9 @@ import type { Stats } from 'node:fs'
 import type * as fs from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 import { attempting, storageError, systemCode, unlessMissing } from './storage-errors.ts'
 import type { Digest, StoredFile } from './store.ts'
-import { syncFolder } from './sync.ts'
 
 /** The calls that a file system store makes; tests hand in their own to order them and to let them fail. */
 export type FileOperations = Pick<

@@ -2,12 +2,13 @@ import type { FileHandle } from 'node:fs/promises'
 import * as nodeFiles from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 import { BLOCK_SIZE, maxStoredSize, STORED_HEAD, storedSizeOf, verifyStored } from '#data/block/block.ts'
 import { type FileOperations, FileSet } from './file-set.ts'
 import type { Reserve } from './reserve.ts'
 import { attempting, unlessMissing } from './storage-errors.ts'
 import type { BlockStore, Digest, ManifestStore, Store } from './store.ts'
-import { coalesced, syncFileSystem, syncFolder } from './sync.ts'
+import { coalesced, syncFileSystem } from './sync.ts'
 
 const DAY_MS = 24 * 3600_000
 /** How far the clocks of two writers and of the kernel may differ where files are chosen by their time. */

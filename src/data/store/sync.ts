@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import * as fs from 'node:fs/promises'
 import { LibraryError } from '#base/errors.ts'
 import { systemCode } from './storage-errors.ts'
 
@@ -23,12 +22,6 @@ export async function syncFileSystem(directory: string, command: string): Promis
     if (systemCode(error) === 'ENOENT') return false
     throw error
   }
-}
-
-/** Has the names in a folder written to stable storage. */
-export async function syncFolder(path: string, files: Pick<typeof fs, 'open'> = fs): Promise<void> {
-  await using handle = await files.open(path, 'r')
-  await handle.sync()
 }
 
 /**

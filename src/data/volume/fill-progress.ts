@@ -1,8 +1,8 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { syncFolder } from '#base/sync-folder.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { unlessMissing } from '#data/store/storage-errors.ts'
-import { syncFolder } from '#data/store/sync.ts'
 
 /** How far a base is filled. */
 export interface FillProgress {
