@@ -8,26 +8,16 @@ import { after, test } from 'node:test'
 import { startDaemon } from '../support/daemon.ts'
 import { startFileServer } from '../support/file-server.ts'
 import { execute, register, settled } from '../support/registration.ts'
+import { mountSmallDisk } from '../support/small-disk.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'full-disk-'))
 const disk = join(folder, 'disk')
-const mounted = mountSmallDisk()
+// Elsewhere the tests of the store's reserve have to do.
+const mounted = mountSmallDisk(disk, 24)
 after(async () => {
   if (mounted) execFileSync('umount', [disk])
   await rm(folder, { recursive: true, force: true })
 })
-
-/** Only root may mount; elsewhere the tests of the store's reserve have to do. */
-function mountSmallDisk(): boolean {
-  if (process.getuid?.() !== 0) return false
-  try {
-    execFileSync('mkdir', [disk])
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 test('full disk: a registration that does not fit fails, everything else goes on, collection makes room', async (t) => {
   if (!mounted) return t.diagnostic('needs root, to mount a small disk')

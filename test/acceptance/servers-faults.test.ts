@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash, randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { mkdtemp, open, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -27,6 +27,7 @@ import {
   snapshot,
   standsAlone,
 } from '../support/servers.ts'
+import { mountSmallDisk } from '../support/small-disk.ts'
 import { needs } from '../support/tools.ts'
 
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8)
@@ -230,7 +231,6 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
 
   test('a disk that is full: a snapshot fails with the reason, guests wait and then go on', async (t) => {
     const disk = join(folder, 'small')
-    await mkdir(disk)
     if (!mountSmallDisk(disk, 280)) return t.diagnostic('needs root, to mount a small disk')
     try {
       await fullDisk(disk)
@@ -286,18 +286,6 @@ async function sumOf(path: string, offset: number, count: number): Promise<strin
     sum.update(bytes.subarray(0, bytesRead))
   }
   return sum.digest('hex')
-}
-
-/** Only root may. */
-function mountSmallDisk(disk: string, mib: number): boolean {
-  if (process.getuid?.() !== 0) return false
-  try {
-    const words = ['-t', 'tmpfs', '-o', `size=${mib}m,mode=0755`, 'tmpfs', disk]
-    execFileSync('mount', words, { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** Takes all room of a disk but so many MiB. */
