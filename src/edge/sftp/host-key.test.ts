@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { readHostKeys } from './host-key.ts'
+import ssh2 from 'ssh2'
+import { makePair, readHostKeys } from './host-key.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'host-key-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -20,4 +21,12 @@ test('host key: it is made once, for the library alone, and stays the same', asy
 test('host key: one that is damaged is an error, not another key', async () => {
   writeFileSync(join(folder, 'ssh/ssh_host_rsa_key'), 'nonsense')
   await assert.rejects(readHostKeys(join(folder, 'ssh')), /ssh_host_rsa_key: it is not a private key/)
+})
+
+test('host key: every one that is made can be read', async () => {
+  // Of so many, ten would be none.
+  for (let count = 0; count < 2_000; count++) {
+    const parsed = ssh2.utils.parseKey((await makePair('ed25519')).private)
+    assert.ok(!(parsed instanceof Error))
+  }
 })

@@ -42,10 +42,24 @@ async function readOrMake(path: string, kind: (typeof KINDS)[number]): Promise<s
   return pair.private
 }
 
-function makePair(kind: (typeof KINDS)[number]): Promise<{ private: string; public: string }> {
-  const made = Promise.withResolvers<{ private: string; public: string }>()
-  const done = (error: Error | null, pair: { private: string; public: string }) =>
-    error ? made.reject(error) : made.resolve(pair)
+type Pair = { readonly private: string; readonly public: string }
+
+/**
+ * A pair of keys in the form of OpenSSH.
+ *
+ * Where a half of an Ed25519 key begins with a zero byte, ssh2 1.17 leaves that byte out and writes a key that
+ * nothing reads, itself included: one of about 200. Then another is made.
+ */
+export async function makePair(kind: (typeof KINDS)[number]): Promise<Pair> {
+  for (;;) {
+    const pair = await generatePair(kind)
+    if (!(ssh2.utils.parseKey(pair.private) instanceof Error)) return pair
+  }
+}
+
+function generatePair(kind: (typeof KINDS)[number]): Promise<Pair> {
+  const made = Promise.withResolvers<Pair>()
+  const done = (error: Error | null, pair: Pair) => (error ? made.reject(error) : made.resolve(pair))
   if (kind === 'rsa') ssh2.utils.generateKeyPair('rsa', { bits: RSA_BITS }, done)
   else ssh2.utils.generateKeyPair('ed25519', done)
   return made.promise
