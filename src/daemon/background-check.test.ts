@@ -48,7 +48,7 @@ async function open(t: TestContext) {
   const errors: unknown[] = []
   const states = createCheckStates(catalog)
   const options: BackgroundCheckOptions = {
-    checker: createChecker({ storeDirectory: folder }),
+    checker: createChecker({ storePlace: folder }),
     store,
     records: createDamageRecords({ catalog, now: Date.now }),
     states,

@@ -17,7 +17,7 @@ export async function serveSftp(config: Config, parts: Parts, log: Logger): Prom
       ...{ auth, orbit, keep },
       keyFolder: folder('ssh'),
       setup: {
-        storeDirectory: folder('store'),
+        storePlace: folder('store'),
         spoolDirectory: folder('spool'),
         reserve: config.reserve,
         threads: config.orbit.threads,

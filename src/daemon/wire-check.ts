@@ -21,16 +21,16 @@ export interface CheckParts {
 
 /** What looks for damage and mends it, for the daemon and for the operator's commands. */
 export function wireCheck(config: Config, catalog: Catalog): CheckParts {
-  const storeDirectory = join(config.data, 'store')
+  const storePlace = join(config.data, 'store')
   return {
-    checker: createChecker({ storeDirectory }),
+    checker: createChecker({ storePlace }),
     records: createDamageRecords({ catalog, now: Date.now }),
     states: createCheckStates(catalog),
     repair: createRepair({
       catalog,
       // One thread, and beside the registrations, whose places it does not take.
       ingest: createIngest({
-        storeDirectory,
+        storePlace,
         spoolDirectory: join(config.data, 'spool'),
         reserve: config.reserve,
         threads: 1,

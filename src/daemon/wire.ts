@@ -18,7 +18,7 @@ import type { Servers } from '#control/servers/servers.ts'
 import { createContentStore, type OpenContentStore } from '#data/content/create-content-store.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { openStore } from '#data/store/open-store.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
@@ -56,7 +56,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   if (exclusive) await rm(folder('spool'), { recursive: true, force: true })
   await mkdir(folder('spool'), { recursive: true })
   await using opened = new AsyncDisposableStack()
-  const store = opened.use(await openFilesystemStore(folder('store'), { exclusive }))
+  const store = opened.use(await openStore(folder('store'), { exclusive }))
   const catalog = opened.use(await openCatalog({ path: catalogPath(config.data) }))
   // Collection would wait half a day for what dead processes were writing.
   if (exclusive) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
@@ -74,7 +74,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       catalog,
       jobs,
       ingest: createIngest({
-        storeDirectory: folder('store'),
+        storePlace: folder('store'),
         spoolDirectory: folder('spool'),
         reserve: config.reserve,
         threads,
@@ -101,7 +101,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const keep = () => guard.keep()
   const contents: OpenContentStore = opened.use(
     createContentStore({
-      storeDirectory: folder('store'),
+      storePlace: folder('store'),
       spoolDirectory: folder('spool'),
       store,
       threads: config.orbit.threads,

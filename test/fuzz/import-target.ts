@@ -33,7 +33,7 @@ class Importer {
   constructor(folder: string) {
     this.#folder = folder
     this.#ingest = createIngest({
-      storeDirectory: join(folder, 'store'),
+      storePlace: join(folder, 'store'),
       spoolDirectory: join(folder, 'spool'),
       threads: 2,
     })

@@ -85,7 +85,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   const { now, log } = fixture.options
   const jobs = opened.use(createJobQueue({ catalog, owner: 'faults', now, random: randomBytes, log }))
   const guard = opened.use(new UploadGuard({ catalog, holder: 'faults', now }))
-  const places = { storeDirectory: storeFolder, spoolDirectory: folder, store }
+  const places = { storePlace: storeFolder, spoolDirectory: folder, store }
   const keep = () => guard.keep()
   const contents = opened.use(createContentStore({ ...places, threads: 1, reserve: 0, keep }))
   const ingest = plainIngest({ store, sources, folder })

@@ -35,9 +35,9 @@ export async function openImports(limits: ImportLimits, concurrency = 4): Promis
   await using opened = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'imports-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
-  const [storeDirectory, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
+  const [storePlace, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
   await mkdir(spoolDirectory)
-  const store = opened.use(await openFilesystemStore(storeDirectory))
+  const store = opened.use(await openFilesystemStore(storePlace))
   let begun = 0
   const fixture = opened.use(
     await openLibrary({
@@ -46,7 +46,7 @@ export async function openImports(limits: ImportLimits, concurrency = 4): Promis
         return ingest(request, {
           ...options,
           store,
-          storeDirectory,
+          storePlace,
           writer: '',
           spoolDirectory,
           reserve: undefined,

@@ -67,7 +67,7 @@ export async function openSwift(
   const catalog = opened.use(await openCatalog({ path: ':memory:' }))
   const contents = opened.use(
     createContentStore({
-      storeDirectory: folder,
+      storePlace: folder,
       spoolDirectory: folder,
       store,
       threads: 1,

@@ -37,7 +37,7 @@ async function openStored(t: TestContext) {
   const guard = opened.use(new UploadGuard({ catalog, holder: 'one', now: Date.now }))
   const pins = opened.use(new ReaderPins({ catalog, holder: 'one', now: Date.now }))
   const keep = () => guard.keep()
-  const places = { storeDirectory: folder, spoolDirectory: folder, store }
+  const places = { storePlace: folder, spoolDirectory: folder, store }
   const contents = opened.use(createContentStore({ ...places, threads: 2, reserve: 0, keep }))
   const orbit = createOrbit({
     catalog,

@@ -17,12 +17,12 @@ export const { signal } = new AbortController()
 /** A content store in an empty folder, and what of it can be looked at. */
 export async function openTemporary(t: TestContext, options: Partial<ContentStoreOptions> = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'content-'))
-  const [storeDirectory, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
+  const [storePlace, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
   await mkdir(spoolDirectory)
-  const store = await openFilesystemStore(storeDirectory)
+  const store = await openFilesystemStore(storePlace)
   const kept = { begun: 0, ended: 0 }
   const contents = createContentStore({
-    storeDirectory,
+    storePlace,
     spoolDirectory,
     store,
     threads: 2,
@@ -38,7 +38,7 @@ export async function openTemporary(t: TestContext, options: Partial<ContentStor
     await rm(folder, { recursive: true })
   })
   const countBlocks = async () => (await Array.fromAsync(store.blocks.list())).length
-  return { contents, store, storeDirectory, spoolDirectory, kept, countBlocks }
+  return { contents, store, storePlace, spoolDirectory, kept, countBlocks }
 }
 
 /** Bytes that LZ4 halves, and that no other seed gives. */

@@ -85,12 +85,12 @@ test('content reader: a manifest that is missing, or has another size, is told w
 })
 
 test('content reader: damage is never read', async (t) => {
-  const { contents, storeDirectory } = await openTemporary(t, { slots: 4 })
+  const { contents, storePlace } = await openTemporary(t, { slots: 4 })
   const { content } = await write(contents, exampleBytes(20_000))
-  const [block] = (await readdir(join(storeDirectory, 'blocks'), { recursive: true })).filter((name) =>
+  const [block] = (await readdir(join(storePlace, 'blocks'), { recursive: true })).filter((name) =>
     name.includes('/'),
   )
-  await writeFile(join(storeDirectory, 'blocks', block as string), 'damage')
+  await writeFile(join(storePlace, 'blocks', block as string), 'damage')
   // Often enough that a slot lost each time would be missed.
   for (let round = 0; round < 10; round++)
     await assert.rejects(read(contents, [wholeOf(content)]), isError('corrupt'))

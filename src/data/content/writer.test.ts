@@ -113,10 +113,10 @@ test('content writer: a full disk is told to whoever writes, and the next writer
 })
 
 test('content writer: a store that cannot be written to is told too', async (t) => {
-  const { contents, storeDirectory } = await openTemporary(t)
+  const { contents, storePlace } = await openTemporary(t)
   await write(contents, exampleBytes(MiB))
-  await rm(join(storeDirectory, 'temporary'), { recursive: true })
-  await writeFile(join(storeDirectory, 'temporary'), '')
+  await rm(join(storePlace, 'temporary'), { recursive: true })
+  await writeFile(join(storePlace, 'temporary'), '')
   await assert.rejects(write(contents, exampleBytes(3 * MiB, 5)), isError('unavailable'))
 })
 

@@ -4,6 +4,7 @@ import { startThread } from '#base/start-thread.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
 import { RUNAWAY_MS, type RunawayWatch, watchRunaway } from './runaway.ts'
 import { SCRATCH_SIZE } from './scratch.ts'
@@ -30,7 +31,7 @@ interface Lane {
 
 interface PipelineDeps {
   readonly threads: number
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Whose temporary files the store's are. */
   readonly writer: string
   readonly reserve: number | undefined
@@ -166,7 +167,7 @@ export class BlockPipeline implements AsyncDisposable {
     const workerData: BlockWorkerData = {
       memory: this.#memory,
       scratch: RESERVED + this.#lanes.length * SCRATCH_SIZE,
-      storeDirectory: this.#deps.storeDirectory,
+      storePlace: this.#deps.storePlace,
       writer: this.#deps.writer,
       reserve: this.#deps.reserve,
       xzDictionary: this.#deps.xzDictionary,

@@ -1,6 +1,7 @@
 import type { PlainError } from '#base/thread-errors.ts'
 import type { Qcow2Extent } from '#data/format/qcow2/extents.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 
 /** What a block worker is asked to do; `id` comes back with the result. */
 export type BlockTask =
@@ -59,7 +60,7 @@ export interface BlockWorkerData {
   readonly memory: WebAssembly.Memory
   /** A part of the memory that is this worker's alone. */
   readonly scratch: number
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Whose temporary files the store's are. */
   readonly writer: string
   /** Bytes of the file system that stay free; undefined where the store decides. */

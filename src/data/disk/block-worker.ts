@@ -14,23 +14,17 @@ import { HEAD_SIZE, TAIL_SIZE } from '#data/format/probe.ts'
 import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
-import { blockingFiles } from '#data/store/blocking-files.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
-import { createReserve } from '#data/store/reserve.ts'
+import { openStore } from '#data/store/open-store.ts'
 import type { BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
 import { scratchLayout } from './scratch.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
-const { memory, scratch, storeDirectory, writer, reserve, xzDictionary } = workerData as BlockWorkerData
+const { memory, scratch, storePlace, writer, reserve, xzDictionary } = workerData as BlockWorkerData
 const send = (result: BlockResult) => port.postMessage(result)
 const codec = openCodec(memory)
-const store = await openFilesystemStore(storeDirectory, {
-  files: blockingFiles,
-  writer,
-  reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
-})
+const store = await openStore(storePlace, { blocking: true, writer, reserve: { bytes: reserve } })
 const layout = scratchLayout(scratch)
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)

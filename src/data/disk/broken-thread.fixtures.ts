@@ -44,8 +44,8 @@ const ways: Record<Wrong, () => unknown> = {
     turn()
   },
   async 'waits in the middle of a put'() {
-    const { storeDirectory, writer } = workerData as IngestThreadData
-    await using handle = await open(join(storeDirectory, 'temporary', `${writer}half`), 'w')
+    const { storePlace, writer } = workerData as IngestThreadData
+    await using handle = await open(join(storePlace, 'temporary', `${writer}half`), 'w')
     await handle.write('half of a block')
     send({ kind: 'announced', bytes: undefined })
     await new Promise(() => {})
@@ -58,8 +58,8 @@ if (parentPort) {
   // So that it does not end by having nothing to do.
   parentPort.on('message', () => {})
   const { request } = workerData as Partial<IngestThreadData>
-  const { storeDirectory } = workerData as BlockWorkerData
-  const name = request?.source.kind === 'file' ? request.source.path : storeDirectory
+  const { storePlace } = workerData as BlockWorkerData
+  const name = request?.source.kind === 'file' ? request.source.path : storePlace
   if (name === 'tells all') {
     const { env, argv, execArgv } = process
     parentPort.postMessage({

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '#base/errors.ts'
 import { toPlainError } from '#base/thread-errors.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { openStore, type StorePlace } from '#data/store/open-store.ts'
 import { bytesAfter, checkRound, isSound } from './check-round.ts'
 import type { CheckTask, CheckThreadMessage } from './checker.ts'
 
@@ -14,8 +14,8 @@ const PLACE_MS = 1000
 
 const port = parentPort
 assert(port, 'the check runs in a worker thread')
-const { storeDirectory } = workerData as { storeDirectory: string }
-const store = await openFilesystemStore(storeDirectory)
+const { storePlace } = workerData as { storePlace: StorePlace }
+const store = await openStore(storePlace)
 /** It is ended with the thread. */
 const { signal } = new AbortController()
 const send = (message: CheckThreadMessage) => port.postMessage(message)

@@ -1,6 +1,7 @@
 import { LibraryError } from '#base/errors.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 import type { CheckedFile, CheckPlace, DamagedFile } from './check-round.ts'
 
 /** What a thread is asked to do, once. */
@@ -50,12 +51,11 @@ export interface Checker {
 /** Enough for the names of one folder of a store, and a block or two. */
 const HEAP_MIB = 128
 
-/** @param storeDirectory the folder of a store on a file system */
-export function createChecker({ storeDirectory }: { readonly storeDirectory: string }): Checker {
+export function createChecker({ storePlace }: { readonly storePlace: StorePlace }): Checker {
   const run = (task: CheckTask, signal: AbortSignal, hear: (message: CheckThreadMessage) => void) => {
     signal.throwIfAborted()
     const program = new URL('./check-thread.ts', import.meta.url)
-    const worker = startThread(program, { workerData: { storeDirectory }, heapMib: HEAP_MIB })
+    const worker = startThread(program, { workerData: { storePlace }, heapMib: HEAP_MIB })
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const stop = () => reject(signal.reason)
     signal.addEventListener('abort', stop, { once: true })

@@ -54,10 +54,10 @@ describe(`ingest of objects (seed ${seed})`, () => {
   /** A library's data plane of its own. */
   async function openBench() {
     const data = await mkdtemp(join(folder, 'data-'))
-    const [storeDirectory, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
+    const [storePlace, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
     await mkdir(spoolDirectory)
-    const store = await openFilesystemStore(storeDirectory)
-    const ingest = createIngest({ storeDirectory, spoolDirectory, threads: 2 })
+    const store = await openFilesystemStore(storePlace)
+    const ingest = createIngest({ storePlace, spoolDirectory, threads: 2 })
     const run = (source: IngestRequest['source'], request: Partial<IngestRequest> = {}) =>
       ingest(
         { source, limits: DEFAULT_LIMITS, allowSource: [], ...request },

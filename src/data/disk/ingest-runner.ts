@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
-import { removeTemporary } from '#data/store/filesystem.ts'
+import { clearUnfinished, type StorePlace } from '#data/store/open-store.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
 import { RUNAWAY_MS, watchRunaway } from './runaway.ts'
 import { crashOf } from './thread-crash.ts'
@@ -9,7 +9,7 @@ import { crashOf } from './thread-crash.ts'
 /** What an ingest thread is started with. */
 export interface IngestThreadData {
   readonly request: IngestRequest
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Whose temporary files the store's are. */
   readonly writer: string
   readonly spoolDirectory: string
@@ -32,7 +32,7 @@ const STOP_MS = 3_000
 const HEAP_MIB = 256
 
 interface IngestRunnerDeps {
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Where downloads that need random access are kept while they are read. */
   readonly spoolDirectory: string
   /** Bytes of the file system that stay free; undefined for a part of it. */
@@ -50,7 +50,7 @@ interface IngestRunnerDeps {
  * itself, takes too much memory or gets nowhere costs its own registration; what it was writing goes with it.
  */
 export function createIngest(deps: IngestRunnerDeps): Ingest {
-  const { storeDirectory, spoolDirectory, reserve, runawayMs = RUNAWAY_MS } = deps
+  const { storePlace, spoolDirectory, reserve, runawayMs = RUNAWAY_MS } = deps
   const { program = new URL('./ingest-thread.ts', import.meta.url) } = deps
   let running = 0
   return (request, { onProgress, admit, signal: wanted }) => {
@@ -62,7 +62,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
     const writer = randomUUID()
     const workerData: IngestThreadData = {
       request,
-      storeDirectory,
+      storePlace,
       writer,
       spoolDirectory,
       reserve,
@@ -93,7 +93,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
         watch[Symbol.dispose]()
         running--
         // Its block workers may have been ended in the middle of a put.
-        const clear = () => removeTemporary(storeDirectory, writer)
+        const clear = () => clearUnfinished(storePlace, writer)
         worker.terminate().then(clear).then(outcome, outcome)
       }
       const fail = (error: unknown) => settle(() => reject(error))

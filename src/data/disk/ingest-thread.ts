@@ -3,14 +3,13 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { toPlainError } from '#base/thread-errors.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
-import { createReserve } from '#data/store/reserve.ts'
+import { openStore } from '#data/store/open-store.ts'
 import { ingest } from './ingest.ts'
 import type { IngestThreadData, IngestThreadMessage, ToIngestThread } from './ingest-runner.ts'
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
-const { request, storeDirectory, writer, spoolDirectory, reserve, threads } = workerData as IngestThreadData
+const { request, storePlace, writer, spoolDirectory, reserve, threads } = workerData as IngestThreadData
 const stopping = new AbortController()
 const admitted = Promise.withResolvers<void>()
 port.on('message', (message: ToIngestThread) => {
@@ -21,13 +20,10 @@ port.on('message', (message: ToIngestThread) => {
 const send = (message: IngestThreadMessage) => port.postMessage(message)
 
 try {
-  await using store = await openFilesystemStore(storeDirectory, {
-    writer,
-    reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
-  })
+  await using store = await openStore(storePlace, { writer, reserve: { bytes: reserve } })
   const result = await ingest(request, {
     store,
-    storeDirectory,
+    storePlace,
     writer,
     spoolDirectory,
     reserve,

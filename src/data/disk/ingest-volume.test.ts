@@ -66,11 +66,11 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
   /** An image that is registered, and a server's layers over it. */
   async function openBench(image: Uint8Array, size: number, layerCount = 1) {
     const data = await mkdtemp(join(folder, 'data-'))
-    const [storeDirectory, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
+    const [storePlace, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
     await mkdir(spoolDirectory)
     const base = join(data, 'base.raw')
     await writeFile(base, image)
-    const inThread = createIngest({ storeDirectory, spoolDirectory, threads: 2 })
+    const inThread = createIngest({ storePlace, spoolDirectory, threads: 2 })
     const common = { limits: DEFAULT_LIMITS, allowSource: [] }
     const ancestor = await inThread(
       { source: { kind: 'file', path: base }, ...common },
@@ -96,7 +96,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
     })
     return {
       data,
-      storeDirectory,
+      storePlace,
       ancestor,
       chain,
       progress,
@@ -105,11 +105,11 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
         inThread({ source: source(change), ...common }, { onProgress: (now) => progress.push(now), signal }),
       /** In this thread, telling how many blocks were read. */
       async count(): Promise<{ result: IngestResult; reads: number }> {
-        await using opened = await openFilesystemStore(storeDirectory)
+        await using opened = await openFilesystemStore(storePlace)
         const { store, reads } = counting(opened)
         const deps = {
           store,
-          storeDirectory,
+          storePlace,
           writer: '',
           spoolDirectory,
           threads: 1,
@@ -126,7 +126,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
         return await readFile(flat)
       },
       async readBack(manifest: string): Promise<Buffer> {
-        await using store = await openFilesystemStore(storeDirectory)
+        await using store = await openFilesystemStore(storePlace)
         await using disk = await openDisk(store, manifest)
         const pieces: Uint8Array[] = []
         for await (const piece of disk.stream(0, disk.size, never)) pieces.push(piece.slice())
@@ -187,7 +187,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
     writeTo(bench.chain, ...Array.from({ length: 24 }, (_, index) => `discard ${index}G 1G`))
     const { result, reads } = await bench.count()
     assert.deepEqual([result.dataSize, result.addedSize, reads], [0, 0, 0])
-    await using store = await openFilesystemStore(bench.storeDirectory)
+    await using store = await openFilesystemStore(bench.storePlace)
     await using disk = await openDisk(store, result.manifest)
     assert.equal(disk.size, size)
   })
@@ -254,7 +254,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
 
   test('a damaged block of the image is found where it is read, and left alone where not', async () => {
     const bench = await openBench(makeImage(6 * MiB), 6 * MiB)
-    await using store = await openFilesystemStore(bench.storeDirectory)
+    await using store = await openFilesystemStore(bench.storePlace)
     for await (const { digest } of store.blocks.list()) await store.blocks.quarantine(digest)
     assert.equal((await bench.run()).manifest, bench.ancestor.manifest)
     writeTo(bench.chain, 'write -P 1 0 4k')

@@ -44,12 +44,12 @@ describe(`ingest (seed ${seed})`, () => {
   /** A library's data plane of its own, empty. */
   async function openBench() {
     const data = await mkdtemp(join(folder, 'data-'))
-    const [storeDirectory, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
+    const [storePlace, spoolDirectory] = [join(data, 'store'), join(data, 'spool')]
     await mkdir(spoolDirectory)
-    const ingest = createIngest({ storeDirectory, spoolDirectory, threads: 2 })
+    const ingest = createIngest({ storePlace, spoolDirectory, threads: 2 })
     const progress: IngestProgress[] = []
     return {
-      storeDirectory,
+      storePlace,
       spoolDirectory,
       progress,
       run: (request: Partial<IngestRequest>, signal = new AbortController().signal) =>
@@ -65,8 +65,8 @@ describe(`ingest (seed ${seed})`, () => {
     }
   }
 
-  async function readBack(storeDirectory: string, manifest: string): Promise<Uint8Array> {
-    await using store = await openFilesystemStore(storeDirectory)
+  async function readBack(storePlace: string, manifest: string): Promise<Uint8Array> {
+    await using store = await openFilesystemStore(storePlace)
     await using disk = await openDisk(store, manifest)
     const pieces: Uint8Array[] = []
     for await (const piece of disk.stream(0, disk.size, new AbortController().signal))
@@ -86,7 +86,7 @@ describe(`ingest (seed ${seed})`, () => {
     assert.equal(result.virtualSize, 5 * MiB + 1024)
     assert.equal(result.source.sha256, sha256(disk))
     assert.match(result.notes.join(), /padded with zeros/)
-    const back = await readBack(bench.storeDirectory, result.manifest)
+    const back = await readBack(bench.storePlace, result.manifest)
     assert.deepEqual(Buffer.from(back), Buffer.concat([disk, Buffer.alloc(324)]))
   })
 
@@ -122,7 +122,7 @@ describe(`ingest (seed ${seed})`, () => {
     const bench = await openBench()
     server.on('/disk', file(makeDisk(MiB)))
     await assert.rejects(bench.run({ expectedSha256: 'ab'.repeat(32) }), refused('checksum'))
-    await using store = await openFilesystemStore(bench.storeDirectory)
+    await using store = await openFilesystemStore(bench.storePlace)
     assert.deepEqual(await Array.fromAsync(store.manifests.list()), [])
   })
 
@@ -189,8 +189,8 @@ describe(`ingest (seed ${seed})`, () => {
       const bench = await openBench()
       for (let fan = 0; fan < 256; fan++) {
         const name = fan.toString(16).padStart(2, '0')
-        await mkdir(join(bench.storeDirectory, 'blocks'), { recursive: true })
-        await writeFile(join(bench.storeDirectory, 'blocks', name), 'in the way')
+        await mkdir(join(bench.storePlace, 'blocks'), { recursive: true })
+        await writeFile(join(bench.storePlace, 'blocks', name), 'in the way')
       }
       const packed = spawnSync('xz', ['-c', '-0', '-T2', '--block-size=4MiB'], {
         input: makeDisk(16 * MiB),
@@ -203,9 +203,9 @@ describe(`ingest (seed ${seed})`, () => {
 
   test('a store that cannot be written to fails the registration, not the process', async () => {
     const bench = await openBench()
-    await mkdir(bench.storeDirectory, { recursive: true })
-    await rm(join(bench.storeDirectory, 'blocks'), { recursive: true, force: true })
-    await writeFile(join(bench.storeDirectory, 'blocks'), 'in the way')
+    await mkdir(bench.storePlace, { recursive: true })
+    await rm(join(bench.storePlace, 'blocks'), { recursive: true, force: true })
+    await writeFile(join(bench.storePlace, 'blocks'), 'in the way')
     server.on('/disk', file(makeDisk(3 * MiB)))
     await assert.rejects(bench.run({}), (error) => error instanceof Error && !(error instanceof Refusal))
   })

@@ -37,12 +37,12 @@ function assertTold(error: unknown, { reason, code }: { reason: RegExp; code: st
 
 describe('isolation', () => {
   let folder: string
-  let storeDirectory: string
+  let storePlace: string
   let spoolDirectory: string
   let disk: string
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'isolation-'))
-    ;[storeDirectory, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
+    ;[storePlace, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
     await mkdir(spoolDirectory)
     disk = join(folder, 'disk')
     await writeFile(disk, randomBytes(8 * MiB))
@@ -51,7 +51,7 @@ describe('isolation', () => {
 
   const runs = (path: string, { program, signal }: { program?: URL; signal?: AbortSignal } = {}) =>
     createIngest({
-      storeDirectory,
+      storePlace,
       spoolDirectory,
       threads: 1,
       runawayMs: RUNAWAY_MS,
@@ -77,7 +77,7 @@ describe('isolation', () => {
       const failed = Promise.withResolvers<unknown>()
       await using pipeline = new BlockPipeline({
         threads: 1,
-        storeDirectory: end.wrong,
+        storePlace: end.wrong,
         writer: '',
         reserve: undefined,
         xzDictionary: MiB,
@@ -103,17 +103,17 @@ describe('isolation', () => {
     )
     assert.equal(argv.length, 2, 'the program, and no arguments')
     assert.deepEqual(execArgv, process.execArgv)
-    const known = ['request', 'spoolDirectory', 'storeDirectory', 'threads', 'writer']
+    const known = ['request', 'spoolDirectory', 'storePlace', 'threads', 'writer']
     assert.deepEqual(Object.keys(workerData).sort(), known)
     assert.deepEqual(Object.keys(workerData.request).sort(), ['allowSource', 'limits', 'source'])
   })
 
   test('what a thread was writing when it was ended goes with it, and nothing of others', async () => {
     await runs(disk)
-    const others = join(storeDirectory, 'temporary', 'of another')
+    const others = join(storePlace, 'temporary', 'of another')
     await writeFile(others, '')
     const stopping = new AbortController()
-    const ingest = createIngest({ storeDirectory, spoolDirectory, threads: 1, program: BROKEN })
+    const ingest = createIngest({ storePlace, spoolDirectory, threads: 1, program: BROKEN })
     const running = ingest(
       {
         source: { kind: 'file', path: 'waits in the middle of a put' },
@@ -127,7 +127,7 @@ describe('isolation', () => {
       },
     )
     await assert.rejects(running, /destroyed/)
-    assert.deepEqual(await readdir(join(storeDirectory, 'temporary')), ['of another'])
+    assert.deepEqual(await readdir(join(storePlace, 'temporary')), ['of another'])
     await rm(others)
   })
 
@@ -138,7 +138,7 @@ describe('isolation', () => {
       await writeFile(disk, randomBytes(24 * MiB))
       setTimeout(() => stopping.abort(new Error('destroyed')), wait)
       await runs(disk, { signal: stopping.signal }).catch((error) => assert.match(error.message, /destroyed/))
-      assert.deepEqual(await readdir(join(storeDirectory, 'temporary')), [], `after ${wait} ms`)
+      assert.deepEqual(await readdir(join(storePlace, 'temporary')), [], `after ${wait} ms`)
       assert.deepEqual(await readdir(spoolDirectory), [], `after ${wait} ms`)
       t.diagnostic(`after ${wait} ms`)
     }

@@ -1,5 +1,6 @@
 import type { ImportLimits } from '#base/limits.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { BlockPipeline } from './block-pipeline.ts'
@@ -9,7 +10,7 @@ import { ProgressMeter } from './progress-meter.ts'
 
 export interface IngestDeps {
   readonly store: Store
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Whose temporary files the store's are. */
   readonly writer: string
   readonly spoolDirectory: string
@@ -40,18 +41,18 @@ export async function storeDisk<T extends IngestedDisk>(
   deps: IngestDeps,
   read: (context: IngestContext) => Promise<T>,
 ): Promise<T & StoredDisk> {
-  const { store, storeDirectory, writer, spoolDirectory, threads } = deps
+  const { store, storePlace, writer, spoolDirectory, threads } = deps
   const stopping = new AbortController()
   const stop = (reason: unknown) => stopping.abort(reason)
   const signal = AbortSignal.any([deps.signal, stopping.signal])
-  const reserve = createReserve({ directory: storeDirectory, bytes: deps.reserve })
+  const reserve = createReserve({ directory: storePlace, bytes: deps.reserve })
   reserve.demand(0)
   using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
   await using manifest = new ManifestWriter({ directory: spoolDirectory })
   let addedSize = 0
   await using pipeline = new BlockPipeline({
     threads,
-    storeDirectory,
+    storePlace,
     writer,
     reserve: deps.reserve,
     xzDictionary: limits.xzDictionary,

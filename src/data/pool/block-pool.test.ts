@@ -15,17 +15,17 @@ import { type BlockPool, createBlockPool, type Room } from './block-pool.ts'
 const { signal } = new AbortController()
 
 async function openTemporary(t: TestContext, options: { threads?: number; slots?: number } = {}) {
-  const storeDirectory = await mkdtemp(join(tmpdir(), 'pool-'))
+  const storePlace = await mkdtemp(join(tmpdir(), 'pool-'))
   const workers: Worker[] = []
   const onWorker = (worker: Worker) => void workers.push(worker)
   process.on('worker', onWorker)
-  const pool = createBlockPool({ storeDirectory, threads: 2, reserve: undefined, ...options })
+  const pool = createBlockPool({ storePlace, threads: 2, reserve: undefined, ...options })
   t.after(async () => {
     process.off('worker', onWorker)
     await pool[Symbol.asyncDispose]()
-    await rm(storeDirectory, { recursive: true })
+    await rm(storePlace, { recursive: true })
   })
-  return { pool, workers, store: await openFilesystemStore(storeDirectory) }
+  return { pool, workers, store: await openFilesystemStore(storePlace) }
 }
 
 function fill(pool: BlockPool, bytes: Uint8Array): { room: Room; length: number } {

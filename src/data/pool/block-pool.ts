@@ -2,6 +2,7 @@ import { assert } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 import { Lane } from './lane.ts'
 import { poolLayout, SLOT_SIZE } from './pool-memory.ts'
 import { RunningMd5 } from './running-md5.ts'
@@ -66,7 +67,7 @@ export interface BlockPool extends AsyncDisposable {
 }
 
 export interface BlockPoolOptions {
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   readonly threads: number
   /** Bytes of the file system that stay free; undefined for a part of it. */
   readonly reserve: number | undefined
@@ -88,12 +89,12 @@ class Pool implements BlockPool {
   readonly #spare: Buffer[] = []
   #streams = 0
 
-  constructor({ storeDirectory, reserve, threads, slots = SLOTS }: BlockPoolOptions) {
+  constructor({ storePlace, reserve, threads, slots = SLOTS }: BlockPoolOptions) {
     const layout = poolLayout(threads, slots)
     const memory = createCodecMemory(layout.size)
     this.#memory = memory
     this.#slots = new Slots(layout.slots)
-    this.#lanes = layout.scratch.map((scratch) => new Lane({ memory, scratch, storeDirectory, reserve }))
+    this.#lanes = layout.scratch.map((scratch) => new Lane({ memory, scratch, storePlace, reserve }))
     this.#roomsLeft = slots - Math.ceil(slots * WORKING_SHARE)
   }
 

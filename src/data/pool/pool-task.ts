@@ -1,5 +1,6 @@
 import type { PlainError } from '#base/thread-errors.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 
 interface Place {
   /** In the shared memory. */
@@ -32,7 +33,7 @@ export interface PoolWorkerData {
   readonly memory: WebAssembly.Memory
   /** A part of the memory that is this worker's alone. */
   readonly scratch: number
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   /** Bytes of the file system that stay free; undefined where the store decides. */
   readonly reserve: number | undefined
 }

@@ -6,21 +6,16 @@ import { Resources } from '#base/resources.ts'
 import { toPlainError } from '#base/thread-errors.ts'
 import { BLOCK_SIZE, decodeBlock, maxStoredSize, verifyStoredAt } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
-import { blockingFiles } from '#data/store/blocking-files.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
-import { createReserve } from '#data/store/reserve.ts'
+import { openStore } from '#data/store/open-store.ts'
 import { scratchLayout } from './pool-memory.ts'
 import type { PoolAnswer, PoolTask, PoolWorkerData } from './pool-task.ts'
 
 const port = parentPort
 assert(port, 'the worker of a pool runs in a worker thread')
-const { memory, scratch, storeDirectory, reserve } = workerData as PoolWorkerData
+const { memory, scratch, storePlace, reserve } = workerData as PoolWorkerData
 const codec = openCodec(memory)
-const { blocks } = await openFilesystemStore(storeDirectory, {
-  files: blockingFiles,
-  reserve: createReserve({ directory: storeDirectory, bytes: reserve }),
-})
+const { blocks } = await openStore(storePlace, { blocking: true, reserve: { bytes: reserve } })
 const layout = scratchLayout(scratch)
 const outputs = new Resources(layout.outputs)
 const keepWith = { blocks, codec, outputs, table: layout.table }

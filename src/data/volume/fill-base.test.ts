@@ -80,9 +80,9 @@ describe(`filling a base (seed ${seed})`, () => {
   }
 
   test('a base is the disk, sparse where that has zeros, also by the threads of a pool', async () => {
-    const storeDirectory = join(folder, 'store')
-    await using store = await openFilesystemStore(storeDirectory)
-    await using pool = createBlockPool({ storeDirectory, threads: 2, reserve: undefined })
+    const storePlace = join(folder, 'store')
+    await using store = await openFilesystemStore(storePlace)
+    await using pool = createBlockPool({ storePlace, threads: 2, reserve: undefined })
     const disk = randomDisk(seed, 20 * MiB + 1536, 0.5)
     const manifest = await storeDisk(store, disk)
     for (const loader of [directLoader(store.blocks), poolLoader(pool)]) {
@@ -223,15 +223,15 @@ describe(`filling a base (seed ${seed})`, () => {
 
   test('a fill that is killed at any moment is completed by the next one', async () => {
     const random = createRandom(seed)
-    const storeDirectory = join(folder, 'store-killed')
-    await using store = await openFilesystemStore(storeDirectory)
+    const storePlace = join(folder, 'store-killed')
+    await using store = await openFilesystemStore(storePlace)
     const disk = longDisk(250)
     const manifest = await storeDisk(store, disk)
     const path = newPath()
     const script = fileURLToPath(new URL('fill-base.fixtures.ts', import.meta.url))
     for (let round = 0; round < 3; round++) {
       const until = random() * disk.size
-      const child = spawn(process.execPath, [script, storeDirectory, manifest, path, String(300 * MiB)], {
+      const child = spawn(process.execPath, [script, storePlace, manifest, path, String(300 * MiB)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       const ended = once(child, 'exit')

@@ -13,13 +13,13 @@ import { logIn } from './ssh-client.fixtures.ts'
 
 async function start(t: TestContext, change: Partial<SftpServiceOptions> = {}) {
   const fixture = await openFixture(t)
-  const { storeDirectory, spoolDirectory, auth, orbit } = fixture
+  const { storePlace, spoolDirectory, auth, orbit } = fixture
   const kept = { open: 0 }
   const logged: string[] = []
   const service = await startSftpService({
     host: '127.0.0.1',
     port: 0,
-    keyFolder: join(dirname(storeDirectory), 'ssh'),
+    keyFolder: join(dirname(storePlace), 'ssh'),
     connections: 10,
     perAddress: 10,
     perLogin: 10,
@@ -31,7 +31,7 @@ async function start(t: TestContext, change: Partial<SftpServiceOptions> = {}) {
       return { [Symbol.asyncDispose]: async () => void kept.open-- }
     },
     setup: {
-      storeDirectory,
+      storePlace,
       spoolDirectory,
       reserve: undefined,
       threads: 1,

@@ -1,10 +1,11 @@
+import type { StorePlace } from '#data/store/open-store.ts'
 import type { RpcAnswer, RpcCall } from './rpc.ts'
 import type { SshLimits } from './ssh-server.ts'
 
 /** What a process with connections is started with. */
 export interface ProcessSetup {
   readonly hostKeys: readonly string[]
-  readonly storeDirectory: string
+  readonly storePlace: StorePlace
   readonly spoolDirectory: string
   /** Bytes of the file system that stay free; undefined for a part of it. */
   readonly reserve: number | undefined

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { createContentStore } from '#data/content/create-content-store.ts'
-import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { openStore } from '#data/store/open-store.ts'
 import type { FromProcess, ProcessSetup, ToProcess } from './process-messages.ts'
 import { createDeskCaller } from './rpc.ts'
 import type { Desk } from './rpc-methods.ts'
@@ -26,7 +26,7 @@ async function keep(desk: Desk): Promise<AsyncDisposable> {
 
 async function setUp(setup: ProcessSetup, desk: Desk): Promise<SshServer> {
   const { hostKeys, limits, ...options } = setup
-  const store = await openFilesystemStore(options.storeDirectory, { exclusive: false })
+  const store = await openStore(options.storePlace)
   const contents = createContentStore({ ...options, slots: SLOTS, store, keep: () => keep(desk) })
   return createSshServer({ hostKeys, limits, desk, contents, now: Date.now, onBug })
 }

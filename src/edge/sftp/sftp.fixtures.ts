@@ -37,7 +37,7 @@ function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
 
 /** Orbit on a real content store in an empty folder, with one container, `c`. */
 export async function openFixture(t: TestContext) {
-  const { contents, kept, storeDirectory, spoolDirectory } = await openTemporary(t)
+  const { contents, kept, storePlace, spoolDirectory } = await openTemporary(t)
   const orbit = await openOrbit({ contents })
   t.after(() => orbit[Symbol.asyncDispose]())
   const { owner, other, account } = orbit
@@ -61,7 +61,7 @@ export async function openFixture(t: TestContext) {
     ...{
       contents,
       kept,
-      storeDirectory,
+      storePlace,
       spoolDirectory,
       orbit: orbit.orbit,
       owner,

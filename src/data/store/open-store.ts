@@ -1,0 +1,33 @@
+import { blockingFiles } from './blocking-files.ts'
+import { openFilesystemStore, removeTemporary } from './filesystem.ts'
+import { createReserve } from './reserve.ts'
+import type { Store } from './store.ts'
+
+/** Where a store is, as plain data, so that threads and processes can be told: a folder. */
+export type StorePlace = string
+
+export interface StoreOptions {
+  /** Nobody else has the store open: what a crash left behind is cleared at once, not after a day. */
+  readonly exclusive?: boolean
+  /** Whose unfinished puts those of this store are: for `clearUnfinished`, where it may be ended in the middle. */
+  readonly writer?: string
+  /** Leaves so much of the file system free that the store lies on; undefined for a part of it. */
+  readonly reserve?: { readonly bytes: number | undefined }
+  /** The thread waits for files, having nothing else to do meanwhile. */
+  readonly blocking?: boolean
+}
+
+/** Opens the store at a place; any number of threads and processes may. @throws unavailable */
+export function openStore(place: StorePlace, options: StoreOptions = {}): Promise<Store> {
+  const { reserve, blocking = false, ...rest } = options
+  return openFilesystemStore(place, {
+    ...rest,
+    ...(reserve && { reserve: createReserve({ directory: place, bytes: reserve.bytes }) }),
+    ...(blocking && { files: blockingFiles }),
+  })
+}
+
+/** Clears away what a writer that was ended in the middle was putting. */
+export function clearUnfinished(place: StorePlace, writer: string): Promise<void> {
+  return removeTemporary(place, writer)
+}
