@@ -214,6 +214,7 @@ async function isBusy(catalog: LibraryFixture['options']['catalog'], images: rea
 async function empty(world: FaultWorld, guard: UploadGuard): Promise<void> {
   const { library, fixture, orbit, sound } = world
   world.faults.disarm()
+  world.sources.clear()
   for (const image of await library.list(fixture.owner))
     if (image.status !== 'deleted') await library.destroy(fixture.owner, image.id)
   const place = { account: orbit.account, container: 'c' }
