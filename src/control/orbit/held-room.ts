@@ -2,7 +2,8 @@ import { MiB } from '#base/bytes.ts'
 import type { Promised } from '#base/ledger.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
 import type { OrbitDeps } from './deps.ts'
-import { demandRoom, exceeded, keysOf } from './quotas.ts'
+import type { ObjectRoom } from './orbit.ts'
+import { countKeyOf, demandRoom, exceeded, keysOf } from './quotas.ts'
 
 /** So many bytes are let in at a time where nobody said before how many there will be; fewer near a quota. */
 const STEP = 8 * MiB
@@ -18,34 +19,43 @@ export interface HeldRoomDeps {
 }
 
 /** What an object that comes in takes of the quotas, and so nobody else can, until it is there or given up. */
-export class HeldRoom implements Disposable {
+export class HeldRoom implements ObjectRoom {
   readonly #where: HeldRoomDeps
-  readonly promised: Promised
+  readonly #bytes: Promised
+  readonly #objects: Promised
   #allowed: number
 
   constructor(where: HeldRoomDeps) {
+    const { deps, container, isBound } = where
     this.#where = where
-    this.promised = where.deps.promised.take(keysOf(where.container))
-    this.#allowed = where.isBound ? 0 : Number.POSITIVE_INFINITY
+    this.#bytes = deps.promised.take(keysOf(container))
+    this.#objects = deps.promised.take([countKeyOf(container)])
+    this.#allowed = isBound ? -1 : Number.POSITIVE_INFINITY
   }
 
-  /** To be asked before the object has so many bytes. @throws quota */
-  async extend(size: number, { isAll = false } = {}): Promise<void> {
-    if (size <= this.#allowed) return
+  get mine() {
+    return { bytes: this.#bytes.amount, objects: this.#objects.amount }
+  }
+
+  async extend(size: number, { isAll = false } = {}): Promise<number> {
+    if (size <= this.#allowed) return this.#allowed
     const { deps, container, object } = this.#where
     await deps.catalog.snapshot(async (tables) => {
       // One that is gone is told of where the object is to be put into it.
       const here = (await tables.containers.find(container.accountId, container.name)) ?? container
       const replaced = await tables.objects.findIn(here.id, object)
       const isKept = here.versions !== null
-      const room = await demandRoom(deps, tables, here, { replaced, isKept, mine: this.promised.amount })
+      const room = await demandRoom(deps, tables, here, { replaced, isKept, mine: this.mine })
       if (room < size) throw exceeded()
       this.#allowed = !isAll && room - size > NEAR * STEP ? size + STEP : size
-      this.promised.set(Math.max(0, this.#allowed - (isKept ? 0 : (replaced?.size ?? 0))))
+      this.#bytes.set(Math.max(0, this.#allowed - (isKept ? 0 : (replaced?.size ?? 0))))
+      this.#objects.set(replaced ? 0 : 1)
     })
+    return this.#allowed
   }
 
   [Symbol.dispose](): void {
-    this.promised[Symbol.dispose]()
+    this.#bytes[Symbol.dispose]()
+    this.#objects[Symbol.dispose]()
   }
 }

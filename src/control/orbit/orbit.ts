@@ -41,12 +41,18 @@ export interface Orbit {
      * @throws precondition where `ifNoneMatch` and an object is there; quota, too_large where `length` is too much
      */
     beginPut(caller: Caller, path: ObjectPath, options: PutOptions): Promise<ObjectUpload>
-    /** An object whose bytes were written before (SFTP). What stood there is replaced, versioned where asked for. */
+    /** Room for an object whose bytes are written elsewhere (SFTP). @throws what `beginPut` would, of unknown length */
+    hold(caller: Caller, path: ObjectPath): Promise<ObjectRoom>
+    /**
+     * An object whose bytes were written before. What stood there is replaced, versioned where asked for.
+     * @param room what was held for it; ended once the object is there
+     */
     publish(
       caller: Caller,
       path: ObjectPath,
       attributes: ObjectAttributes,
       written: WrittenContent,
+      room?: ObjectRoom,
     ): Promise<ObjectInfo>
     /** A static large object. Segments are verified; @throws invalid with `problems` for those that are not right */
     putStatic(
@@ -225,6 +231,14 @@ export interface ObjectUpload extends AsyncDisposable {
   write(chunk: Uint8Array): Promise<void>
   /** The object is there, safely, when it resolves. @throws mismatch where `etag` is given and is not the MD5 */
   finish(options?: { readonly etag?: string }): Promise<ObjectInfo>
+}
+
+/** What an object that comes in takes of the quotas, until it is there or given up. */
+export interface ObjectRoom extends Disposable {
+  /** To be asked before the object has so many bytes. @returns how many it may have by now @throws quota */
+  extend(size: number, options?: { readonly isAll?: boolean }): Promise<number>
+  /** What it was promised so far. */
+  readonly mine: { readonly bytes: number; readonly objects: number }
 }
 
 export interface ReadOptions {

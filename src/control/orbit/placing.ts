@@ -1,4 +1,3 @@
-import type { Promised } from '#base/ledger.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { ContainerRecord } from '#control/catalog/containers.ts'
 import { isExpired, type ObjectRecord } from '#control/catalog/objects.ts'
@@ -6,7 +5,7 @@ import type { ContainerPath } from '#model/orbit.ts'
 import { notFound } from './access.ts'
 import { timeAfter } from './clock.ts'
 import { type OrbitDeps, secondsOf } from './deps.ts'
-import { OrbitRefusal } from './orbit.ts'
+import { type ObjectRoom, OrbitRefusal } from './orbit.ts'
 import { demandRoom, exceeded } from './quotas.ts'
 import { archiveReplaced, removeVersioned } from './versions.ts'
 
@@ -25,8 +24,8 @@ export async function holdContainer(
 
 export interface PlaceOptions {
   readonly ifNoneMatch?: boolean
-  /** What its bytes were promised of quotas; ended here. */
-  readonly promised?: Promised | undefined
+  /** What it was promised of quotas; ended here. */
+  readonly room?: ObjectRoom | undefined
 }
 
 /**
@@ -39,19 +38,19 @@ export async function placeObject(
   tables: Tables,
   container: ContainerRecord,
   draft: ObjectDraft,
-  { ifNoneMatch = false, promised }: PlaceOptions = {},
+  { ifNoneMatch = false, room }: PlaceOptions = {},
 ): Promise<ObjectRecord> {
   const replaced = await tables.objects.findIn(container.id, draft.name)
   const object: ObjectRecord = { ...draft, modifiedAt: timeAfter(deps.now, replaced) }
   const stands = replaced !== undefined && !isExpired(replaced, secondsOf(deps.now()))
   if (stands && ifNoneMatch) throw new OrbitRefusal('precondition', '')
   const isKept = stands && container.versions !== null
-  const room = await demandRoom(deps, tables, container, { replaced, isKept, mine: promised?.amount ?? 0 })
-  if (room < draft.size) throw exceeded()
+  const bytes = await demandRoom(deps, tables, container, { replaced, isKept, mine: room?.mine })
+  if (bytes < draft.size) throw exceeded()
   if (stands) await archiveReplaced(deps, tables, container, replaced)
   await tables.objects.put(container, object, replaced)
   // From now on the object itself counts.
-  promised?.[Symbol.dispose]()
+  room?.[Symbol.dispose]()
   return object
 }
 

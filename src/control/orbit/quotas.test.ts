@@ -130,6 +130,26 @@ test('quota: of a hundred that race as many are let in as there is room for, wit
   }
 })
 
+test('quota: of objects lets in as many of a hundred that race as there is room for', async () => {
+  await using fixture = await openOrbit()
+  const { catalog, account, deps } = fixture
+  await setQuota(fixture, { 'quota-count': '10' })
+  let refusedAtOnce = 0
+  const one = async (n: number) => {
+    const begun = begin(fixture, `o${n}`, n % 2 === 0 ? 1 : undefined)
+    begun.catch(() => refusedAtOnce++)
+    await using upload = await begun
+    await upload.write(Buffer.alloc(1))
+    await upload.finish()
+  }
+  const ends = await Promise.allSettled(Array.from({ length: 100 }, (_, n) => one(n)))
+  assert.equal(ends.filter(({ status }) => status === 'fulfilled').length, 10)
+  assert.equal(refusedAtOnce, 90, 'nobody sends bytes for nothing')
+  const container = await catalog.containers.find(account, 'c')
+  assert.equal(container?.objectCount, 10)
+  assert.equal(deps.promised.sum(`objects in container ${container?.id}`), 0)
+})
+
 test('disk: an object that is announced needs room before its first byte, and gives it back', async () => {
   const ledger = new Ledger()
   const promise = (bytes: number) => {

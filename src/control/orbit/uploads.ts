@@ -13,6 +13,7 @@ import { infoOf, measureStored } from './object-info.ts'
 import {
   type ObjectAttributes,
   type ObjectInfo,
+  type ObjectRoom,
   type ObjectUpload,
   type Orbit,
   OrbitRefusal,
@@ -21,20 +22,26 @@ import {
 import { holdContainer, type ObjectDraft, type PlaceOptions, placeObject } from './placing.ts'
 import { demandRoom, exceeded } from './quotas.ts'
 
+/** What is decided by before there are bytes. */
+type Wish = Omit<PutOptions, 'signal'> & { readonly mine?: ObjectRoom['mine'] | undefined }
+
 export interface UploadsDeps {
   readonly deps: OrbitDeps
   readonly expiry: Expiry
 }
 
-export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['objects'], 'beginPut' | 'publish'> {
+export function createUploads({
+  deps,
+  expiry,
+}: UploadsDeps): Pick<Orbit['objects'], 'beginPut' | 'hold' | 'publish'> {
   const { catalog, contents, now } = deps
 
-  /** Decides what can be decided before there are bytes. @returns where they go, and how many there may be */
+  /** Decides what can be decided before there are bytes. @returns where they go, and whether quotas bound them */
   async function decide(
     tables: Tables,
     caller: Caller,
     path: ObjectPath,
-    { attributes, length = 0, ifNoneMatch }: Omit<PutOptions, 'signal'>,
+    { attributes, length = 0, ifNoneMatch, mine }: Wish,
   ) {
     const { account: accountId, container: name, object } = path
     const found = await tables.objects.find({ accountId, container: name, object }, secondsOf(now()))
@@ -42,15 +49,14 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
     checkAttributes(path, attributes)
     if (ifNoneMatch && found?.object) throw new OrbitRefusal('precondition', '')
     const replaced = found?.object
-    const room = await demandRoom(deps, tables, container, { replaced, isKept: container.versions !== null })
+    const isKept = container.versions !== null
+    const room = await demandRoom(deps, tables, container, { replaced, isKept, mine })
     if (length > room) throw exceeded()
-    return { container, room }
+    return { container, isBound: Number.isFinite(room) || container.metadata['quota-count'] !== undefined }
   }
 
   /** The same where what has expired takes no room. */
-  async function decideSettled(
-    ...wish: [Caller, ObjectPath, Omit<PutOptions, 'signal'>]
-  ): ReturnType<typeof decide> {
+  async function decideSettled(...wish: [Caller, ObjectPath, Wish]): ReturnType<typeof decide> {
     try {
       return await decide(catalog, ...wish)
     } catch (error) {
@@ -81,13 +87,12 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
   return {
     async beginPut(caller, path, options) {
       const { attributes, length, ifNoneMatch = false, signal } = options
-      const { container, room } = await decideSettled(caller, path, options)
+      const where = await decideSettled(caller, path, options)
       // Only of HTTP: a file of SFTP may be as large as a disk.
       checkSize(length ?? 0)
       using begun = new DisposableStack()
-      const isBound = Number.isFinite(room)
-      const held = begun.use(new HeldRoom({ deps, container, object: path.object, isBound }))
-      if (length !== undefined) await held.extend(length, { isAll: true })
+      const held = begun.use(new HeldRoom({ deps, object: path.object, ...where }))
+      await held.extend(length ?? 0, { isAll: length !== undefined })
       const space = begun.use(deps.reserve.promise(length ?? 0))
       const writer = contents.openWriter({ signal })
       const open = begun.move()
@@ -96,13 +101,22 @@ export function createUploads({ deps, expiry }: UploadsDeps): Pick<Orbit['object
         held,
         open,
         onSize: (size) => space.set(Math.max(0, (length ?? size) - size)),
-        store: (written) =>
-          store(caller, path, attributes, written, { ifNoneMatch, promised: held.promised }),
+        store: (written) => store(caller, path, attributes, written, { ifNoneMatch, room: held }),
       })
     },
-    async publish(caller, path, attributes, written) {
-      await decideSettled(caller, path, { attributes, length: written.size })
-      return store(caller, path, attributes, written)
+    async hold(caller, path) {
+      const where = await decideSettled(caller, path, { attributes: { headers: {}, metadata: {} } })
+      // How much there will be nobody knows; that there is any room is known now.
+      deps.reserve.promise(0)[Symbol.dispose]()
+      using begun = new DisposableStack()
+      const held = begun.use(new HeldRoom({ deps, object: path.object, ...where }))
+      await held.extend(0)
+      begun.move()
+      return held
+    },
+    async publish(caller, path, attributes, written, room) {
+      await decideSettled(caller, path, { attributes, length: written.size, mine: room?.mine })
+      return store(caller, path, attributes, written, { room })
     },
   }
 }

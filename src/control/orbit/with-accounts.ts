@@ -34,6 +34,7 @@ export function withAccounts(orbit: Orbit, { accounts }: Pick<Catalog, 'accounts
     objects: {
       ...objects,
       beginPut: inside(objects.beginPut),
+      hold: inside(objects.hold),
       publish: inside(objects.publish),
       putStatic: inside(objects.putStatic),
       update: inside(objects.update),

@@ -38,6 +38,7 @@ export function withImages(stored: Orbit, images: ImagesContainer): Orbit {
     objects: {
       ...objects,
       beginPut: writes(objects.beginPut),
+      hold: writes(objects.hold),
       publish: writes(objects.publish),
       putStatic: writes(objects.putStatic),
       update: writes(objects.update),

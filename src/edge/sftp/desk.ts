@@ -1,5 +1,5 @@
 import type { Auth, AuthResult, OrbitIdentity } from '#control/auth/auth.ts'
-import { type ObjectRow, type Orbit, OrbitRefusal } from '#control/orbit/orbit.ts'
+import { type ObjectRoom, type ObjectRow, type Orbit, OrbitRefusal } from '#control/orbit/orbit.ts'
 import type { Caller } from '#model/orbit.ts'
 import { isMarker, type ListedName, mtimeOf, type ObjectName, PAGE, secondsOf } from './files.ts'
 import { createLeases } from './leases.ts'
@@ -31,6 +31,12 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
     const caller = logins.get(login)
     if (!caller) throw new OrbitRefusal('denied', 'nobody is logged in')
     return caller
+  }
+
+  function roomOf(lease: number): ObjectRoom {
+    const room = leases.getRoom(lease)
+    if (!room) throw new OrbitRefusal('denied', 'no room is held for the file')
+    return room
   }
 
   function enter(identity: AuthResult<OrbitIdentity>, address: string): number | undefined {
@@ -158,17 +164,17 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
       return { lease: await leases.add(located), info, parts }
     },
 
-    async mayWrite(login, name) {
-      const attributes = { headers: {}, metadata: {} }
-      const signal = new AbortController().signal
-      await using _upload = await orbit.objects.beginPut(callerOf(login), at(login, name), {
-        attributes,
-        signal,
-      })
+    async hold(login, name) {
+      const room = await orbit.objects.hold(callerOf(login), at(login, name))
+      const size = await room.extend(0)
+      return { lease: await leases.add(room), size }
     },
 
-    async publish(login, name, attributes, written) {
-      await orbit.objects.publish(callerOf(login), at(login, name), attributes, written)
+    extend: (lease, size) => roomOf(lease).extend(size),
+
+    async publish(login, name, attributes, written, lease) {
+      const room = lease === undefined ? undefined : roomOf(lease)
+      await orbit.objects.publish(callerOf(login), at(login, name), attributes, written, room)
     },
 
     async setMetadata(login, name, key, value) {

@@ -28,9 +28,21 @@ export interface Files {
   /** The object and where its bytes are, kept from collection until the lease is released. */
   locate(name: ObjectName): Promise<Located>
   release(lease: number): Promise<void>
-  /** @throws denied, not_found, quota… as a PUT of unknown length would before its bytes come */
-  mayWrite(name: ObjectName): Promise<void>
-  publish(name: ObjectName, attributes: ObjectAttributes, written: WrittenContent): Promise<void>
+  /**
+   * Takes room of the quotas for a file that is to be written, until the lease is released.
+   * @returns how many bytes it may have without asking for more
+   * @throws denied, not_found, quota… as a PUT of unknown length would before its bytes come
+   */
+  hold(name: ObjectName): Promise<{ readonly lease: number; readonly size: number }>
+  /** @returns how many bytes a file that room is held for may have by now, at least `size` @throws quota */
+  extend(lease: number, size: number): Promise<number>
+  /** @param lease of the room that was held for it, which is used up */
+  publish(
+    name: ObjectName,
+    attributes: ObjectAttributes,
+    written: WrittenContent,
+    lease?: number,
+  ): Promise<void>
   /** Sets one value of the object's metadata and leaves everything else. */
   setMetadata(name: ObjectName, key: string, value: string): Promise<void>
   remove(name: ObjectName): Promise<void>

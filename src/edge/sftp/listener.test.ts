@@ -11,8 +11,11 @@ import { type SftpServiceOptions, startSftpService } from './listener.ts'
 import { openFixture } from './sftp.fixtures.ts'
 import { logIn } from './ssh-client.fixtures.ts'
 
-async function start(t: TestContext, change: Partial<SftpServiceOptions> = {}) {
-  const fixture = await openFixture(t)
+async function start(
+  t: TestContext,
+  { quota, ...change }: Partial<SftpServiceOptions> & { quota?: number } = {},
+) {
+  const fixture = await openFixture(t, { quota })
   const { storePlace, spoolDirectory, auth, orbit } = fixture
   const kept = { open: 0 }
   const logged: string[] = []
@@ -77,7 +80,7 @@ test('service: connections are served by other processes, each with bytes of its
 })
 
 test('service: a process that dies takes its connections along, and nothing else', async (t) => {
-  const { login, kept, names, logged } = await start(t, { perLogin: 2 })
+  const { login, kept, names, logged, deps, account } = await start(t, { perLogin: 2, quota: 100_000_000 })
   const others = new Set(children())
   const first = await login()
   const [process1] = children().filter((pid) => !others.has(pid))
@@ -86,7 +89,7 @@ test('service: a process that dies takes its connections along, and nothing else
   const writer = sftp.createWriteStream('/c/a')
   writer.on('error', () => {})
   writer.write(exampleBytes(3_000_000))
-  while (kept.open === 0) await delay(10)
+  while (kept.open === 0 || deps.promised.sum(`account ${account}`) === 0) await delay(10)
   process.kill(process1!, 'SIGKILL')
   await first.closed
   const { list, write } = await second.sftp()
@@ -97,6 +100,7 @@ test('service: a process that dies takes its connections along, and nothing else
   await write('/c/d', Buffer.from('x'))
   assert.deepEqual(await names(), ['b', 'd'])
   assert.equal(kept.open, 0)
+  assert.equal(deps.promised.sum(`account ${account}`), 0)
   assert.match(String(logged), /a process for SFTP ended/)
 })
 

@@ -8,7 +8,7 @@ type OfLogin<T> = {
 }
 
 /** What the main process answers to those that have connections. */
-export interface Desk extends OfLogin<Omit<Files, 'release'>> {
+export interface Desk extends OfLogin<Omit<Files, 'extend' | 'release'>> {
   /** @returns the number of a login; undefined where the credentials are not right, or it has too many already */
   loginByPassword(user: string, password: string, address: string): Promise<number | undefined>
   /** To be asked once the client has proved to have the private key. @param key as SSH sends it */
@@ -18,7 +18,8 @@ export interface Desk extends OfLogin<Omit<Files, 'release'>> {
   logout(login: number): Promise<void>
   /** Keeps what is written from now on from collection, until released. */
   keep(): Promise<number>
-  release(lease: number): Promise<void>
+  extend: Files['extend']
+  release: Files['release']
 }
 
 /** Nothing else can be asked for. */
@@ -37,7 +38,8 @@ export const DESK_METHODS = [
   'look',
   'namesUnder',
   'locate',
-  'mayWrite',
+  'hold',
+  'extend',
   'publish',
   'setMetadata',
   'remove',
@@ -57,7 +59,8 @@ export function filesOf(desk: Desk, login: number): Files {
     namesUnder: (...args) => desk.namesUnder(login, ...args),
     locate: (...args) => desk.locate(login, ...args),
     release: (lease) => desk.release(lease),
-    mayWrite: (...args) => desk.mayWrite(login, ...args),
+    hold: (...args) => desk.hold(login, ...args),
+    extend: (...args) => desk.extend(...args),
     publish: (...args) => desk.publish(login, ...args),
     setMetadata: (...args) => desk.setMetadata(login, ...args),
     remove: (...args) => desk.remove(login, ...args),

@@ -287,7 +287,9 @@ test('session: what a disk has is the quota', async (t) => {
   const change = { metadata: { 'quota-bytes': '40960' } }
   await orbit.containers.update(owner, { account, container: 'c' }, change)
   assert.deepEqual(await blocks('/c/a'), [4096, 10, 8])
-  await assert.rejects(client.put('/c/b', Buffer.alloc(40_000)), /4 quota exceeded/)
+  const handle = await client.open('/c/b', CREATE)
+  await assert.rejects(client.write(handle, 0, Buffer.alloc(40_000)), /4 quota exceeded/)
+  await assert.rejects(client.close(handle), /4 quota exceeded/)
   assert.deepEqual(await client.list('/c'), ['a'])
   const stranger = await connect('storage')
   const { type } = await stranger.request(REQUEST.extended, 'statvfs@openssh.com', '/')

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
+import type { OrbitDeps } from '#control/orbit/deps.ts'
 import { openOrbit } from '#control/orbit/orbit.fixtures.ts'
 import { openTemporary } from '#data/content/content.fixtures.ts'
 import type { Caller } from '#model/orbit.ts'
@@ -36,9 +37,9 @@ function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
 }
 
 /** Orbit on a real content store in an empty folder, with one container, `c`. */
-export async function openFixture(t: TestContext) {
+export async function openFixture(t: TestContext, change: Partial<OrbitDeps> = {}) {
   const { contents, kept, storePlace, spoolDirectory } = await openTemporary(t)
-  const orbit = await openOrbit({ contents })
+  const orbit = await openOrbit({ contents, ...change })
   t.after(() => orbit[Symbol.asyncDispose]())
   const { owner, other, account } = orbit
   const clientId = 'cli-store'
@@ -69,6 +70,8 @@ export async function openFixture(t: TestContext) {
       auth,
       guard,
       openDesk,
+      deps: orbit.deps,
+      catalog: orbit.catalog,
       at,
     },
     put: orbit.put,

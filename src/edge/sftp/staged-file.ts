@@ -1,6 +1,7 @@
 import type { Content, WrittenContent } from '#base/content.ts'
 import type { ObjectAttributes } from '#control/orbit/orbit.ts'
 import type { ContentEditor, ContentStore } from '#data/content/content.ts'
+import type { FileRoom } from './file-room.ts'
 import type { Files, Located, ObjectName } from './files.ts'
 import { MTIME } from './files.ts'
 
@@ -15,6 +16,8 @@ export interface StageOptions {
   readonly base: Located | undefined
   /** Whether an object of that name was there; undefined where the client may not know. */
   readonly existed: boolean | undefined
+  /** Disposed of with the file. */
+  readonly room: FileRoom
   readonly now: () => number
   readonly signal: AbortSignal
 }
@@ -24,7 +27,7 @@ export interface StageOptions {
  * open on the same name have the same one, as on any file system.
  */
 export class StagedFile {
-  name: ObjectName
+  #name: ObjectName
   /** Open handles. */
   handles = 0
   /** Seconds since 1970. */
@@ -36,6 +39,8 @@ export class StagedFile {
   /** There is something that is not published. */
   #isDirty: boolean
   #isRemoved = false
+  /** Why it may not be as large as the client would have it; nothing of it is ever published then. */
+  #refused: unknown
   /** Some write left bytes out behind the end, which may still come. */
   #hasGaps = false
   /** Set by the client, and so kept. */
@@ -46,7 +51,7 @@ export class StagedFile {
     this.#options = options
     this.#editor = editor
     this.#size = editor.size
-    this.name = options.name
+    this.#name = options.name
     this.#isDirty = options.base === undefined
     this.mtime = options.now() / 1000
   }
@@ -60,6 +65,10 @@ export class StagedFile {
     return stage
   }
 
+  get name(): ObjectName {
+    return this.#name
+  }
+
   /** Bytes, those on their way among them. */
   get size(): number {
     return this.#size
@@ -71,7 +80,7 @@ export class StagedFile {
     if (offset > this.#size) this.#hasGaps = true
     this.#size = Math.max(this.#size, offset + chunk.length)
     this.mtime = this.#options.now() / 1000
-    const writing = this.#editor.write(offset, chunk)
+    const writing = this.#write(offset, chunk)
     this.#writes.add(writing)
     const forget = () => void this.#writes.delete(writing)
     writing.then(forget, forget)
@@ -86,6 +95,7 @@ export class StagedFile {
   async truncate(size: number): Promise<void> {
     await this.#settle()
     if (size === this.#size) return
+    if (!this.#options.room.has(size)) await this.#options.room.demand(this.#name, size)
     this.#isDirty = true
     this.#size = size
     await this.#editor.truncate(size)
@@ -98,6 +108,12 @@ export class StagedFile {
     this.#isDirty = true
   }
 
+  /** Room is taken anew, where it is now. */
+  async rename(name: ObjectName): Promise<void> {
+    this.#name = name
+    await this.#options.room.release()
+  }
+
   /** Somebody removed the name: what is written from now on is for nobody. */
   remove(): void {
     this.#isRemoved = true
@@ -107,6 +123,7 @@ export class StagedFile {
   async publish(): Promise<void> {
     if (!this.#isDirty || this.#isRemoved) return
     await this.#settle()
+    if (this.#refused !== undefined) throw this.#refused
     await this.#publish(await this.#editor.finish(), {})
     this.#isDirty = false
   }
@@ -116,20 +133,37 @@ export class StagedFile {
     await Promise.allSettled(this.#writes)
     const { existed, base } = this.#options
     const goesOn = base !== undefined && base.info.metadata[PARTIAL] !== undefined
-    const isWorthIt = this.#isDirty && !this.#isRemoved && !this.#hasGaps && this.#size > 0
+    const isWhole = !this.#hasGaps && this.#refused === undefined
+    const isWorthIt = this.#isDirty && !this.#isRemoved && isWhole && this.#size > 0
     if (isWorthIt && (existed === false || goesOn)) {
       await this.#publish(await this.#editor.finish(), { [PARTIAL]: '1' })
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { base, files } = this.#options
+    const { base, files, room } = this.#options
     await Promise.allSettled(this.#writes)
-    try {
-      await this.#editor[Symbol.asyncDispose]()
-    } finally {
-      if (base) await files.release(base.lease)
+    await using ending = new AsyncDisposableStack()
+    ending.use(room)
+    if (base) ending.defer(() => files.release(base.lease))
+    ending.use(this.#editor)
+  }
+
+  /** The first write for which there is no room is the last: the client has its error at once. */
+  async #write(offset: number, chunk: Uint8Array): Promise<void> {
+    const { room } = this.#options
+    const end = offset + chunk.length
+    if (this.#refused !== undefined) throw this.#refused
+    if (!room.has(end)) {
+      try {
+        await room.demand(this.#name, end)
+      } catch (error) {
+        this.#refused = error
+        await room.release()
+        throw error
+      }
     }
+    await this.#editor.write(offset, chunk)
   }
 
   /** Waits for writes that were taken. @throws what went wrong with one */
@@ -150,7 +184,9 @@ export class StagedFile {
         ...more,
       },
     }
-    await this.#options.files.publish(this.name, attributes, written)
+    const { files, room } = this.#options
+    await files.publish(this.#name, attributes, written, room.lease)
+    await room.release()
   }
 
   /** For what lies in pieces that no manifest can have. */

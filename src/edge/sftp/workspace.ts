@@ -1,11 +1,12 @@
 import type { ContentStore } from '#data/content/content.ts'
 import type { SetAttributes, ShownAttributes } from './attributes.ts'
 import type { DirectoryEntry } from './directory.ts'
+import { FileRoom } from './file-room.ts'
 import { createFileTree, type FileTree, objectOf, type RenameOptions } from './file-tree.ts'
 import { type Files, isMarker, type Located, MTIME, type ObjectName, type Usage } from './files.ts'
 import type { Place } from './paths.ts'
 import { failure, failureOf, noSuchFile } from './sftp-failure.ts'
-import { printMtime, StagedFile } from './staged-file.ts'
+import { printMtime, StagedFile, type StageOptions } from './staged-file.ts'
 import { OPEN, STATUS } from './wire.ts'
 
 export interface WorkspaceDeps {
@@ -14,6 +15,11 @@ export interface WorkspaceDeps {
   readonly now: () => number
   /** Ends what is being written, with its reason; a connection that ends does not. */
   readonly signal: AbortSignal
+}
+
+interface StageWish extends Pick<StageOptions, 'existed' | 'room'> {
+  /** Whether what is there stays until it is written over. */
+  readonly isKept: boolean
 }
 
 /**
@@ -76,7 +82,7 @@ export class Workspace {
     if (!stage || to.kind !== 'inside' || target === stage) return
     if (target) this.#forget(target)
     this.#stages.delete(keyOf(stage.name))
-    stage.name = objectOf(to)
+    await stage.rename(objectOf(to))
     this.#stages.set(keyOf(stage.name), stage)
   }
 
@@ -89,7 +95,8 @@ export class Workspace {
     if (now.kind === 'directory' || place.kind !== 'inside') return
     const name = objectOf(place)
     if (size !== undefined && size !== now.size) {
-      await using changed = await this.#openStage(name, true, await this.#deps.files.locate(name))
+      const room = new FileRoom(this.#deps.files)
+      await using changed = await this.#openStage(name, { existed: true, room, isKept: true })
       await changed.truncate(size)
       if (mtime !== undefined) changed.setMtime(mtime)
       await changed.publish()
@@ -124,10 +131,14 @@ export class Workspace {
     }
     const name = objectOf(place)
     const found = await this.#findForWriting(place, flags)
-    await this.#deps.files.mayWrite(name)
     const isKept = found === 'file' && !(flags & OPEN.truncate)
-    const base = isKept ? await this.#deps.files.locate(name) : undefined
-    const stage = await this.#openStage(name, found === 'unknown' ? undefined : found === 'file', base)
+    const room = new FileRoom(this.#deps.files)
+    await room.open(name)
+    const stage = await this.#openStage(name, {
+      existed: found === 'unknown' ? undefined : found === 'file',
+      room,
+      isKept,
+    })
     stage.handles = 1
     this.#stages.set(keyOf(name), stage)
     return stage
@@ -170,13 +181,15 @@ export class Workspace {
     return found ? 'file' : 'none'
   }
 
-  async #openStage(name: ObjectName, existed: boolean | undefined, base: Located | undefined) {
-    try {
-      return await StagedFile.open({ ...this.#deps, name, existed, base })
-    } catch (error) {
-      if (base) await this.#deps.files.release(base.lease)
-      throw error
-    }
+  async #openStage(name: ObjectName, { isKept, ...options }: StageWish): Promise<StagedFile> {
+    const { files } = this.#deps
+    await using failed = new AsyncDisposableStack()
+    failed.use(options.room)
+    const base = isKept ? await files.locate(name) : undefined
+    if (base) failed.defer(() => files.release(base.lease))
+    const stage = await StagedFile.open({ ...this.#deps, ...options, name, base })
+    failed.move()
+    return stage
   }
 
   #stageAt(place: Place): StagedFile | undefined {
