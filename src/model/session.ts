@@ -7,4 +7,6 @@ export interface Session {
   /** `full` may use everything; `storage` only Orbit. */
   readonly permissions: 'full' | 'storage'
   readonly scopes: readonly ('infrastructure' | 'orbit')[]
+  /** Changes with what let him in: his password or secret, his rights. Undefined where nobody logged in. */
+  readonly standing?: string | undefined
 }

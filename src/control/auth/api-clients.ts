@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import type { ApiClientChange } from '#control/catalog/api-clients.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { ApiClient } from '#model/api-client.ts'
 import type { Random } from '#model/ids.ts'
@@ -28,6 +29,13 @@ export function createApiClients({ catalog, now, random }: ApiClientsDeps) {
     return { client, secret }
   }
 
+  /** Whatever it opened with what it had until now is closed. */
+  const endLogins = (id: string, change: ApiClientChange) =>
+    catalog.transaction(async ({ apiClients, tokens }) => {
+      await apiClients.update(id, change)
+      await tokens.removeOfClient(id)
+    })
+
   /** Another account's client looks as if it did not exist. */
   async function find(session: Session, action: 'see' | 'change', id: string): Promise<ApiClient> {
     demandAccount(session, action, session.accountId)
@@ -56,14 +64,14 @@ export function createApiClients({ catalog, now, random }: ApiClientsDeps) {
       const client = await find(session, 'change', id)
       if (client.revokedAt !== null) return client
       const revokedAt = now()
-      await catalog.apiClients.update(id, { revokedAt })
+      await endLogins(id, { revokedAt })
       return { ...client, revokedAt }
     },
     async resetSecret(session, id) {
       const client = await find(session, 'change', id)
       if (client.revokedAt !== null) throw new LibraryError('conflict', `API client ${id} is revoked`)
       const secret = newSecret(random)
-      await catalog.apiClients.update(id, { secretSha256: sha256(secret) })
+      await endLogins(id, { secretSha256: sha256(secret) })
       return { client, secret }
     },
   }

@@ -55,7 +55,9 @@ test('client credentials: give a token of 40 hex digits for two hours, both scop
   assert.match(issued.accessToken, /^[0-9a-f]{40}$/)
   assert.equal(issued.refreshToken, undefined)
   assert.equal(issued.expiresIn, 7200)
-  assert.deepEqual(granted(await auth.authenticate(issued.accessToken)), {
+  const { standing, ...session } = granted(await auth.authenticate(issued.accessToken))
+  assert.match(standing ?? '', /^[0-9a-f]{64}$/)
+  assert.deepEqual(session, {
     accountId: account.id,
     clientId: credentials.id,
     userId: null,
@@ -203,7 +205,7 @@ test('refresh: gives a new pair once; the old refresh token ends, the old access
   assert.equal(errorOf(await auth.issue(APPLICATION, late)), 'invalid_grant')
 })
 
-test('revoking: the client gets no more tokens, those it has live until they expire', async () => {
+test('revoking: the client gets no more tokens, and those it has end', async () => {
   await using setup = await setUp()
   const { auth, clock, credentials, login } = setup
   const session = await login()
@@ -215,7 +217,7 @@ test('revoking: the client gets no more tokens, those it has live until they exp
   clock.at += HOUR
   assert.equal((await auth.clients.revoke(session, client.id)).revokedAt, revoked.revokedAt)
   assert.equal(errorOf(await auth.issue(ci, CLIENT_GRANT)), 'invalid_client')
-  assert.equal(errorOf(await auth.authenticate(accessToken)), 'none')
+  assert.equal(errorOf(await auth.authenticate(accessToken)), 'invalid_token')
   await assert.rejects(auth.clients.resetSecret(session, client.id), { code: 'conflict' })
   assert.deepEqual(
     (await auth.clients.list(session)).map((listed) => listed.id),
@@ -224,10 +226,12 @@ test('revoking: the client gets no more tokens, those it has live until they exp
   assert.equal((await auth.clients.show(session, client.id)).revokedAt, revoked.revokedAt)
 })
 
-test('resetting a secret: the old one is worth nothing from then on', async () => {
+test('resetting a secret: the old one, and what it was given, is worth nothing from then on', async () => {
   await using setup = await setUp()
   const { auth, credentials, login } = setup
+  const { accessToken } = granted(await auth.issue(credentials, CLIENT_GRANT))
   const reset = await auth.clients.resetSecret(await login(), credentials.id)
+  assert.equal(errorOf(await auth.authenticate(accessToken)), 'invalid_token')
   assert.equal(errorOf(await auth.issue(credentials, CLIENT_GRANT)), 'invalid_client')
   assert.equal(errorOf(await auth.issue({ ...credentials, secret: reset.secret }, CLIENT_GRANT)), 'none')
 })

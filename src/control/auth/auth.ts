@@ -111,6 +111,22 @@ export interface OrbitLogin {
   readonly accountId: string
 }
 
+/** Somebody has something open: an event stream, a connection. To be disposed of when he leaves. */
+export interface Stay extends Disposable {
+  /** Aborted when what let him in does so no more. */
+  readonly signal: AbortSignal
+}
+
+/** Who has something open. */
+export interface Stays {
+  /**
+   * Ends a stay a few seconds after the account is suspended or closed, its user or API client removed, revoked or
+   * given other rights, or a password or secret changed.
+   * @param isGood asked again and again: what else it hangs on
+   */
+  enter(session: Session, isGood?: () => Promise<boolean>): Stay
+}
+
 /** Who may ask, and the records of accounts, users and API clients that decide it. */
 export interface Auth {
   /** Answers a token request. `credentials` are undefined where the request had none. */
@@ -121,6 +137,8 @@ export interface Auth {
    * @throws not_found where the token is good but the account is not one that it may act on
    */
   authenticate(accessToken: string, accountId?: string): Promise<AuthResult<Session>>
+  /** For those who stay longer than one request. */
+  readonly stays: Stays
 
   /** Orbit's own ways in, over HTTP and SSH. Suspended accounts count as none. */
   readonly orbit: {
@@ -153,8 +171,9 @@ export interface Auth {
     /** Also a revoked one. */
     show(session: Session, id: string): Promise<ApiClient>
     update(session: Session, id: string, attributes: ApiClientAttributes): Promise<ApiClient>
-    /** Idempotent. Tokens already issued live until they expire. */
+    /** Idempotent. Its tokens end with it. */
     revoke(session: Session, id: string): Promise<ApiClient>
+    /** Tokens that it has end as well. */
     resetSecret(session: Session, id: string): Promise<ApiClientWithSecret>
   }
   /** Public keys for SFTP: a user's own, and those of his account's API clients. */

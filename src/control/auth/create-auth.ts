@@ -13,6 +13,8 @@ import { createLogins, refused } from './logins.ts'
 import { createOrbitLogins } from './orbit-logins.ts'
 import { sha256 } from './secrets.ts'
 import { createSshKeys } from './ssh-keys.ts'
+import { standingBy } from './standing.ts'
+import { createStays } from './stays.ts'
 import { createUsers } from './users.ts'
 
 /** Expired tokens are told from unknown ones for so long. */
@@ -36,7 +38,7 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
       ? await catalog.tokens.findBearer(sha256(accessToken))
       : undefined
     if (found?.token.kind !== 'access') return refused('invalid_token', 'The access token is unknown.')
-    const { token, accounts: own } = found
+    const { token, accounts: own, credential } = found
     if (token.expiresAt <= now()) return refused('expired_token', 'The access token has expired.')
     const { clientId, userId, permissions } = token
     const account = accountId === undefined ? own[0] : own.find(({ id }) => id === accountId)
@@ -44,12 +46,14 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
     if (account.status !== 'active')
       throw new LibraryError('denied', `use account ${account.id}, which is ${account.status}`)
     const scopes = token.scopes as readonly Scope[]
-    return { ok: true, value: { accountId: account.id, clientId, userId, permissions, scopes } }
+    const standing = standingBy(permissions, credential)
+    return { ok: true, value: { accountId: account.id, clientId, userId, permissions, scopes, standing } }
   }
 
   return {
     issue: createGrants({ catalog, logins, issueTokens, now }),
     authenticate,
+    stays: createStays({ catalog }),
     orbit: createOrbitLogins({ catalog, logins, issueTokens, now }),
     accounts: { list: accounts.list, show: accounts.show, update: accounts.update },
     clients: clients.ofSession,

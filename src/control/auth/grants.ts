@@ -3,8 +3,9 @@ import type { Token } from '#control/catalog/tokens.ts'
 import { isId } from '#model/ids.ts'
 import type { AuthResult, Credentials, IssuedTokens, Scope, TokenRequest } from './auth.ts'
 import type { Bearer, IssueTokens } from './issue-tokens.ts'
-import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
+import { type Logins, refused, UNKNOWN_CLIENT, WRONG_PASSWORD } from './logins.ts'
 import { sha256 } from './secrets.ts'
+import { standingBy, standingOf } from './standing.ts'
 
 const SCOPES: readonly Scope[] = ['infrastructure', 'orbit']
 
@@ -17,7 +18,10 @@ export interface GrantsDeps {
 
 /** The token endpoint's grants (RFC 6749 sections 4.3, 4.4 and 6). */
 export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) {
-  async function byClientCredentials(id: string, request: TokenRequest): Promise<AuthResult<IssuedTokens>> {
+  async function byClientCredentials(
+    { id, secret }: Credentials,
+    request: TokenRequest,
+  ): Promise<AuthResult<IssuedTokens>> {
     const client = await catalog.apiClients.find(id)
     const account = client && (await catalog.accounts.find(client.accountId))
     if (!client || !account) return UNKNOWN_CLIENT
@@ -28,7 +32,12 @@ export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) 
     if (!scopes || scopes.length === 0) return UNKNOWN_SCOPE
     const { permissions, accountId } = client
     const bearer = { clientId: id, applicationId: null, userId: null, permissions, accountId }
-    return { ok: true, value: await issueTokens(catalog, bearer, scopes, { refresh: false }) }
+    return catalog.transaction(async (tables) => {
+      // Nothing may have changed since the secret was checked, or this token would outlive it.
+      const standing = await standingOf(tables, bearer)
+      if (standing !== standingBy(permissions, sha256(secret))) return UNKNOWN_CLIENT
+      return { ok: true, value: await issueTokens(tables, bearer, scopes, { refresh: false }) }
+    })
   }
 
   async function byPassword(applicationId: string, request: TokenRequest): Promise<AuthResult<IssuedTokens>> {
@@ -38,17 +47,18 @@ export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) 
     if (!scopes) return UNKNOWN_SCOPE
     const checked = await logins.checkUser(username, password, request.address)
     if (!checked.ok) return checked
+    const { user, password: stored } = checked.value
     const bearer = {
       clientId: null,
       applicationId,
-      userId: checked.value.id,
+      userId: user.id,
       permissions: 'full',
       accountId: null,
     } as const
-    const value = await catalog.transaction((tables) =>
-      issueTokens(tables, bearer, scopes, { refresh: true }),
-    )
-    return { ok: true, value }
+    return catalog.transaction(async (tables) => {
+      if ((await tables.users.findPassword(user.id)) !== stored) return WRONG_PASSWORD
+      return { ok: true, value: await issueTokens(tables, bearer, scopes, { refresh: true }) }
+    })
   }
 
   async function byRefreshToken(
@@ -90,7 +100,7 @@ export function createGrants({ catalog, logins, issueTokens, now }: GrantsDeps) 
               'unauthorized_client',
               'An application cannot log in by itself; use an API client or a password.',
             )
-          : byClientCredentials(id, request)
+          : byClientCredentials(credentials, request)
       case 'password':
         return isApplication ? byPassword(id, request) : NOT_FOR_CLIENTS
       case 'refresh_token':

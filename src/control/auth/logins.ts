@@ -9,6 +9,12 @@ import { isSecret } from './secrets.ts'
 
 const BUSY_RETRY_MS = 2000
 
+export interface CheckedUser {
+  readonly user: User
+  /** The hash that his password was compared with; it may be another one by the time he is let in. */
+  readonly password: string
+}
+
 export type Logins = ReturnType<typeof createLogins>
 
 /** Checks what somebody says who he is. */
@@ -18,7 +24,7 @@ export function createLogins({ catalog, limits }: { catalog: Catalog; limits: Lo
     isId('usr', name) ? catalog.users.find(name) : catalog.users.findByEmail(name)
 
   /** Takes as long, and says the same, whether there is such a user or not. */
-  async function checkUser(name: string, password: string, address = ''): Promise<AuthResult<User>> {
+  async function checkUser(name: string, password: string, address = ''): Promise<AuthResult<CheckedUser>> {
     const user = await findUser(name)
     const attempt = { identity: user?.id ?? name.toLowerCase(), address }
     const stored = await catalog.users.findPassword(user?.id ?? '')
@@ -38,11 +44,10 @@ export function createLogins({ catalog, limits }: { catalog: Catalog; limits: Lo
       }
     }
     limits.begin(attempt)
-    if (!(await verifyPassword(password, stored)) || !user) {
-      return refused('invalid_client', 'The user name or the password is wrong.')
-    }
+    const matches = await verifyPassword(password, stored)
+    if (!matches || !user || stored === undefined) return WRONG_PASSWORD
     limits.succeeded(attempt)
-    return { ok: true, value: user }
+    return { ok: true, value: { user, password: stored } }
   }
 
   /**
@@ -83,4 +88,5 @@ export function refused(error: AuthError, description: string): Refused {
   return { ok: false, error, description }
 }
 
+export const WRONG_PASSWORD = refused('invalid_client', 'The user name or the password is wrong.')
 export const UNKNOWN_CLIENT = refused('invalid_client', 'The client id or its secret is wrong.')

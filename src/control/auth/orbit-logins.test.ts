@@ -136,11 +136,15 @@ test('Orbit tokens: say who it is in all accounts that he is a member of', async
     ['acc-zzzzz', one],
   ] as const) {
     const identity = granted(await auth.orbit.identify(token, asked))
-    assert.deepEqual(identity, { session: { ...session, accountId }, groups }, asked)
+    const { standing } = identity.session
+    assert.deepEqual(identity, { session: { ...session, accountId, standing }, groups }, asked)
   }
   const own = granted(await at.login(client.id, at.secret))
-  assert.deepEqual(granted(await auth.orbit.identify(own.token, two)), {
-    session: { accountId: one, clientId: client.id, userId: null, permissions: 'storage', scopes: ['orbit'] },
+  const identity = granted(await auth.orbit.identify(own.token, two))
+  const { standing } = identity.session
+  const ofClient = { accountId: one, clientId: client.id, userId: null, standing }
+  assert.deepEqual(identity, {
+    session: { ...ofClient, permissions: 'storage', scopes: ['orbit'] },
     groups: [one, `${one}:${client.id}`],
   })
 })
@@ -184,12 +188,12 @@ test('Orbit tokens: unknown, malformed, expired and refresh tokens are refused',
   assert.equal(errorOf(await at.auth.orbit.identify(token)), 'expired_token')
 })
 
-test('Orbit tokens: outlive their API client, but not the password they were given for', async () => {
+test('Orbit tokens: end with their API client, and with the password they were given for', async () => {
   await using at = await setUp()
   const { auth, client, secret, user } = at
   const { token } = granted(await at.login(client.id, secret))
   await at.catalog.apiClients.update(client.id, { revokedAt: at.clock.at })
-  assert.equal(errorOf(await auth.orbit.identify(token)), 'none')
+  assert.equal(errorOf(await auth.orbit.identify(token)), 'invalid_token')
   assert.equal(errorOf(await at.login(client.id, secret)), 'invalid_client')
   const own = granted(await at.login(user.id, PASSWORD))
   await auth.operator.setPassword(user.id, 'another long one')

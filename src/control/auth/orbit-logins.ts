@@ -8,6 +8,7 @@ import type { Bearer, IssueTokens } from './issue-tokens.ts'
 import { type Logins, refused, UNKNOWN_CLIENT } from './logins.ts'
 import { sha256 } from './secrets.ts'
 import { fingerprintOf, tryPublicKey } from './ssh-public-key.ts'
+import { standingBy, standingOf } from './standing.ts'
 
 export interface OrbitLoginsDeps {
   readonly catalog: Catalog
@@ -37,13 +38,17 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
     return { ok: true, value: { bearer: principal.bearer, accountId, accountIds } }
   }
 
-  async function checkPassword(name: string, key: string, address = ''): Promise<AuthResult<Principal>> {
+  async function checkPassword(name: string, key: string, address = ''): Promise<AuthResult<Checked>> {
     if (isId('cli', name)) {
       const client = await logins.checkClient({ id: name, secret: key }, address)
-      return client.ok ? { ok: true, value: clientPrincipal(client.value) } : client
+      if (!client.ok) return client
+      const standing = standingBy(client.value.permissions, sha256(key))
+      return { ok: true, value: { principal: clientPrincipal(client.value), standing } }
     }
     const user = await logins.checkUser(name, key, address)
-    return user.ok ? { ok: true, value: userPrincipal(user.value) } : user
+    if (!user.ok) return user
+    const standing = standingBy('full', user.value.password)
+    return { ok: true, value: { principal: userPrincipal(user.value.user), standing } }
   }
 
   async function findByKey(name: string, blob: Uint8Array): Promise<Principal | undefined> {
@@ -63,21 +68,29 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
 
   return {
     async login({ key, address, ...name }) {
-      const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
-      if (principal === '' || key === '') return UNKNOWN_CLIENT
-      const checked = await checkPassword(principal, key, address)
-      const arrival = checked.ok ? await arrive(checked.value, wanted) : checked
+      const { principal: own, accountId: wanted } = readName(name) ?? UNREADABLE
+      if (own === '' || key === '') return UNKNOWN_CLIENT
+      const checked = await checkPassword(own, key, address)
+      if (!checked.ok) return checked
+      const { principal, standing } = checked.value
+      const arrival = await arrive(principal, wanted)
       if (!arrival.ok) return arrival
       const { bearer, accountId } = arrival.value
-      const { accessToken, expiresIn } = await issueTokens(catalog, bearer, ORBIT, { refresh: false })
-      return { ok: true, value: { token: accessToken, expiresIn, accountId } }
+      return catalog.transaction(async (tables) => {
+        // Nothing may have changed since the password was checked, or this token would outlive it.
+        if ((await standingOf(tables, { ...bearer, accountId })) !== standing) return UNKNOWN_CLIENT
+        const { accessToken, expiresIn } = await issueTokens(tables, bearer, ORBIT, { refresh: false })
+        return { ok: true, value: { token: accessToken, expiresIn, accountId } }
+      })
     },
 
     async loginByKey({ key, ...name }) {
       const { principal, accountId: wanted } = readName(name) ?? UNREADABLE
       const found = await findByKey(principal, key)
       const arrival = found ? await arrive(found, wanted) : UNKNOWN_KEY
-      return arrival.ok ? identity(arrival.value, ORBIT) : arrival
+      if (!arrival.ok) return arrival
+      const { bearer, accountId } = arrival.value
+      return identity(arrival.value, ORBIT, await standingOf(catalog, { ...bearer, accountId }))
     },
 
     async identify(token, accountId) {
@@ -89,7 +102,8 @@ export function createOrbitLogins({ catalog, logins, issueTokens, now }: OrbitLo
       const accountIds = found.accounts.flatMap(({ id, status }) => (status === 'active' ? [id] : []))
       const chosen = accountIds.find((id) => id === accountId) ?? accountIds[0]
       if (chosen === undefined) return NO_ACCOUNT
-      return identity({ bearer: found.token, accountId: chosen, accountIds }, scopes)
+      const standing = standingBy(found.token.permissions, found.credential)
+      return identity({ bearer: found.token, accountId: chosen, accountIds }, scopes, standing)
     },
   }
 }
@@ -108,6 +122,12 @@ function readName({ user, accountId }: OrbitName) {
   const principal =
     named === first ? user.slice(first.length + 1) : user.slice(0, user.length - last.length - 1)
   return { principal, accountId: named }
+}
+
+interface Checked {
+  readonly principal: Principal
+  /** As it was when the password or secret was compared. */
+  readonly standing: string
 }
 
 interface Principal {
@@ -134,8 +154,10 @@ function userPrincipal({ id, accountIds }: User): Principal {
 function identity(
   { bearer, accountId, accountIds }: Arrival,
   scopes: Session['scopes'],
+  standing: string | undefined,
 ): AuthResult<OrbitIdentity> {
   const { clientId, userId, permissions } = bearer
   const groups = accountIds.flatMap((id) => [id, `${id}:${clientId ?? userId}`])
-  return { ok: true, value: { session: { accountId, clientId, userId, permissions, scopes }, groups } }
+  const session = { accountId, clientId, userId, permissions, scopes, standing }
+  return { ok: true, value: { session, groups } }
 }

@@ -24,14 +24,24 @@ export interface BearerAccount {
   readonly status: AccountStatus
 }
 
+export interface TokenBearer {
+  /** With the rights that an API client has now, whatever it had when it was given the token. */
+  readonly token: Token
+  /** Those that its bearer may act on, the one where none is named first. */
+  readonly accounts: BearerAccount[]
+  /** The hash that is kept of the bearer's password or secret. */
+  readonly credential: string
+}
+
 export interface Tokens {
   insert(token: Token): Promise<void>
   find(sha256: string): Promise<Token | undefined>
-  /** The token with the accounts that its bearer may act on, the one where none is named first. */
-  findBearer(sha256: string): Promise<{ token: Token; accounts: BearerAccount[] } | undefined>
+  /** A token of somebody who is still there, and not revoked. */
+  findBearer(sha256: string): Promise<TokenBearer | undefined>
   /** @returns whether it was there: of two who remove it at once, one did */
   remove(sha256: string): Promise<boolean>
   removeOfUser(userId: string): Promise<void>
+  removeOfClient(clientId: string): Promise<void>
   /** @returns how many were removed */
   removeExpired(before: number): Promise<number>
 }
@@ -68,17 +78,24 @@ export function tokensTable({ db }: TableContext): Tokens {
             on('accounts.id', '=', on.fn.coalesce('tokens.account_id', 'memberships.account_id')),
           ),
         )
+        .leftJoin('users', 'users.id', 'tokens.user_id')
+        .leftJoin('api_clients', (join) =>
+          join.onRef('api_clients.id', '=', 'tokens.client_id').on('api_clients.revoked_at', 'is', null),
+        )
         .selectAll('tokens')
         .select(['accounts.id as own_id', 'accounts.status as own_status'])
+        .select(['users.password', 'api_clients.secret_sha256', 'api_clients.permissions as permitted'])
         .where('tokens.sha256', '=', sha256)
         .orderBy('memberships.position')
         .execute()
       const [first] = rows
-      if (!first) return undefined
+      const credential = first?.secret_sha256 ?? first?.password
+      if (!first || typeof credential !== 'string') return undefined
       const accounts = rows.flatMap(({ own_id: id, own_status: status }) =>
         id === null || status === null ? [] : [{ id, status: status as AccountStatus }],
       )
-      return { token: toToken(first), accounts }
+      const permissions = first.permitted ?? first.permissions
+      return { token: toToken({ ...first, permissions }), accounts, credential }
     },
     async remove(sha256) {
       const query = db.deleteFrom('tokens').where('sha256', '=', sha256).returning('sha256')
@@ -86,6 +103,9 @@ export function tokensTable({ db }: TableContext): Tokens {
     },
     async removeOfUser(userId) {
       await db.deleteFrom('tokens').where('user_id', '=', userId).execute()
+    },
+    async removeOfClient(clientId) {
+      await db.deleteFrom('tokens').where('client_id', '=', clientId).execute()
     },
     async removeExpired(before) {
       const { numDeletedRows } = await db
