@@ -24,7 +24,7 @@ async function setUp() {
   const { client, secret } = await auth.operator.createClient(account, {})
   const attributes = { name: 'Jo', email: 'jo@example.com', password: PASSWORD }
   const user = await auth.operator.createUser({ ...attributes, accountIds: [account, other] })
-  const asClient = () => auth.issue({ id: client.id, secret }, { grantType: 'byClientcredentials' })
+  const asClient = () => auth.issue({ id: client.id, secret }, { grantType: 'client_credentials' })
   const asUser = () =>
     auth.issue(APPLICATION, { grantType: 'password', username: user.id, password: PASSWORD })
   const sessionOf = async (issued: AuthResult<{ accessToken: string }>, accountId?: string) =>
@@ -155,7 +155,7 @@ test('tokens: a client that loses rights has them no more, with tokens of before
   await using at = await setUp()
   const { auth, client, byClient } = at
   const { secret } = await auth.clients.resetSecret(byClient, client.id)
-  const issued = granted(await auth.issue({ id: client.id, secret }, { grantType: 'byClientcredentials' }))
+  const issued = granted(await auth.issue({ id: client.id, secret }, { grantType: 'client_credentials' }))
   await auth.clients.update(byClient, client.id, { permissions: 'storage' })
   assert.equal(granted(await auth.authenticate(issued.accessToken)).permissions, 'storage')
 })
