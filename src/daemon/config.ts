@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import { type NbdConfig, readNbd, readServers, type ServersConfig } from './config-servers.ts'
+import type { Role } from './roles.ts'
 import type { Setting } from './setting-kinds.ts'
 import { type ReadSetting, SETTINGS, type SettingKey, type SettingValues } from './settings.ts'
 import { readSettingsFile } from './settings-file.ts'
@@ -11,6 +12,7 @@ import { readSettingsFile } from './settings-file.ts'
 export interface Config {
   /** An absolute path. */
   readonly data: string
+  readonly roles: ReadonlySet<Role>
   readonly http: {
     readonly host: string
     readonly port: number
@@ -75,6 +77,7 @@ export interface EffectiveSetting {
 export interface Flags {
   readonly config?: string
   readonly data?: string
+  readonly roles?: string
   readonly http?: string
   readonly sftp?: string
   readonly accelerator?: string
@@ -95,6 +98,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   const fromFlags = [
     ['data', '--data', flags.data],
+    ['roles', '--roles', flags.roles],
     ['http.listen', '--http', flags.http],
     ['sftp.listen', '--sftp', flags.sftp],
     ['servers.accelerator', '--accelerator', flags.accelerator],
@@ -114,6 +118,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   return Object.freeze({
     data: resolve(read('data')),
+    roles: read('roles'),
     http: {
       ...read('http.listen'),
       publicUrl: read('http.public_url'),

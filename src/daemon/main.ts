@@ -45,6 +45,7 @@ function createProgram(): Command {
 
 function addServe(program: Command): void {
   onData(program.command('serve').description('run the library'))
+    .option('--roles <list>', 'what this process does: api, orbit, sftp, worker, servers (default all)')
     .option('--http <addr:port>', 'where to listen (default 127.0.0.1:8080)')
     .option('--sftp <addr:port>', 'where to listen for SFTP, or none (default 127.0.0.1:2222)')
     .option('--accelerator <name>', 'what servers run by: auto, kvm or tcg (default auto)')
@@ -147,6 +148,7 @@ function addUpkeep(program: Command): void {
     .action(async (id: string, flags) => (await import('./commands/export.ts')).runExport(id, flags))
   const config = program.command('config').description('settings')
   onData(config.command('show').description('print every setting and what decided it'))
+    .option('--roles <list>')
     .option('--http <addr:port>')
     .option('--sftp <addr:port>')
     .option('--accelerator <name>')

@@ -3,6 +3,7 @@ import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import type { NetworkSetting } from '#control/servers/deps.ts'
 import { createAddressRule } from '#data/source/address.ts'
+import { roles } from './roles.ts'
 import {
   countFrom,
   listen,
@@ -74,6 +75,7 @@ const DAY_MS = 24 * 3600_000
 
 export const SETTINGS = {
   data: path('folder', './data'),
+  roles,
   'http.listen': listen,
   'http.public_url': orElse('', publicUrl),
   'http.drain_time': timeUpTo(3600_000, 10_000),
