@@ -75,6 +75,7 @@ const BENT: ReadonlyArray<
   ['a refcount table above 8 MiB', 'bad-table', { refcountClusters: 129 }],
   ['a refcount table of 2^32-1 clusters', 'bad-table', { refcountClusters: 2 ** 32 - 1 }],
   ['a refcount table in mid-cluster', 'bad-table', { refcountOffset: 65536n + 512n }],
+  ['a refcount table past the end of any file', 'bad-table', { refcountOffset: 2n ** 63n - 65536n }],
   ['a refcount table in the header', 'bad-table', { refcountOffset: 0n }],
 ]
 

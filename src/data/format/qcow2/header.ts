@@ -34,6 +34,8 @@ const MIN_SUBCLUSTER_BITS = 14
 const MAX_REFCOUNT_ORDER = 6
 const MAX_SNAPSHOTS = 64 * KiB
 const MAX_L1_SIZE = 32 * MiB
+/** No file is longer: the type of offsets in every system. */
+const MAX_FILE_END = 2n ** 63n - 1n
 const MAX_REFCOUNT_TABLE_SIZE = 8 * MiB
 
 const DIRTY = 1n
@@ -177,7 +179,8 @@ function checkTables(
   if (refcountClusters === 0 || refcountClusters * disk.clusterSize > MAX_REFCOUNT_TABLE_SIZE) {
     throw badTable('refcount', `${refcountClusters} clusters`)
   }
-  if (refcountOffset === 0n || refcountOffset % cluster !== 0n) {
+  const refcountEnd = refcountOffset + BigInt(refcountClusters * disk.clusterSize)
+  if (refcountOffset === 0n || refcountOffset % cluster !== 0n || refcountEnd > MAX_FILE_END) {
     throw badTable('refcount', `it is said to be at ${refcountOffset}`)
   }
   return { l1Offset, l1Count }
