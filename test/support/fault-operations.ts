@@ -183,7 +183,7 @@ const collection: Operation = {
   async prepare(world, bytes) {
     const { fixture, library } = world
     const kept = await available(world, bytes)
-    const doomed = await available(world, Buffer.from(bytes).fill('doomed', 0, 1000))
+    const doomed = await available(world, Buffer.from(bytes).fill('doomed', 0, 512))
     await library.destroy(fixture.owner, doomed)
     await world.settle()
     return {
@@ -215,7 +215,7 @@ const checking: Operation = {
 const putObject: Operation = {
   name: 'PUT of an object',
   async prepare(world, bytes) {
-    const before = Buffer.from(bytes).fill('before', 0, 1000)
+    const before = Buffer.from(bytes).fill('before', 0, 512)
     await put(world, 'o', before)
     let done = false
     return {
