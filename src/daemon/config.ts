@@ -34,6 +34,7 @@ export interface Config {
   }
   readonly orbit: {
     readonly threads: number
+    readonly uploads: number
   }
   readonly check: {
     /** Within which all that is stored is read once; undefined where nothing is checked in the background. */
@@ -138,7 +139,10 @@ export function readConfig(flags: Flags = {}): Config {
       uploadsPerAccount: read('registrations.uploads_per_account'),
       threads: read('registrations.threads') ?? Math.min(availableParallelism(), 4),
     },
-    orbit: { threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4) },
+    orbit: {
+      threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4),
+      uploads: read('orbit.uploads'),
+    },
     check: { ageMs: read('check.age'), rate: read('check.rate') },
     servers: readServers(read),
     nbd: readNbd(read),

@@ -109,6 +109,7 @@ export const SETTINGS = {
   'registrations.uploads_per_account': countFrom(1, 1000, 8),
   'registrations.threads': orElse('auto', countFrom(1, 64, 2)),
   'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
+  'orbit.uploads': countFrom(2, 100_000, 512),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'check.age': orElse('none', timeUpTo(3650 * DAY_MS, 30 * DAY_MS), '30 d'),
   'check.rate': sizeFrom(64 * KiB, 100 * GiB, 32 * MiB),

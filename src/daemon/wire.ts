@@ -116,6 +116,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
     keep,
     now: createClock(now),
     quota: config.quota,
+    uploads: config.orbit.uploads,
     promised,
     reserve,
     bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),

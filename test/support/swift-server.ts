@@ -83,6 +83,7 @@ export async function openSwift(
     keep: async () => NOTHING,
     now: createClock(Date.now),
     quota: undefined,
+    uploads: 512,
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

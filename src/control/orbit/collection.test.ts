@@ -46,6 +46,7 @@ async function openStored(t: TestContext) {
     keep,
     now: createClock(Date.now),
     quota: undefined,
+    uploads: 512,
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

@@ -18,6 +18,8 @@ export interface OrbitDeps {
   readonly now: () => Timestamp
   /** Bytes that an account may have in all; undefined for no bound. */
   readonly quota: number | undefined
+  /** Uploads at once that are larger than what is kept beside their row. */
+  readonly uploads: number
   /** Bytes that work under way is going to add; one with the library, by `promisedKey` and `keysOf`. */
   readonly promised: Ledger
   /** Gives space of the store to what is announced. @throws NoRoom */

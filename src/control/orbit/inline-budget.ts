@@ -1,5 +1,5 @@
 import type { Part } from '#base/content.ts'
-import { LibraryError } from '#base/errors.ts'
+import { Busy } from '#base/shares.ts'
 
 const TOTAL = 256 * 1024 * 1024
 
@@ -20,8 +20,7 @@ export class InlineBudget {
    */
   take(parts: readonly Part[]): Disposable {
     const bytes = inlineBytes(parts)
-    if (bytes > this.#left)
-      throw new LibraryError('unavailable', 'read a large object: too many of small segments are being read')
+    if (bytes > this.#left) throw new Busy('too many large objects of small segments are being read')
     this.#left -= bytes
     return {
       [Symbol.dispose]: () => {

@@ -125,6 +125,7 @@ export async function openOrbit(change: Partial<OrbitDeps> = {}): Promise<OrbitF
     keep: async () => ({ [Symbol.asyncDispose]: async () => {} }),
     now: () => (clock.at += 10),
     quota: undefined,
+    uploads: 512,
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

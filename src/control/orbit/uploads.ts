@@ -1,6 +1,7 @@
 import type { WrittenContent } from '#base/content.ts'
+import { type Share, Shares } from '#base/shares.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
-import type { ContentWriter } from '#data/content/content.ts'
+import { type ContentWriter, INLINE_MAX } from '#data/content/content.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { demandContainer } from './access.ts'
 import { guessContentType } from './content-type.ts'
@@ -35,6 +36,9 @@ export function createUploads({
   expiry,
 }: UploadsDeps): Pick<Orbit['objects'], 'beginPut' | 'hold' | 'publish'> {
   const { catalog, contents, now } = deps
+  const seats = new Shares({ total: deps.uploads, busy: 'too many uploads are under way' })
+  /** Whoever writes blocks holds memory for some, at his own pace. */
+  const seatOf = ({ session }: Caller, { account }: ObjectPath) => seats.enter(session?.accountId ?? account)
 
   /** Decides what can be decided before there are bytes. @returns where they go, and whether quotas bound them */
   async function decide(
@@ -94,12 +98,15 @@ export function createUploads({
       const held = begun.use(new HeldRoom({ deps, object: path.object, ...where }))
       await held.extend(length ?? 0, { isAll: length !== undefined })
       const space = begun.use(deps.reserve.promise(length ?? 0))
+      const seat = begun.use(seatOf(caller, path))
+      if (length !== undefined && length > INLINE_MAX) seat.add(1)
       const writer = contents.openWriter({ signal })
       const open = begun.move()
       return new Upload({
         writer,
         held,
         open,
+        seat: length === undefined ? seat : undefined,
         onSize: (size) => space.set(Math.max(0, (length ?? size) - size)),
         store: (written) => store(caller, path, attributes, written, { ifNoneMatch, room: held }),
       })
@@ -109,10 +116,18 @@ export function createUploads({
       // How much there will be nobody knows; that there is any room is known now.
       deps.reserve.promise(0)[Symbol.dispose]()
       using begun = new DisposableStack()
+      const seat = begun.use(seatOf(caller, path))
+      seat.add(1)
       const held = begun.use(new HeldRoom({ deps, object: path.object, ...where }))
       await held.extend(0)
-      begun.move()
-      return held
+      const open = begun.move()
+      return {
+        extend: (size) => held.extend(size),
+        get mine() {
+          return held.mine
+        },
+        [Symbol.dispose]: () => open[Symbol.dispose](),
+      }
     },
     async publish(caller, path, attributes, written, room) {
       await decideSettled(caller, path, { attributes, length: written.size, mine: room?.mine })
@@ -149,6 +164,8 @@ export const draftOf = (
 interface UploadParts {
   readonly writer: ContentWriter
   readonly held: HeldRoom
+  /** To be taken once it is no small one any more. */
+  readonly seat: Share | undefined
   /** What ends with the upload. */
   readonly open: Disposable
   readonly onSize: (size: number) => void
@@ -164,9 +181,11 @@ class Upload implements ObjectUpload {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    const { writer, held, onSize } = this.#parts
+    const { writer, held, seat, onSize } = this.#parts
+    const isFirstLarge = this.#size <= INLINE_MAX && this.#size + chunk.length > INLINE_MAX
     this.#size += chunk.length
     checkSize(this.#size)
+    if (isFirstLarge) seat?.add(1)
     await held.extend(this.#size)
     await writer.write(chunk)
     onSize(this.#size)

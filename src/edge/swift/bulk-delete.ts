@@ -4,7 +4,7 @@ import type { Caller } from '#model/orbit.ts'
 import { type Exchange, headerOf } from './exchange.ts'
 import { bestOutcomeType, outcomeValues, printOutcome } from './outcome.ts'
 import { decodePercent, encodePath } from './path.ts'
-import { announcedLength, receiveBody } from './receive-body.ts'
+import { announcedLength, holdText, receiveBody } from './receive-body.ts'
 import { answerOf } from './refusals.ts'
 import { SwiftProblem, sendBytes, statusLine, writeHead } from './reply.ts'
 
@@ -12,6 +12,8 @@ import { SwiftProblem, sendBytes, statusLine, writeHead } from './reply.ts'
 export const BULK_LIMITS = { deletes: 10_000, containers: 10_000, failures: 1000 } as const
 /** Bytes of a line: a container, an object, both with every byte percent-encoded, and two slashes. */
 const LINE_MAX = 3 * (256 + 1024) + 2
+/** Bytes that a name takes besides its own, about. */
+const NAME_COST = 64
 /** How often a client is told that work goes on. */
 const HEARTBEAT_MS = 10_000
 /** Faults of the list itself; the status of the answer is 200 all the same, the report says them. */
@@ -64,6 +66,7 @@ async function readNames(exchange: Exchange, caller: Caller): Promise<string[]> 
   const type = headerOf(exchange, 'content-type')
   if (type && !type.startsWith('text/plain')) throw new SwiftProblem(406)
   announcedLength(exchange)
+  const share = holdText(exchange)
   const names: string[] = []
   let rest = ''
   const take = (line: string) => {
@@ -75,6 +78,7 @@ async function readNames(exchange: Exchange, caller: Caller): Promise<string[]> 
     if (names.length === BULK_LIMITS.deletes) {
       throw new SwiftProblem(413, `Maximum Bulk Deletes: ${BULK_LIMITS.deletes} per request`)
     }
+    share.add(NAME_COST + name.length)
     names.push(name)
   }
   await receiveBody(exchange, async (chunk) => {

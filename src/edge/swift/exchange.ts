@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Shares } from '#base/shares.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import type { ContentStore } from '#data/content/content.ts'
@@ -33,6 +34,8 @@ export interface Exchange {
   readonly method: string
   readonly path: SwiftPath
   readonly query: Query
+  /** Bytes of lists that are in memory as long as their requests take, of all requests together. */
+  readonly texts: Shares
   /** Undefined until it is known. */
   caller: Caller | undefined
   /** Of the request: `cut` where its rest will not come, or cannot be read. */

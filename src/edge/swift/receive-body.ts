@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Share } from '#base/shares.ts'
 import { hasBody } from '#edge/http/body-watch.ts'
 import { expectsContinue } from '#edge/http/intercept.ts'
 import type { Exchange } from './exchange.ts'
@@ -104,14 +105,24 @@ export function cutShort(socket: Socket, error: Error & { code?: string }): bool
   return true
 }
 
-/** Reads a body of at most so many bytes into memory. @throws SwiftProblem 413 with this text */
+/** What of a request is held in memory at a client's pace, until it is answered. */
+export function holdText(exchange: Exchange): Share {
+  const { caller, texts, response } = exchange
+  const share = texts.enter(caller?.session?.accountId ?? caller?.grant?.accountId ?? '')
+  response.once('close', () => share[Symbol.dispose]())
+  return share
+}
+
+/** Reads a body of at most so many bytes into memory. @throws SwiftProblem 413 with this text; Busy */
 export async function receiveText(exchange: Exchange, limit: number, text: string): Promise<Buffer> {
   if (Number(exchange.raw.headers['content-length'] ?? 0) > limit) throw new SwiftProblem(413, text)
+  const share = holdText(exchange)
   const chunks: Uint8Array[] = []
   let length = 0
   await receiveBody(exchange, async (chunk) => {
     length += chunk.length
     if (length > limit) throw new SwiftProblem(413, text)
+    share.add(chunk.length)
     chunks.push(chunk)
   })
   return Buffer.concat(chunks)

@@ -1,5 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import { NoRoom } from '#base/no-room.ts'
+import { Busy } from '#base/shares.ts'
 import { OrbitRefusal, type RefusalKind } from '#control/orbit/orbit.ts'
 import { ClientGone, HttpProblem } from '#edge/http/problems.ts'
 import type { Exchange, Headers } from './exchange.ts'
@@ -40,6 +41,8 @@ export function answerOf({ caller }: Pick<Exchange, 'caller'>, error: unknown): 
   }
   if (error instanceof NoRoom)
     return { status: 507, text: `${error.message}.`, headers: { 'Retry-After': '60' } }
+  if (error instanceof Busy)
+    return { status: 503, text: `${error.message}. ${error.hint}`, headers: { 'Retry-After': '5' } }
   if (error instanceof LibraryError && error.code === 'unavailable') {
     return { status: 503, text: undefined, headers: { 'Retry-After': '5' } }
   }
@@ -62,7 +65,7 @@ export function sendRefusal(exchange: Exchange, error: unknown): void {
   const { response, log, raw } = exchange
   const { status, text, headers } = answerOf(exchange, error)
   const isGone = status === 499 || response.destroyed
-  if (status >= 500 && !isGone && !(error instanceof SwiftProblem))
+  if (status >= 500 && !isGone && !(error instanceof SwiftProblem || error instanceof Busy))
     log.error({ err: error }, 'request failed')
   if (response.headersSent || raw.socket.destroyed) {
     response.destroy()

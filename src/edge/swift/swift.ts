@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { MiB } from '#base/bytes.ts'
+import { Shares } from '#base/shares.ts'
 import { type App, intercept } from '#edge/http/app.ts'
-import type { Surroundings } from '#edge/http/intercept.ts'
 import { dispatch } from './dispatch.ts'
 import { createTransId, type Exchange, type SwiftDeps } from './exchange.ts'
 import { INFO } from './info.ts'
@@ -14,11 +15,15 @@ import { SwiftProblem, sendBytes, sendEmpty, sendText } from './reply.ts'
 const OURS =
   /^(?:https?:\/\/[^/?]*)?(\/(?:v\d[^/?]*|auth\/v1(?:\.0)?|info|healthcheck)(?:\/[^?]*)?)(?:\?(.*))?$/s
 
+/** Bytes of lists in memory at once, of deletions and of segments. */
+const TEXTS = 128 * MiB
+
 /** Adds the Swift API of Orbit: `/v1`, `/auth/v1.0`, `/info`, `/healthcheck`. */
 export function addSwift(app: App, deps: SwiftDeps): void {
+  const texts = new Shares({ total: TEXTS, busy: 'too many long lists are being read' })
   intercept(app, (surroundings) => ({
     accepts: (url) => OURS.test(url),
-    answer: (raw, response) => void answer(deps, surroundings, raw, response),
+    answer: (raw, response) => void answer({ deps, texts, surroundings }, raw, response),
     cutShort,
   }))
 }
@@ -26,8 +31,7 @@ export function addSwift(app: App, deps: SwiftDeps): void {
 const NOWHERE: SwiftPath = { full: '', account: '', container: undefined, object: undefined }
 
 async function answer(
-  deps: SwiftDeps,
-  surroundings: Surroundings,
+  { deps, texts, surroundings }: Pick<Exchange, 'deps' | 'texts' | 'surroundings'>,
   raw: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -43,6 +47,7 @@ async function answer(
     method: raw.method ?? 'GET',
     path: 'bad' in parsed ? NOWHERE : parsed,
     query: parseQuery(query),
+    texts,
     caller: undefined,
     body: 'unread',
     cut: undefined,
