@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { guestParts } from './guest-parts.ts'
 
@@ -22,6 +22,7 @@ const PACKAGES = {
   nbdinfo: 'libnbd-bin',
   nft: 'nftables',
   openssl: 'openssl',
+  postgres: 'postgresql',
   python3: 'python3',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
@@ -44,14 +45,32 @@ export type Tool = keyof typeof PACKAGES | typeof GUEST_PARTS
 
 /** Whether PATH has a program of this name. */
 export function isInstalled(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  if (program === 'postgres') return postgresFolder() !== undefined
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => isProgram(join(folder, program)))
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Where Debian keeps PostgreSQL's programs, which are not in PATH: those of the newest version. */
+export function postgresFolder(): string | undefined {
+  const parent = '/usr/lib/postgresql'
+  let versions: string[]
+  try {
+    versions = readdirSync(parent)
+  } catch {
+    return undefined
+  }
+  const folders = versions
+    .sort((a, b) => Number(b) - Number(a))
+    .map((version) => join(parent, version, 'bin'))
+  return folders.find((folder) => isProgram(join(folder, 'postgres')) && isProgram(join(folder, 'initdb')))
 }
 
 /** Options for `test` or `describe`: skips it, by name, on a machine that lacks one of these tools. */

@@ -327,7 +327,7 @@ test('listing: takes one query, however many images there are', async () => {
     queries.push(query.sql)
   }
   await using db = new Kysely<Schema>({ dialect: dialect.kysely, log })
-  const images = imagesTable({ db, dialect, random: randomBytes })
+  const images = imagesTable({ db, dialect, random: randomBytes, touch() {} })
   const { id: accountId } = await addAccount(catalog)
   let ancestorId: string | null = null
   for (let count = 0; count <= 200; count++) {

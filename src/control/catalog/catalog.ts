@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { CompiledQuery, Kysely } from 'kysely'
+import { CompiledQuery, type Dialect, Kysely } from 'kysely'
 import type { Random } from '#model/ids.ts'
 import { type Accounts, accountsTable } from './accounts.ts'
 import { type ApiClients, apiClientsTable } from './api-clients.ts'
+import { Changes, type Topic } from './changes.ts'
 import { type Containers, containersTable } from './containers.ts'
 import type { TableContext } from './context.ts'
 import { type Damage, damageTable } from './damage.ts'
+import type { CatalogDialect, TransactionKind } from './dialect.ts'
+import { openPostgres } from './dialect-postgres.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
@@ -50,62 +53,116 @@ export interface Tables {
 
 export interface Catalog extends Tables, AsyncDisposable {
   /**
-   * All of `change` or nothing of it; on stable storage when the promise resolves. Inside, only the tables handed in
-   * may be used: the catalog's own would wait for this transaction to end.
+   * All of `change` or nothing of it; on stable storage when the promise resolves. One at a time in all processes, so
+   * that what it has read is still so when it writes. Inside, only the tables handed in may be used: the catalog's own
+   * would wait for this transaction to end.
    */
   transaction<T>(change: (tables: Tables) => Promise<T>): Promise<T>
   /** The same for changes that a power failure may undo without harm, such as progress; it waits for no disk. */
   relaxed<T>(change: (tables: Tables) => Promise<T>): Promise<T>
+  /**
+   * The same, and it waits for no other transaction: for a statement that is right by itself, whatever others change
+   * at that moment, and changes one row.
+   */
+  beside<T>(change: (tables: Tables) => Promise<T>): Promise<T>
   /** Several reads of one moment, whatever others write meanwhile; nothing may be changed in it. */
   snapshot<T>(read: (tables: Tables) => Promise<T>): Promise<T>
+  /**
+   * Calls `listener` after such rows were changed in transactions, of this process or others, until disposed of. It may
+   * be called for nothing, and not where a connection is lost: who must not miss anything looks now and then, too.
+   */
+  onChange(topic: Topic, listener: () => void): Disposable
   /** Sees to it that what was deleted is no longer in the files, as far as nobody else is using them right now. */
   erase(): Promise<void>
 }
 
-export interface CatalogOptions {
-  /** The SQLite file; `:memory:` for a catalog that lives as long as the process. */
-  readonly path: string
-  readonly random?: Random
+/** A SQLite file, `:memory:` for a catalog that lives as long as the process; or a PostgreSQL database. */
+export type CatalogPlace =
+  | { readonly path: string }
+  | {
+      /** As libpq's, such as postgres://user@host/database, without a password. */
+      readonly url: string
+      /** At most. */
+      readonly connections?: number
+    }
+
+export type CatalogOptions = CatalogPlace & { readonly random?: Random }
+
+/** Opens a catalog and brings its tables up to date. @throws unavailable; invalid where that can be no catalog */
+export async function openCatalog({ random = randomBytes, ...place }: CatalogOptions): Promise<Catalog> {
+  return await openOn('path' in place ? openSqlite(place.path) : openPostgres(place), random)
 }
 
-/** Opens a catalog and brings its tables up to date. @throws unavailable */
-export async function openCatalog({ path, random = randomBytes }: CatalogOptions): Promise<Catalog> {
-  const dialect = openSqlite(path)
-  const db = new Kysely<Schema>({ dialect: dialect.kysely })
-  try {
-    await migrate(db, dialect)
-  } catch (error) {
-    await db.destroy()
-    throw error
+/** The same for a database that is open, and is closed with the catalog. */
+export async function openOn(dialect: CatalogDialect, random: Random): Promise<Catalog> {
+  await using opened = new AsyncDisposableStack()
+  const open = (which: Dialect) => opened.adopt(new Kysely<Schema>({ dialect: which }), (db) => db.destroy())
+  const db = open(dialect.kysely)
+  const writing = dialect.writing === dialect.kysely ? db : open(dialect.writing)
+  await migrate(dialect.migrating === dialect.kysely ? db : open(dialect.migrating), dialect)
+  const changes = new Changes()
+  const on = (part: Kysely<Schema>, touch: (topic: Topic) => void) =>
+    createTables({ db: part, dialect, random, touch })
+
+  async function within<T>(kind: TransactionKind, change: (tables: Tables) => Promise<T>): Promise<T> {
+    const isAlone = kind === 'transaction' || kind === 'relaxed'
+    const topics = new Set<Topic>()
+    const result = await (isAlone ? writing : db).connection().execute((connection) => {
+      const tables = on(connection, (topic) => topics.add(topic))
+      return inTransaction({ connection, dialect, kind, topics }, () => change(tables))
+    })
+    for (const topic of topics) changes.tell(topic)
+    return result
   }
-  const on = (part: Kysely<Schema>) => createTables({ db: part, dialect, random })
+
+  let isListening = false
+  const closing = opened.move()
   return {
-    ...on(db),
-    transaction: (change) => db.transaction().execute((transaction) => change(on(transaction))),
-    relaxed: (change) =>
-      // On one connection, so that nobody else's transaction comes between and is relaxed with it.
-      db.connection().execute(async (connection) => {
-        await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.before))
-        try {
-          return await connection.transaction().execute((transaction) => change(on(transaction)))
-        } finally {
-          await connection.executeQuery(CompiledQuery.raw(dialect.relaxed.after))
-        }
-      }),
-    snapshot: (read) =>
-      db.connection().execute(async (connection) => {
-        await connection.executeQuery(CompiledQuery.raw(dialect.snapshot))
-        try {
-          return await read(on(connection))
-        } finally {
-          await connection.executeQuery(CompiledQuery.raw('rollback'))
-        }
-      }),
+    ...on(db, (topic) => changes.tell(topic)),
+    transaction: (change) => within('transaction', change),
+    relaxed: (change) => within('relaxed', change),
+    beside: (change) => within('beside', change),
+    snapshot: (read) => within('snapshot', read),
+    onChange(topic, listener) {
+      if (!isListening && dialect.listen) closing.use(dialect.listen((heard) => changes.tell(heard)))
+      isListening = true
+      return changes.subscribe(topic, listener)
+    },
     erase: () =>
       db.connection().execute(async (connection) => {
         for (const statement of dialect.erase) await connection.executeQuery(CompiledQuery.raw(statement))
       }),
-    [Symbol.asyncDispose]: () => db.destroy(),
+    [Symbol.asyncDispose]: () => closing.disposeAsync(),
+  }
+}
+
+interface Transaction {
+  /** One, so that nobody else's transaction comes between and is relaxed with it. */
+  readonly connection: Kysely<Schema>
+  readonly dialect: CatalogDialect
+  readonly kind: TransactionKind
+  readonly topics: ReadonlySet<Topic>
+}
+
+async function inTransaction<T>(
+  { connection, dialect, kind, topics }: Transaction,
+  change: () => Promise<T>,
+) {
+  const run = (statement: string) => connection.executeQuery(CompiledQuery.raw(statement))
+  const { before, after } = dialect.transactions[kind]
+  try {
+    for (const statement of before) await run(statement)
+    try {
+      const result = await change()
+      await run(dialect.commit(topics))
+      return result
+    } catch (error) {
+      // What went wrong first counts; where there is no connection any more, there is nothing to undo.
+      await run('rollback').catch(() => {})
+      throw error
+    }
+  } finally {
+    for (const statement of after) await run(statement)
   }
 }
 

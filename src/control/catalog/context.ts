@@ -1,13 +1,16 @@
 import type { Kysely } from 'kysely'
 import { type IdPrefix, newId, type Random } from '#model/ids.ts'
+import type { Topic } from './changes.ts'
 import type { CatalogDialect } from './dialect.ts'
 import type { Schema } from './schema.ts'
 
 /** What the functions of a table work on: the catalog, or one transaction in it. */
 export interface TableContext {
   readonly db: Kysely<Schema>
-  readonly dialect: Pick<CatalogDialect, 'lockForClaim' | 'lockForChange' | 'position'>
+  readonly dialect: Pick<CatalogDialect, 'claiming' | 'lockForClaim' | 'lockForChange' | 'position'>
   readonly random: Random
+  /** To be called after a change that others may wait for; they hear of it once the transaction has ended. */
+  readonly touch: (topic: Topic) => void
 }
 
 const TRIES = 20

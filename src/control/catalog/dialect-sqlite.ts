@@ -22,29 +22,44 @@ export function openSqlite(path: string): CatalogDialect {
     return opened
   })
   const prepare = cachedStatements(database)
-  return {
-    kysely: new AtomicSqliteDialect({
-      database: {
-        // A transaction that reads first and then finds the file locked could not go on: take the lock at once.
-        prepare: (text) => {
-          // After a full disk or a broken one, SQLite has rolled back by itself; the reason is what counts then.
-          if (text === 'rollback' && !database.isTransaction) return NOTHING
-          return prepare(text === 'begin' ? 'begin immediate' : text)
-        },
-        close: () => database.close(),
+  const kysely = new AtomicSqliteDialect({
+    database: {
+      // A transaction that reads first and then finds the file locked could not go on: take the lock at once.
+      prepare: (text) => {
+        // After a full disk or a broken one, SQLite has rolled back by itself; the reason is what counts then.
+        if (text === 'rollback' && !database.isTransaction) return NOTHING
+        return prepare(text === 'begin' ? 'begin immediate' : text)
       },
-    }),
-    // There is one writer at a time, so there is nothing to skip.
+      close: () => database.close(),
+    },
+  })
+  const strict = { before: ['begin'], after: [] }
+  const relaxed = {
+    before: ['pragma synchronous = normal', 'begin'],
+    after: ['pragma synchronous = full'],
+  }
+  return {
+    kysely,
+    writing: kysely,
+    migrating: kysely,
+    // There is one writer at a time, so there is nothing to lock or to skip.
+    claiming: undefined,
     lockForClaim: (query) => query,
     lockForChange: (query) => query,
     // Text is compared by its bytes, and kept as UTF-8.
     types: { name: 'text', bytes: 'blob', serial: 'integer' },
     clustered: sql`without rowid`,
     position: (haystack, needle) => sql<number>`instr(${haystack}, ${needle})`,
-    snapshot: 'begin deferred',
+    transactions: {
+      transaction: strict,
+      relaxed,
+      beside: relaxed,
+      snapshot: { before: ['begin deferred'], after: [] },
+    },
+    commit: () => 'commit',
+    listen: undefined,
     // Where somebody reads or writes meanwhile, the next time does it: waiting would stop the whole process.
     erase: ['pragma busy_timeout = 0', 'pragma wal_checkpoint(truncate)', `pragma busy_timeout = ${BUSY_MS}`],
-    relaxed: { before: 'pragma synchronous = normal', after: 'pragma synchronous = full' },
   }
 }
 

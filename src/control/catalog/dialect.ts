@@ -1,10 +1,17 @@
 import type { ColumnDataType, Dialect, Expression, RawBuilder, SelectQueryBuilder } from 'kysely'
+import type { Topic } from './changes.ts'
 import type { Schema } from './schema.ts'
 
 /** All that differs between databases; one file for each, and nothing else knows which one it is. */
 export interface CatalogDialect {
   readonly kysely: Dialect
-  /** Lets several workers look for work at once without taking the same row. */
+  /** For transactions that wait for each other, so that they leave connections to those that do not. */
+  readonly writing: Dialect
+  /** For changes of tables, which may take long. */
+  readonly migrating: Dialect
+  /** What begins a claim: whoever counts the jobs that run is the only one who adds to them. Undefined where he is. */
+  readonly claiming: ((kind: string) => RawBuilder<unknown>) | undefined
+  /** Does not wait for a row that somebody changes just now, but takes another. */
   lockForClaim<DB extends Schema, T extends keyof DB, Row>(
     query: SelectQueryBuilder<DB, T, Row>,
   ): SelectQueryBuilder<DB, T, Row>
@@ -18,16 +25,25 @@ export interface CatalogDialect {
     readonly name: ColumnDataType | Expression<unknown>
     readonly bytes: ColumnDataType
     /** A number that an insert without it draws. */
-    readonly serial: ColumnDataType
+    readonly serial: ColumnDataType | Expression<unknown>
   }
   /** Ends the definition of a table whose small rows are read in the order of the primary key, and lie in it. */
   readonly clustered: RawBuilder<unknown>
   /** Where, in characters from 1, the first `needle` begins; 0 where there is none. */
   position(haystack: Expression<unknown>, needle: Expression<unknown>): RawBuilder<number>
-  /** The statement that begins a transaction which sees one moment and changes nothing. */
-  readonly snapshot: string
+  /** The statements that begin a transaction of each kind, as `Catalog` says; and those that follow its end. */
+  readonly transactions: Readonly<Record<TransactionKind, Around>>
+  /** The statement that ends a transaction, and tells other processes what was changed in it. */
+  commit(topics: ReadonlySet<Topic>): string
+  /** Tells of what other processes change, until disposed of; undefined where that is seen only by looking. */
+  readonly listen: ((told: (topic: Topic) => void) => AsyncDisposable) | undefined
   /** Statements, outside of a transaction, that erase what was deleted from wherever the database keeps copies. */
   readonly erase: readonly string[]
-  /** Statements around a transaction whose loss by a power failure would be harmless. */
-  readonly relaxed: { readonly before: string; readonly after: string }
+}
+
+export type TransactionKind = 'transaction' | 'relaxed' | 'beside' | 'snapshot'
+
+export interface Around {
+  readonly before: readonly string[]
+  readonly after: readonly string[]
 }

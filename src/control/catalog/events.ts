@@ -18,7 +18,7 @@ export interface Events {
   findAccount(resourceId: string): Promise<string | undefined>
 }
 
-export function eventsTable({ db, random }: TableContext): Events {
+export function eventsTable({ db, random, touch }: TableContext): Events {
   return {
     async add(event) {
       // The counter's row stays locked until the transaction ends, so numbers become visible in their order: whoever
@@ -47,6 +47,7 @@ export function eventsTable({ db, random }: TableContext): Events {
           .onConflict((conflict) => conflict.column('id').doNothing())
         return (await query.returning('id').executeTakeFirst()) !== undefined
       })
+      touch('events')
       return { id, sequence, ...event }
     },
     async list({ accountId, resourceId, after, limit }) {

@@ -22,7 +22,7 @@ const WALKS: NameWalk[] = [false, true].flatMap((reverse) => [
 
 test('walk: every step of every kind enters the index at the name it looks for, and sorts nothing', async () => {
   await withPlans(async (plansOf, db) => {
-    const context = { db, dialect: openSqlite(':memory:'), random: randomBytes }
+    const context = { db, dialect: openSqlite(':memory:'), random: randomBytes, touch() {} }
     for (const walk of WALKS) {
       const plans = [
         ...(await plansOf(() => objectsTable(context).walk(1, walk))),
@@ -52,7 +52,7 @@ test('walk: every step of every kind enters the index at the name it looks for, 
 
 test('due: what has expired is found by an index that has nothing else', async () => {
   await withPlans(async (plansOf, db) => {
-    const objects = objectsTable({ db, dialect: openSqlite(':memory:'), random: randomBytes })
+    const objects = objectsTable({ db, dialect: openSqlite(':memory:'), random: randomBytes, touch() {} })
     for (const [where, index] of [
       [undefined, 'objects_due'],
       [{ containerId: 1 }, 'objects_due_in'],

@@ -9,7 +9,7 @@ import { volumesTable } from './volumes.ts'
 
 test('servers and volumes: no query reads what was deleted long ago, or what is of other accounts', async () => {
   await withPlans(async (plansOf, db) => {
-    const context = { db, dialect: openSqlite(':memory:'), random: randomBytes }
+    const context = { db, dialect: openSqlite(':memory:'), random: randomBytes, touch() {} }
     const servers = serversTable(context)
     const volumes = volumesTable(context)
     const images = imagesTable(context)
