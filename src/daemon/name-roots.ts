@@ -7,7 +7,7 @@ const PAGE = 1000
 /** The manifests that must be readable, by the images, objects and servers that need them. */
 export async function* nameRoots(catalog: Catalog): AsyncGenerator<CheckRoot> {
   const { images, pins, objects } = catalog
-  const unnamed = new Set([...(await images.listManifests()), ...(await pins.listManifests(Date.now()))])
+  const unnamed = new Set([...(await images.listManifests()), ...(await pins.listManifests())])
   for (const { id: accountId } of await catalog.accounts.list()) {
     for (const { id, manifest } of await images.listReadable(accountId)) {
       unnamed.delete(manifest)

@@ -62,7 +62,10 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   if (exclusive) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
   const now = Date.now
-  const jobs = opened.use(createJobQueue({ catalog, owner: holder, now, random: randomBytes, log }))
+  const elapsed = () => performance.now()
+  const jobs = opened.use(
+    createJobQueue({ catalog, owner: holder, now, elapsed, generations: store, random: randomBytes, log }),
+  )
   const auth = createAuth({ catalog, now, random: randomBytes })
   const { threads, uploadsPerAccount, ...registrations } = config.registrations
   const hosts = new Set(config.http.publicUrl === undefined ? [] : [new URL(config.http.publicUrl).host])
@@ -91,13 +94,14 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       uploadFolder: folder('uploads'),
       promised,
       reserve,
+      generations: store,
       onVolumeRead: (serverId) => servers.volumeRead(serverId),
       holder,
       now,
       log,
     }),
   )
-  const guard = opened.use(new UploadGuard({ catalog, holder, now }))
+  const guard = opened.use(new UploadGuard({ catalog, holder, now, generations: store }))
   const keep = () => guard.keep()
   const contents: OpenContentStore = opened.use(
     createContentStore({

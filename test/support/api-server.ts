@@ -12,6 +12,7 @@ import { createJobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import type { Ingest, IngestResult } from '#data/disk/ingest-types.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
+import { memoryStore } from '#data/store/memory.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import { addApi } from '#edge/api/api.ts'
 import type { ApiDeps } from '#edge/api/api-deps.ts'
@@ -60,7 +61,10 @@ export async function startApi(options: ApiServerOptions = {}) {
   const closing = new AsyncDisposableStack()
   closing.defer(() => rm(folder, { recursive: true, force: true }))
   const catalog = closing.use(await openCatalog({ path: join(folder, 'catalog.sqlite') }))
-  const jobs = closing.use(createJobQueue({ catalog, owner: 'test', now, random: randomBytes, log }))
+  const generations = memoryStore()
+  const jobs = closing.use(
+    createJobQueue({ catalog, owner: 'test', now, generations, random: randomBytes, log }),
+  )
   const auth = createAuth({ catalog, now })
   const library = closing.use(
     createLibrary({
@@ -79,6 +83,7 @@ export async function startApi(options: ApiServerOptions = {}) {
       uploadFolder: join(folder, 'uploads'),
       reserve: createReserve({ directory: folder, bytes: 0 }),
       promised: new Ledger(),
+      generations,
       holder: 'test',
       now,
       log,

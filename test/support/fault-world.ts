@@ -83,8 +83,10 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   const sources = new Map<string, Buffer>()
   const catalog = failingCatalog(fixture.options.catalog, faults)
   const { now, log } = fixture.options
-  const jobs = opened.use(createJobQueue({ catalog, owner: 'faults', now, random: randomBytes, log }))
-  const guard = opened.use(new UploadGuard({ catalog, holder: 'faults', now }))
+  const jobs = opened.use(
+    createJobQueue({ catalog, owner: 'faults', now, generations: store, random: randomBytes, log }),
+  )
+  const guard = opened.use(new UploadGuard({ catalog, holder: 'faults', now, generations: store }))
   const places = { storePlace: storeFolder, spoolDirectory: folder, store }
   const keep = () => guard.keep()
   const contents = opened.use(createContentStore({ ...places, threads: 1, reserve: 0, keep }))
@@ -94,7 +96,10 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   const joinParts = (parts: Parameters<OpenContentStore['join']>[0]) => contents.join(parts)
   const uploadFolder = join(folder, 'uploads')
   const library: Library = opened.use(
-    createLibrary({ ...fixture.options, uploadFolder, catalog, jobs, ingest, findObject, joinParts }),
+    createLibrary({
+      ...{ ...fixture.options, uploadFolder, catalog, jobs, ingest, findObject, joinParts },
+      ...{ generations: store, wait: async () => {} },
+    }),
   )
   const acquirePins = (manifests: Iterable<string>) => library.acquirePins(manifests)
   const orbitNow = () => clock.at * 1000
@@ -231,7 +236,7 @@ async function empty(world: FaultWorld, guard: UploadGuard): Promise<void> {
   assert.deepEqual(left, [], 'nothing is left in the store')
   const uploads = await nodeFiles.readdir(join(world.folder, 'uploads')).catch(() => [])
   assert.deepEqual(uploads, [], 'no upload is left')
-  const pins = await fixture.options.catalog.pins.listManifests(fixture.clock.at)
+  const pins = await fixture.options.catalog.pins.listManifests()
   assert.deepEqual(pins, [], 'no pin is left')
 }
 

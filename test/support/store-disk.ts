@@ -69,7 +69,7 @@ export function plainBytes(disk: TestDisk): Buffer {
 export function withGet(store: Store, get: BlockStore['get']): Store {
   const { blocks } = store
   return {
-    manifests: store.manifests,
+    ...store,
     blocks: {
       get,
       readInto: (digest, target) => blocks.readInto(digest, target),

@@ -132,6 +132,7 @@ export class UnsyncedFiles {
       this.#step()
       if (this.#folders.has(path)) return this.#folderHandle(path)
       if (flags.startsWith('w')) {
+        if (flags === 'wx' && this.#names.has(path)) throw failure('EEXIST', path)
         const bytes = Buffer.alloc(0)
         this.#change(new Map([[path, { inode: ++this.#inodes, bytes, safe: bytes, mtimeMs: 0 }]]))
       }

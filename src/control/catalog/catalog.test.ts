@@ -341,15 +341,20 @@ test('listing: takes one query, however many images there are', async () => {
   }
 })
 
-test('pins: count until they expire, and one more setting renews them', async () => {
+test('pins: are overdue where they expired or would last too long; what was renewed since stays', async () => {
   await using catalog = await openCatalog({ path: ':memory:' })
   await catalog.pins.set('m1', 'one', 100)
   await catalog.pins.set('m1', 'two', 50)
   await catalog.pins.set('m1', 'two', 200)
-  assert.deepEqual(await catalog.pins.listManifests(99), ['m1'])
-  await catalog.pins.removeExpired(100, 1000)
+  assert.deepEqual(await catalog.pins.listOverdue(99, 101), [])
+  const one = { manifest: 'm1', holder: 'one', expiresAt: 100 }
+  const two = { manifest: 'm1', holder: 'two', expiresAt: 200 }
+  assert.deepEqual(await catalog.pins.listOverdue(100, 100), [one])
+  assert.deepEqual(await catalog.pins.listOverdue(50, 100), [two])
+  await catalog.pins.set('m1', 'two', 300)
+  for (const pin of [one, two]) await catalog.pins.removeUnchanged(pin)
   await catalog.pins.remove('m1', 'three')
-  assert.deepEqual(await catalog.pins.listManifests(100), ['m1'])
+  assert.deepEqual(await catalog.pins.listManifests(), ['m1'])
   await catalog.pins.remove('m1', 'two')
-  assert.deepEqual(await catalog.pins.listManifests(100), [])
+  assert.deepEqual(await catalog.pins.listManifests(), [])
 })

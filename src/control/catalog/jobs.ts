@@ -32,13 +32,12 @@ export interface PutOff {
   readonly runAt: number
 }
 
-/** How late it may be noticed that the clock was set back. */
-export const CLOCK_SLACK_MS = 60_000
-
 export interface Claim {
   readonly kind: string
   readonly owner: string
   readonly now: number
+  /** Of the store: all that the attempt puts or claims has it, or a later one. */
+  readonly generation: number
   readonly leaseMs: number
   /** How many jobs of this kind one account may have running at once. */
   readonly perAccount: number
@@ -67,20 +66,24 @@ export interface Jobs {
     held: Pick<Job, 'id' | 'attempt'>,
     change: PutOff & { readonly failures: number; readonly lastError: string | null },
   ): Promise<boolean>
+  /** Gives a job back whose attempt was ended before its time, and does not count; that it once began, stays known. */
+  giveBack(owner: string, held: Pick<Job, 'id' | 'attempt'>, change: PutOff): Promise<void>
   /** @returns whether there was such a job that nobody was working on */
   reschedule(kind: string, subject: string, change: PutOff & { readonly payload: unknown }): Promise<boolean>
   /**
-   * Where the clock was set back: what was put off before that waits as long as it was to from now on, no lease goes on
-   * for longer than `leaseMs`, and what has begun counts as begun by the clock as it is now.
+   * Where the clock was set back: what was put off before that waits as long as it was to from now on, and no lease
+   * goes on for longer than `leaseMs`.
    */
   followClock(now: number, leaseMs: number): Promise<void>
+  /** Where the clock was set forward `byMs` just now: what was not due then waits as long as it was to. */
+  followLeap(now: number, byMs: number): Promise<void>
   remove(kind: string, subject: string): Promise<void>
   /** Ends all leases, whoever holds them. @returns the jobs that were held */
   releaseAll(): Promise<Job[]>
   /** Lets a job that nobody works on wait. */
   putOff(id: string, change: PutOff): Promise<void>
-  /** When the first attempt of the oldest unfinished job of a kind began. */
-  firstStart(kind: string): Promise<number | undefined>
+  /** Of all unfinished jobs of a kind, the first generation of the store in which a present or last attempt began. */
+  firstGeneration(kind: string): Promise<number | undefined>
 }
 
 export function jobsTable({ db, dialect, random }: TableContext): Jobs {
@@ -99,7 +102,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
             run_at: job.runAt,
             attempt: 0,
             failures: 0,
-            first_started_at: null,
+            generation: null,
             lease_owner: null,
             lease_until: null,
             last_error: null,
@@ -121,7 +124,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       const query = db.selectFrom('jobs').selectAll().where('kind', 'in', kinds).where('id', '>', after)
       return (await query.orderBy('id').limit(limit).execute()).map(toJob)
     },
-    async claim({ kind, owner, now, leaseMs, perAccount }) {
+    async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
       const next = dialect.lockForClaim(
         db
           .selectFrom('jobs')
@@ -150,7 +153,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
         .updateTable('jobs')
         .set((eb) => ({
           attempt: eb('attempt', '+', 1),
-          first_started_at: eb.fn.coalesce('first_started_at', eb.val(now)),
+          generation,
           lease_owner: owner,
           lease_until: now + leaseMs,
         }))
@@ -190,6 +193,16 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
         .where('attempt', '=', attempt)
       return (await query.returning('id').executeTakeFirst()) !== undefined
     },
+    async giveBack(owner, { id, attempt }, { now, runAt }) {
+      const free = { lease_owner: null, lease_until: null }
+      await db
+        .updateTable('jobs')
+        .set({ created_at: now, run_at: runAt, attempt: Math.max(attempt - 1, 1), ...free })
+        .where('id', '=', id)
+        .where('lease_owner', '=', owner)
+        .where('attempt', '=', attempt)
+        .execute()
+    },
     async reschedule(kind, subject, { now, runAt, payload }) {
       const query = db
         .updateTable('jobs')
@@ -210,10 +223,13 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
         .set({ lease_until: now + leaseMs })
         .where('lease_until', '>', now + leaseMs)
         .execute()
+    },
+    async followLeap(now, byMs) {
       await db
         .updateTable('jobs')
-        .set({ first_started_at: now - CLOCK_SLACK_MS })
-        .where('first_started_at', '>', now)
+        .set((eb) => ({ run_at: eb('run_at', '+', byMs), created_at: eb('created_at', '+', byMs) }))
+        .where('run_at', '>', now - byMs)
+        .where('created_at', '<=', now - byMs)
         .execute()
     },
     async remove(kind, subject) {
@@ -227,10 +243,10 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       const query = db.updateTable('jobs').set({ created_at: now, run_at: runAt })
       await query.where('id', '=', id).where('lease_owner', 'is', null).execute()
     },
-    async firstStart(kind) {
-      const query = db.selectFrom('jobs').select('first_started_at').where('kind', '=', kind)
-      const started = query.where('first_started_at', 'is not', null).orderBy('first_started_at').limit(1)
-      return (await started.executeTakeFirst())?.first_started_at ?? undefined
+    async firstGeneration(kind) {
+      const query = db.selectFrom('jobs').select('generation').where('kind', '=', kind)
+      const started = query.where('generation', 'is not', null).orderBy('generation').limit(1)
+      return (await started.executeTakeFirst())?.generation ?? undefined
     },
   }
 }

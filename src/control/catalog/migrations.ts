@@ -22,6 +22,7 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   '0004-servers': { up: createServerTables },
   '0005-damage': { up: createDamageTables },
   '0006-snapshot-jobs': { up: nameSnapshotJobs },
+  '0007-generations': { up: nameGenerations },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
@@ -223,4 +224,11 @@ async function createSshKeyTable(db: Kysely<unknown>): Promise<void> {
 async function nameSnapshotJobs(db: Kysely<unknown>): Promise<void> {
   const old = sql`kind = 'registration' and payload like '{"source":"volume",%'`
   await sql`update jobs set kind = 'snapshot' where ${old}`.execute(db)
+}
+
+/** What was a time by the clock is a generation of the store from now on; nobody works while tables change. */
+async function nameGenerations(db: Kysely<unknown>): Promise<void> {
+  await db.schema.alterTable('jobs').renameColumn('first_started_at', 'generation').execute()
+  await sql`update jobs set generation = null`.execute(db)
+  await sql`delete from upload_guards`.execute(db)
 }

@@ -146,7 +146,7 @@ export interface JobRow {
   attempt: number
   /** Attempts that ended in an error worth another try. */
   failures: number
-  first_started_at: number | null
+  generation: number | null
   lease_owner: string | null
   lease_until: number | null
   last_error: string | null

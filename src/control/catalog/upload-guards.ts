@@ -1,15 +1,24 @@
 import type { TableContext } from './context.ts'
 
-/** Processes that are writing blocks which nothing names yet; times in milliseconds since 1970. */
+/** A process that is writing blocks which nothing names yet. */
+export interface GuardRow {
+  readonly holder: string
+  /** Milliseconds since 1970; changed by each renewal. */
+  readonly expiresAt: number
+}
+
 export interface UploadGuards {
-  /** Sets or renews: since when what the process writes may still be without a name. */
+  /** Sets or renews: since which generation of the store what the process writes may still be without a name. */
   set(holder: string, since: number, expiresAt: number): Promise<void>
   remove(holder: string): Promise<void>
-  removeExpired(now: number): Promise<void>
+  /** Those not renewed in time, and those that would last longer than `lastsMs`: the clock was set back since. */
+  listOverdue(now: number, lastsMs: number): Promise<GuardRow[]>
+  /** Removes one that was not renewed since it was listed. */
+  removeUnchanged(row: GuardRow): Promise<void>
   /** Where no process writes. */
   removeAll(): Promise<void>
   /** Of all processes. */
-  firstSince(now: number): Promise<number | undefined>
+  firstSince(): Promise<number | undefined>
 }
 
 export function uploadGuardsTable({ db }: TableContext): UploadGuards {
@@ -25,17 +34,24 @@ export function uploadGuardsTable({ db }: TableContext): UploadGuards {
     async remove(holder) {
       await db.deleteFrom('upload_guards').where('holder', '=', holder).execute()
     },
-    async removeExpired(now) {
-      await db.deleteFrom('upload_guards').where('expires_at', '<=', now).execute()
+    async listOverdue(now, lastsMs) {
+      return await db
+        .selectFrom('upload_guards')
+        .select(['holder', 'expires_at as expiresAt'])
+        .where((eb) => eb.or([eb('expires_at', '<=', now), eb('expires_at', '>', now + lastsMs)]))
+        .execute()
+    },
+    async removeUnchanged({ holder, expiresAt }) {
+      const query = db.deleteFrom('upload_guards').where('holder', '=', holder)
+      await query.where('expires_at', '=', expiresAt).execute()
     },
     async removeAll() {
       await db.deleteFrom('upload_guards').execute()
     },
-    async firstSince(now) {
+    async firstSince() {
       const row = await db
         .selectFrom('upload_guards')
         .select((eb) => eb.fn.min('since').as('since'))
-        .where('expires_at', '>', now)
         .executeTakeFirst()
       return row?.since ?? undefined
     },

@@ -68,6 +68,7 @@ async function setUp(path = ':memory:') {
       catalog: over,
       owner,
       now: () => clock.at,
+      generations: { generation: async () => 1 },
       random: randomBytes,
       log,
       leaseMs: LEASE_MS,
@@ -366,7 +367,14 @@ test('a dead process: its jobs are taken up at once by the one that has the fold
     await using setup = await setUp(join(folder, 'catalog.db'))
     await setup.add('s1')
     // It claims and is heard of no more.
-    const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+    const claim = {
+      kind: KIND,
+      owner: 'dead',
+      now: setup.clock.at,
+      generation: 1,
+      leaseMs: LEASE_MS,
+      perAccount: 1,
+    }
     assert.equal((await setup.catalog.jobs.claim(claim))?.subject, 's1')
     const handler = new Script()
     await using queue = setup.queue('alive', handler)
@@ -388,7 +396,14 @@ test('a job that was under way at many deaths lets all others go first, for long
   await using queue = setup.queue('one', handler)
   const waits: number[] = []
   for (let count = 0; count < 20; count++) {
-    const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+    const claim = {
+      kind: KIND,
+      owner: 'dead',
+      now: setup.clock.at,
+      generation: 1,
+      leaseMs: LEASE_MS,
+      perAccount: 1,
+    }
     assert.ok(await setup.catalog.jobs.claim(claim), 'it can be claimed once its time has come')
     await queue.releaseAllLeases()
     const job = await setup.catalog.jobs.find(KIND, 's1')
@@ -405,7 +420,14 @@ test('a job that was under way at many deaths lets all others go first, for long
 test('a job that ends its process every time is given up in the end', async () => {
   await using setup = await setUp()
   await setup.add('s1')
-  const claim = { kind: KIND, owner: 'dead', now: setup.clock.at, leaseMs: LEASE_MS, perAccount: 1 }
+  const claim = {
+    kind: KIND,
+    owner: 'dead',
+    now: setup.clock.at,
+    generation: 1,
+    leaseMs: LEASE_MS,
+    perAccount: 1,
+  }
   const handler = new Script()
   await using queue = setup.queue('one', handler)
   for (let count = 0; count < 20; count++) {
@@ -415,6 +437,26 @@ test('a job that ends its process every time is given up in the end', async () =
   await queue.poll()
   await queue.settled()
   assert.deepEqual([handler.runs.length, handler.told[0]], [0, 'failed s1 after 1'])
+})
+
+test('a process that is stopped in good order does not count against its jobs', async () => {
+  await using setup = await setUp()
+  await setup.add('s1')
+  let last: Job | undefined
+  for (let count = 0; count < 30; count++) {
+    const handler = new Script(untilAborted)
+    await using queue = setup.queue(`process ${count}`, handler)
+    await queue.poll()
+    assert.equal(handler.runs.length, 1, `start ${count} takes it up`)
+    assert.deepEqual(handler.told, [])
+    last = handler.runs[0]?.job
+  }
+  assert.deepEqual([last?.attempt, last?.failures], [2, 0])
+  const handler = new Script()
+  await using queue = setup.queue('last', handler)
+  await queue.poll()
+  await queue.settled()
+  assert.equal(await setup.catalog.settings.get('s1'), 'done')
 })
 
 test('limits: no more run at once than the process and each account may, accounts in turn', async () => {

@@ -68,6 +68,10 @@ export interface JobQueueOptions {
   /** Names this process among all that work on the catalog; never used twice. */
   readonly owner: string
   readonly now: () => number
+  /** Milliseconds of a clock that nobody sets, from any moment on; by default `now`. */
+  readonly elapsed?: () => number
+  /** The store's: jobs say in which one they began to put and claim. */
+  readonly generations: { generation(): Promise<number> }
   readonly random: Random
   readonly log: JobLog
   readonly leaseMs?: number
@@ -79,6 +83,19 @@ export interface JobQueueOptions {
 
 /** Attempts that ended with neither result nor error, as a process that dies does; more are taken for its doing. */
 const LOST_MAX = 20
+
+/** Clocks that are steered get ahead by less between two looks. */
+const LEAP_MS = 1000
+
+/** The job was under way at too many deaths of its process to be tried again. */
+export class EndsItsProcess extends Error {
+  readonly tries = LOST_MAX
+
+  constructor() {
+    super(`the job ended its process ${LOST_MAX} times`)
+    this.name = 'EndsItsProcess'
+  }
+}
 
 /** The job is no longer this attempt's: it must publish nothing. */
 export class LeaseLost extends Error {
@@ -107,7 +124,7 @@ interface Kind {
 }
 
 export function createJobQueue(options: JobQueueOptions): JobQueue {
-  const { catalog, owner, now, random, log } = options
+  const { catalog, owner, now, elapsed = now, generations, random, log } = options
   const { leaseMs = 30_000, heartbeatMs = 10_000, pollMs = 1000, attemptsMax = 5 } = options
   const kinds = new Map<string, Kind>()
   const running = new Map<string, Running>()
@@ -116,6 +133,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   let pollAgain = false
   let stopped = false
   let renewedAt = now()
+  /** What the clock is ahead of the one that nobody sets. */
+  let ahead = now() - elapsed()
 
   const countRunning = (kind: string) => [...running.values()].filter(({ job }) => job.kind === kind).length
 
@@ -125,7 +144,9 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       if (stopped || free <= 0) return
       // The last place is kept for an account that runs none, or one with slow sources could hold up all others.
       const perAccount = free > 1 ? limits.perAccount : 1
-      const claim = { kind, owner, now: now(), leaseMs, perAccount }
+      // Before the claim, which is what a collection sees.
+      const generation = await generations.generation()
+      const claim = { kind, owner, now: now(), generation, leaseMs, perAccount }
       const job = await catalog.relaxed((tables) => tables.jobs.claim(claim))
       if (!job) return
       const abort = new AbortController()
@@ -138,6 +159,13 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     }
   }
 
+  /** What was put off must not be due early, least of all the end of an upload that goes on. */
+  async function followLeap(): Promise<void> {
+    const leap = now() - elapsed() - ahead
+    if (leap >= LEAP_MS) await catalog.relaxed((tables) => tables.jobs.followLeap(now(), leap))
+    ahead += leap
+  }
+
   /** One look at a time; a call during one makes it look once more, as its work may have come too late for it. */
   function poll(): Promise<void> {
     pollAgain = true
@@ -145,6 +173,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       try {
         while (pollAgain && !stopped) {
           pollAgain = false
+          await followLeap()
           for (const [name, kind] of kinds) await fill(name, kind)
         }
       } catch (error) {
@@ -167,8 +196,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       return result
     }
     try {
-      if (job.attempt - job.failures > LOST_MAX)
-        throw new Error(`the job ended its process ${LOST_MAX} times`)
+      if (job.attempt - job.failures > LOST_MAX) throw new EndsItsProcess()
       await handler.run({ job, signal, finish })
       if (!finished) throw new Error(`internal error: the handler of ${job.kind} left its job unfinished`)
     } catch (error) {
@@ -185,8 +213,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     if (error instanceof LeaseLost || signal.reason instanceof LeaseLost) return
     if (signal.reason instanceof Stopping) {
       const at = now()
-      const again = { now: at, runAt: at, failures: job.failures, lastError: null }
-      await catalog.relaxed((tables) => tables.jobs.retry(owner, job, again))
+      // Not taken for a death of ours, however often the library is started anew while a slow source is read.
+      await catalog.relaxed((tables) => tables.jobs.giveBack(owner, job, { now: at, runAt: at }))
       return
     }
     const failed: Job = { ...job, failures: job.failures + 1 }

@@ -3,11 +3,17 @@ import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { UploadGuard } from '#control/orbit/upload-guard.ts'
+import { digestOf } from '#data/block/block.ts'
+import { collect } from '#data/disk/collect.ts'
+import { memoryStore } from '#data/store/memory.ts'
+import type { Store } from '#data/store/store.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
+import { encode } from '../../../test/support/store-disk.ts'
 import { type LibraryFixture, openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
 
 const SECOND = 1000
-const DAY = 24 * 3600 * SECOND
+const HOUR = 3600 * SECOND
+const DAY = 24 * HOUR
 const YEAR = 365 * DAY
 /** From some seconds to years, to before anything was made. */
 const JUMPS = [5 * SECOND, 3600 * SECOND, DAY, 5 * YEAR, 60 * YEAR]
@@ -16,6 +22,7 @@ const JUMPS = [5 * SECOND, 3600 * SECOND, DAY, 5 * YEAR, 60 * YEAR]
 async function pass({ clock, options: { jobs } }: LibraryFixture, seconds: number) {
   for (let passed = 0; passed < seconds; passed += 10) {
     clock.at += 10 * SECOND
+    if (clock.elapsed !== undefined) clock.elapsed += 10 * SECOND
     await jobs.heartbeat()
     await jobs.poll()
   }
@@ -76,48 +83,108 @@ test('clock set back: an upload has its time to be finished from then on, and no
   assert.equal((await library.show(owner, id)).status, 'failed')
 })
 
-test('clock set back: a pin whose holder died then is forgotten in a minute, one that is held is not', async () => {
-  await using fixture = await openLibrary()
-  const { library, clock, options } = fixture
-  const [dead, held] = ['de'.repeat(32), 'ad'.repeat(32)]
-  const at = clock.at
-  await options.catalog.pins.set(dead, 'dead', at + 60 * SECOND)
-  await options.catalog.pins.set(held, 'alive', at + 60 * SECOND)
-  clock.at -= YEAR
-  const pinned = async () => Array.fromAsync((await library.operator.roots()).manifests())
-  assert.deepEqual(new Set(await pinned()), new Set([dead, held]))
-  clock.at += 61 * SECOND
-  await options.catalog.pins.set(held, 'alive', clock.at + 60 * SECOND)
-  assert.deepEqual(new Set(await pinned()), new Set([held]))
-})
+for (const jump of JUMPS.map((span) => span + HOUR)) {
+  test(`clock set forward by ${jump / SECOND} s: an upload is not given up before its time`, async () => {
+    await using fixture = await openLibrary()
+    const { library, owner, clock, options } = fixture
+    clock.elapsed = 0
+    const { id } = await library.register(owner, { arch: 'x86_64', upload: true })
+    await pass(fixture, 20)
+    clock.at += jump
+    await pass(fixture, 20)
+    assert.equal((await library.show(owner, id)).status, 'creating')
+    const { expiresAt } = await library.uploads.show(owner, id)
+    assert.ok(expiresAt > clock.at + DAY - 60 * SECOND && expiresAt <= clock.at + DAY)
+    for (const clockOf of ['at', 'elapsed'] as const) clock[clockOf] = (clock[clockOf] ?? 0) + DAY
+    await pass(fixture, 20)
+    await options.jobs.settled()
+    assert.equal((await library.show(owner, id)).status, 'failed')
+  })
+}
+
+for (const jump of JUMPS.flatMap((span) => [span, -span])) {
+  test(`clock set by ${jump / SECOND} s: a pin is forgotten whose holder died, and none that is held`, async () => {
+    const [dead, held] = ['de'.repeat(32), 'ad'.repeat(32)]
+    const hold = async () => {
+      if (fixture) await options.catalog.pins.set(held, 'alive', clock.at + 60 * SECOND)
+    }
+    await using fixture = await openLibrary({ wait: hold })
+    const { library, clock, options } = fixture
+    await options.catalog.pins.set(dead, 'dead', clock.at + 60 * SECOND)
+    await hold()
+    clock.at += jump
+    const pinned = async () => new Set(await Array.fromAsync((await library.operator.roots()).manifests()))
+    assert.ok((await pinned()).has(held))
+    clock.at += 61 * SECOND
+    assert.deepEqual(await pinned(), new Set([held]))
+  })
+}
 
 const RUNS = Number(process.env.RUNS ?? 60)
 
-test('clock that jumps at random: what is written meanwhile is never older than what collection takes', async () => {
+/** A program that keeps blocks: it renews what it holds, and publishes it in the end. */
+class Writer {
+  readonly guard: UploadGuard
+  readonly #store: Store
+  readonly blocks = new Set<string>()
+  #held: AsyncDisposable | undefined
+
+  constructor(store: Store, guard: UploadGuard) {
+    this.#store = store
+    this.guard = guard
+  }
+
+  async write(content: string): Promise<void> {
+    this.#held ??= await this.guard.keep()
+    const block = Buffer.alloc(512, content)
+    if ((await this.#store.blocks.claim(digestOf(block))) === undefined)
+      await this.#store.blocks.put(digestOf(block), encode(block))
+    this.blocks.add(digestOf(block))
+  }
+
+  async end(): Promise<void> {
+    this.blocks.clear()
+    await this.#held?.[Symbol.asyncDispose]()
+    this.#held = undefined
+  }
+}
+
+test('clock that is set anyhow, as often as one likes: collection takes nothing of what is being written', async () => {
   const seed = Number(process.env.SEED ?? randomInt(2 ** 31))
   const random = createRandom(seed)
+  const below = (bound: number) => Math.floor(random() * bound)
+  let removed = 0
   for (let run = 0; run < RUNS; run++) {
-    await using fixture = await openLibrary()
-    const { library, owner, scripted, clock, options } = fixture
-    await using guard = new UploadGuard({ catalog: options.catalog, holder: 'test', now: () => clock.at })
-    await library.register(owner, REGISTER)
-    await scripted.call(0)
-    await using _upload = await guard.keep()
-    /** File times of what the registration and the upload wrote. */
-    const written: number[] = []
-    for (let second = 0; second < 200; second += 5) {
-      clock.at += 5 * SECOND
-      // Twice between two beats would not be seen.
-      if (second % 20 === 5 && random() < 0.4) {
-        const span = (JUMPS[Math.floor(random() * JUMPS.length)] ?? 0) * random()
-        // Forward it jumps less far than a guard lasts: longer than any machine sleeps.
-        clock.at += random() < 0.5 ? -Math.round(span) : Math.min(Math.round(span), 11 * 3600 * SECOND)
-      }
-      written.push(clock.at)
-      if (second % 10 === 0) await options.jobs.heartbeat()
-      if (second % 20 === 0) await guard.renew()
-      const { unclaimedSince } = await library.operator.roots()
-      assert.ok(Math.min(...written) >= unclaimedSince, `SEED=${seed}, run ${run}, second ${second}`)
+    const store = memoryStore()
+    const renew = async () => {
+      for (const { guard } of writers) await guard.renew()
     }
+    await using fixture = await openLibrary({ generations: store, wait: renew })
+    const { library, clock, options } = fixture
+    const now = () => clock.at
+    const guardOf = (holder: string) =>
+      new UploadGuard({ catalog: options.catalog, holder, now, generations: store })
+    const writers: readonly Writer[] = ['one', 'two', 'three'].map((name) => new Writer(store, guardOf(name)))
+    const one = () => writers[below(writers.length)]
+    const steps: readonly (() => Promise<unknown> | undefined)[] = [
+      () => one()?.write(`content ${below(9)}`),
+      () => one()?.write(`content ${below(9)}`),
+      () => one()?.end(),
+      () => one()?.guard.renew(),
+      async () => {
+        const { unclaimedSince } = await library.operator.roots()
+        const roots = async function* () {}
+        const { signal } = new AbortController()
+        removed += (await collect({ store, roots, unclaimedSince, signal })).blocksRemoved
+      },
+    ]
+    for (let step = 0; step < 60; step++) {
+      if (random() < 0.5) clock.at += Math.round((random() - 0.5) * 2 * (JUMPS[below(JUMPS.length)] ?? 0))
+      await steps[below(steps.length)]?.()
+      for (const block of writers.flatMap(({ blocks }) => [...blocks]))
+        assert.ok(await store.blocks.sizeOf(block), `SEED=${seed}, run ${run}, step ${step}`)
+    }
+    for (const { guard } of writers) await guard[Symbol.asyncDispose]()
   }
+  assert.ok(removed > RUNS, 'what nobody writes any more is taken')
 })

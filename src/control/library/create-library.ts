@@ -40,7 +40,7 @@ export function createLibrary(options: LibraryOptions): Library {
     snapshots: createSnapshots({ options, feed, room }),
     operator: {
       setOfficial,
-      roots: () => readRoots(catalog, now),
+      roots: () => readRoots(options),
       bytesOf: (tables, accountId) => room.bytesOf(tables, accountId),
       ...createServerTypes({ catalog }),
     },

@@ -37,6 +37,10 @@ export interface LibraryOptions {
   readonly reserve: { demand(bytes: number): void; promise(bytes: number): Promised }
   /** Told when a job has ended that read a server's volume. */
   readonly onVolumeRead?: (serverId: string) => void
+  /** The store's. */
+  readonly generations: { generation(): Promise<number>; nextGeneration(): Promise<number> }
+  /** For tests: how a collection waits for signs of life. */
+  readonly wait?: (ms: number) => Promise<unknown>
   /** Names this process, as for the jobs. */
   readonly holder: string
   readonly now: () => number

@@ -92,8 +92,14 @@ export class ScriptedIngest {
   }
 }
 
+/** `elapsed` is what nobody sets; without it the clock is never set either. */
+export interface Clock {
+  at: number
+  elapsed?: number
+}
+
 export interface LibraryFixture extends AsyncDisposable {
-  readonly clock: { at: number }
+  readonly clock: Clock
   readonly scripted: ScriptedIngest
   readonly options: LibraryOptions
   readonly library: ReturnType<typeof createLibrary>
@@ -108,15 +114,19 @@ export async function openLibrary(
   change: Partial<LibraryOptions> = {},
   path = ':memory:',
 ): Promise<LibraryFixture> {
-  const clock = { at: Date.UTC(2026, 0, 2, 3, 4) }
+  const clock: Clock = { at: Date.UTC(2026, 0, 2, 3, 4) }
   const folder = await mkdtemp(join(tmpdir(), 'library-'))
   const catalog = await openCatalog({ path })
   const log = { info: () => {}, warn: () => {}, error: () => {} }
   const now = () => clock.at
+  let generation = 1
+  const generations = { generation: async () => generation, nextGeneration: async () => ++generation }
   const jobs = createJobQueue({
     catalog,
     owner: `test-${randomBytes(4).toString('hex')}`,
     now,
+    elapsed: () => clock.elapsed ?? clock.at,
+    generations,
     random: randomBytes,
     log,
   })
@@ -141,6 +151,8 @@ export async function openLibrary(
     uploadFolder: join(folder, 'uploads'),
     reserve: { demand: () => {}, promise: (bytes) => promised.take(['disk'], bytes) },
     promised,
+    generations,
+    wait: async () => {},
     holder: 'test',
     now,
     log,

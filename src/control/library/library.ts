@@ -181,7 +181,7 @@ export interface SnapshotOf {
 
 /** What collection must leave alone. */
 export interface Roots {
-  /** Blocks put or claimed at or after this time may belong to what is still coming in; milliseconds since 1970. */
+  /** Blocks put or claimed in this generation of the store or later may belong to what is still coming in. */
   readonly unclaimedSince: number
   /** Read anew with each call, and after `unclaimedSince`; one may come several times. */
   manifests(): AsyncIterable<string>

@@ -1,8 +1,5 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
-
-/** How long a pin counts unless renewed. */
-export const PIN_MS = 60_000
-const RENEW_MS = 20_000
+import { PIN_MS, RENEW_MS } from './overdue.ts'
 
 export interface PinsOptions {
   readonly catalog: Pick<Catalog, 'relaxed'>

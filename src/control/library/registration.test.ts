@@ -154,7 +154,20 @@ test('registration: a passing failure is tried again, and after five the last re
     await step()
   }
   const image = await library.show(owner, id)
-  assert.deepEqual([image.status, image.failure?.code, image.failure?.hint], ['failed', 'source', 'Wait.'])
+  const { status, failure } = image
+  const message = 'The download failed: HTTP status 503. It was tried 5 times.'
+  assert.deepEqual([status, failure], ['failed', { code: 'source', message, hint: 'Wait.' }])
+})
+
+test('registration: one that failed at once was tried once, which nobody needs to be told', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, scripted } = fixture
+  const { id } = await library.register(owner, REGISTER)
+  const call = await scripted.call(0)
+  call.fail(new SourceFailure('The download failed: HTTP status 404.', { retryable: false }))
+  await fixture.options.jobs.settled()
+  const { failure } = await library.show(owner, id)
+  assert.equal(failure?.message, 'The download failed: HTTP status 404.')
 })
 
 test('registration: trouble of our own is told without its details', async () => {
@@ -215,7 +228,14 @@ test('a process that dies in the middle: the next one takes the registration up 
   await scripted.call(0)
   await options.jobs[Symbol.asyncDispose]()
   // As a dead process leaves it: the lease is still there.
-  const claim = { kind: 'registration', owner: 'dead', now: clock.at, leaseMs: 30_000, perAccount: 9 }
+  const claim = {
+    kind: 'registration',
+    owner: 'dead',
+    now: clock.at,
+    generation: 1,
+    leaseMs: 30_000,
+    perAccount: 9,
+  }
   assert.equal((await options.catalog.jobs.claim(claim))?.subject, id)
   await using jobs = createJobQueue({ ...options, owner: 'next', random: randomBytes })
   await using next = createLibrary({ ...options, jobs })

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Catalog } from '#control/catalog/catalog.ts'
+import { memoryStore } from '#data/store/memory.ts'
 import { REGISTRATION, type VolumePayload } from './deps.ts'
 import { addServer, openLibrary, registerAvailable, snapshotOf } from './library.fixtures.ts'
+import { PIN_MS } from './overdue.ts'
 import { readRoots } from './roots.ts'
 
 const PLACES = ['image', 'volume', 'pin', 'job'] as const
@@ -28,6 +30,13 @@ function timings(count: number, below: number, from = 0): number[][] {
     timings(count - 1, below, first).map((rest) => [first, ...rest]),
   )
 }
+
+const depsOf = (catalog: Catalog) => ({
+  catalog,
+  now: () => 1,
+  generations: memoryStore(),
+  wait: async () => {},
+})
 
 /** The catalog, with a call before each read that roots are made of. */
 function watched(catalog: Catalog, before: () => Promise<void>): Catalog {
@@ -66,7 +75,7 @@ async function openPlaces() {
       return () => catalog.volumes.update(made.id, { status: 'deleted', deletedAt: 1 })
     },
     async pin(manifest) {
-      await catalog.pins.set(manifest, 'test', Number.MAX_SAFE_INTEGER)
+      await catalog.pins.set(manifest, 'test', 1 + PIN_MS)
       return () => catalog.pins.remove(manifest, 'test')
     },
     async job(manifest) {
@@ -88,7 +97,7 @@ test('roots: a manifest that moves from one place to the next is seen, whenever 
   const { catalog, put } = places
   let reads = 0
   const count = watched(catalog, async () => void reads++)
-  await Array.fromAsync((await readRoots(count, () => 1)).manifests())
+  await Array.fromAsync((await readRoots(depsOf(count))).manifests())
   let runs = 0
   for (const moves of [1, 2, 3]) {
     for (const path of PLACES.flatMap((place) => pathsFrom(place, moves))) {
@@ -109,7 +118,7 @@ test('roots: a manifest that moves from one place to the next is seen, whenever 
           }
           read++
         }
-        const roots = await readRoots(watched(catalog, moveOn), () => 1)
+        const roots = await readRoots(depsOf(watched(catalog, moveOn)))
         const seen = await Array.fromAsync(roots.manifests())
         assert.ok(seen.includes(manifest), `${path.join(' → ')} before reads ${timing.join(', ')}`)
         await leave()

@@ -1,45 +1,42 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
-import { CLOCK_SLACK_MS } from '#control/catalog/jobs.ts'
 import { MAKING, type RegistrationPayload } from './deps.ts'
 import type { Roots } from './library.ts'
+import { type OverdueDeps, removeOverdue } from './overdue.ts'
 import { manifestsOf } from './own-objects.ts'
-import { PIN_MS } from './pins.ts'
 
-/** File times come from a clock that ticks more coarsely than ours, so they may lie this much before it. */
-const CLOCK_GRAIN_MS = 20
 /** Manifests of objects read at a time. */
 const PAGE = 5000
 /** Jobs read at a time: one may have megabytes of parts. */
 const JOBS_PAGE = 16
 
-/** Everything that a collection that starts now must leave alone. */
-export async function readRoots(catalog: Catalog, now: () => number): Promise<Roots> {
-  const at = now()
-  // Before any manifest: what ends in between is then seen in both, and never in neither.
-  const starts = await Promise.all(MAKING.map((kind) => catalog.jobs.firstStart(kind)))
-  const upload = await catalog.uploadGuards.firstSince(at)
-  await catalog.relaxed(async ({ pins, uploadGuards }) => {
-    await pins.removeExpired(at, PIN_MS)
-    await uploadGuards.removeExpired(at)
-  })
-  return {
-    unclaimedSince:
-      Math.min(at, ...[...starts, upload].map((began) => sinceThen(began, at))) - CLOCK_GRAIN_MS,
-    manifests: () => readManifests(catalog, now),
-  }
+export interface RootsDeps extends OverdueDeps {
+  readonly catalog: Catalog
+  /** The store's. */
+  readonly generations: { nextGeneration(): Promise<number> }
 }
 
-/** What began later than now did so before the clock was set back, which was a moment ago or it would be known. */
-function sinceThen(began: number | undefined, now: number): number {
-  return began === undefined || began <= now ? (began ?? now) : now - CLOCK_SLACK_MS
+/**
+ * Everything that a collection that starts now must leave alone. Whoever writes has first read the generation, then
+ * said in the catalog that it began in it; so who is not seen here writes in the one that begins now
+ * (docs/decisions/0038-generations-instead-of-clocks.md).
+ */
+export async function readRoots(deps: RootsDeps): Promise<Roots> {
+  const { catalog, generations } = deps
+  await removeOverdue(deps)
+  const present = await generations.nextGeneration()
+  // Before any manifest: what ends in between is then seen in both, and never in neither.
+  const jobs = await Promise.all(MAKING.map((kind) => catalog.jobs.firstGeneration(kind)))
+  const upload = await catalog.uploadGuards.firstSince()
+  const began = [...jobs, upload].filter((generation) => generation !== undefined)
+  return { unclaimedSince: Math.min(present, ...began), manifests: () => readManifests(catalog) }
 }
 
 /**
  * A manifest may come twice. Objects come in the order of their manifests, so that one which is copied or moved
  * meanwhile is still seen; images and what is being read before and after them, for what becomes of one the other.
  */
-async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerator<string> {
-  yield* await heldManifests(catalog, now())
+async function* readManifests(catalog: Catalog): AsyncGenerator<string> {
+  yield* await heldManifests(catalog)
   for (let after = ''; ; ) {
     const page = await catalog.objects.listManifests(after, PAGE)
     yield* page
@@ -47,7 +44,7 @@ async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerat
     if (last === undefined) break
     after = last
   }
-  yield* await heldManifests(catalog, now())
+  yield* await heldManifests(catalog)
 }
 
 /**
@@ -56,7 +53,7 @@ async function* readManifests(catalog: Catalog, now: () => number): AsyncGenerat
  * one moment is read. Jobs may be large, so they come page by page; what was in none of the others before becomes one
  * of them where its job ends, so they are looked at before and after.
  */
-async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>> {
+async function heldManifests(catalog: Catalog): Promise<Set<string>> {
   const held = new Set<string>()
   const add = (manifests: Iterable<string>) => {
     for (const manifest of manifests) held.add(manifest)
@@ -65,7 +62,7 @@ async function heldManifests(catalog: Catalog, at: number): Promise<Set<string>>
     catalog.snapshot(async ({ images, volumes, pins }) => {
       add(await images.listManifests())
       add(await volumes.listManifests())
-      add(await pins.listManifests(at))
+      add(await pins.listManifests())
     })
   await addThoseOfRows()
   for (let after = ''; ; ) {

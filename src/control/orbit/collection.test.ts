@@ -34,7 +34,7 @@ async function openStored(t: TestContext) {
   opened.defer(() => rm(folder, { recursive: true, force: true }))
   const store = opened.use(await openFilesystemStore(folder, { exclusive: true }))
   const catalog = opened.use(await openCatalog({ path: ':memory:' }))
-  const guard = opened.use(new UploadGuard({ catalog, holder: 'one', now: Date.now }))
+  const guard = opened.use(new UploadGuard({ catalog, holder: 'one', now: Date.now, generations: store }))
   const pins = opened.use(new ReaderPins({ catalog, holder: 'one', now: Date.now }))
   const keep = () => guard.keep()
   const places = { storePlace: folder, spoolDirectory: folder, store }
@@ -62,7 +62,7 @@ async function openStored(t: TestContext) {
     /** @returns how many blocks it took */
     async collect(): Promise<number> {
       await guard.renew()
-      const { unclaimedSince, manifests } = await readRoots(catalog, Date.now)
+      const { unclaimedSince, manifests } = await readRoots({ catalog, now: Date.now, generations: store })
       return (await collect({ store, roots: manifests, unclaimedSince, signal })).blocksRemoved
     },
   }

@@ -1,12 +1,5 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
-import { CLOCK_SLACK_MS } from '#control/catalog/jobs.ts'
-
-/**
- * Far longer than the time between renewals: a machine that was suspended finds its clock an hour on and the next
- * renewal seconds away, and what it was writing must not be collected in these seconds.
- */
-const GUARD_MS = 12 * 3_600_000
-const RENEW_MS = 20_000
+import { GUARD_MS, RENEW_MS } from '#control/library/overdue.ts'
 
 export interface UploadGuardOptions {
   readonly catalog: Pick<Catalog, 'relaxed'>
@@ -14,17 +7,19 @@ export interface UploadGuardOptions {
   readonly holder: string
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** The store's. */
+  readonly generations: { generation(): Promise<number> }
 }
 
 /**
- * Says in the catalog since when this process may have written blocks that nothing names yet, which collection
- * therefore leaves alone. One row however many write, and it stays a while after the last one ended, so that uploads
- * that follow one another do not each write it.
+ * Says in the catalog since which generation of the store this process may have written blocks that nothing names yet,
+ * which collection therefore leaves alone. One row however many write, and it stays a while after the last one ended,
+ * so that uploads that follow one another do not each write it.
  */
 export class UploadGuard implements AsyncDisposable {
   readonly #options: UploadGuardOptions
-  /** When those who write now began. */
-  readonly #began = new Set<{ at: number }>()
+  /** In which generation those who write now began. */
+  readonly #began = new Set<{ readonly in: number }>()
   #renewal: NodeJS.Timeout | undefined
   /** When what stands in the catalog runs out; 0 where nothing stands there. */
   #until = 0
@@ -37,12 +32,12 @@ export class UploadGuard implements AsyncDisposable {
 
   /** Resolves once a collection will see it. */
   async keep(): Promise<AsyncDisposable> {
-    const { now } = this.#options
-    const held = { at: now() }
+    const { now, generations } = this.#options
+    const held = { in: await generations.generation() }
     this.#began.add(held)
     this.#renewal ??= setInterval(() => void this.renew().catch(() => {}), RENEW_MS).unref()
     try {
-      const left = this.#until - held.at
+      const left = this.#until - now()
       // More is left than there ever was where the clock was set back.
       if (left < RENEW_MS || left > GUARD_MS) await this.#write()
     } catch (error) {
@@ -70,14 +65,13 @@ export class UploadGuard implements AsyncDisposable {
   }
 
   #write(): Promise<void> {
-    const { catalog, holder, now } = this.#options
+    const { catalog, holder, now, generations } = this.#options
     return this.#next(async () => {
-      const at = now()
-      // The clock was set back, at the earliest after the last renewal: what was written since has times before `at`.
-      for (const held of this.#began) if (held.at > at) held.at = at - CLOCK_SLACK_MS
-      const since = Math.min(at, ...[...this.#began].map((held) => held.at))
-      await catalog.relaxed((tables) => tables.uploadGuards.set(holder, since, at + GUARD_MS))
-      this.#until = at + GUARD_MS
+      const present = await generations.generation()
+      const since = Math.min(present, ...[...this.#began].map((held) => held.in))
+      const until = now() + GUARD_MS
+      await catalog.relaxed((tables) => tables.uploadGuards.set(holder, since, until))
+      this.#until = until
     })
   }
 

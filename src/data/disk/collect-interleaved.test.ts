@@ -7,7 +7,7 @@ import { randomInt } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
 import { digestOf } from '#data/block/block.ts'
@@ -28,15 +28,13 @@ const CONTENTS = Array.from({ length: 10 }, (_, index) => {
   return { digest: digestOf(Buffer.alloc(MiB, `content ${index}`)), bytes }
 })
 
-/** Lets one of those who wait go on at a time, and the clock with each. */
+/** Lets one of those who wait go on at a time. */
 class Turns {
   readonly #random: Random
-  readonly #tick: () => void
   readonly #waiting: (() => void)[] = []
 
-  constructor(random: Random, tick: () => void) {
+  constructor(random: Random) {
     this.#random = random
-    this.#tick = tick
   }
 
   wait(): Promise<void> {
@@ -52,7 +50,6 @@ class Turns {
     all.catch(() => undefined)
     while (!isDone) {
       await setImmediate()
-      this.#tick()
       this.#waiting.splice(this.#random.below(this.#waiting.length), 1)[0]?.()
     }
     await all
@@ -96,6 +93,8 @@ function inTurns(store: Store, turns: Turns): Store {
       list: () => listing(manifests.list()),
       quarantine: (digest) => taking(() => manifests.quarantine(digest)),
     },
+    generation: () => store.generation(),
+    nextGeneration: () => store.nextGeneration(),
     sync: () => store.sync(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   }
@@ -103,7 +102,7 @@ function inTurns(store: Store, turns: Turns): Store {
 
 class Library {
   readonly roots = new Map<number, string>()
-  readonly #startedAt = new Map<number, number>()
+  readonly #startedIn = new Map<number, number>()
   readonly #plain: Store
   readonly #store: Store
   readonly #random: Random
@@ -117,7 +116,7 @@ class Library {
 
   async register(): Promise<void> {
     const id = this.#nextId++
-    this.#startedAt.set(id, Date.now())
+    this.#startedIn.set(id, await this.#plain.generation())
     await using writer = new ManifestWriter({ directory: tmpdir() })
     const count = 1 + this.#random.below(4)
     for (let index = 0; index < count; index++) {
@@ -126,11 +125,11 @@ class Library {
       if (known === undefined) await this.#store.blocks.put(digest, bytes)
       await writer.set(index, digest, known ?? bytes.length)
       // Cancelled, or crashed: it never becomes an image, and what it stored is left over.
-      if (this.#random.chance(0.1)) return void this.#startedAt.delete(id)
+      if (this.#random.chance(0.1)) return void this.#startedIn.delete(id)
     }
     const { digest } = await writer.finish(this.#store.manifests, count * MiB)
     this.roots.set(id, digest)
-    this.#startedAt.delete(id)
+    this.#startedIn.delete(id)
   }
 
   async removeOne(): Promise<void> {
@@ -140,7 +139,8 @@ class Library {
 
   /** @param late breaks the rule: forgets the registrations that are under way */
   async collect(late: boolean): Promise<number> {
-    const unclaimedSince = Math.min(Date.now(), ...(late ? [] : this.#startedAt.values()))
+    const present = await this.#plain.nextGeneration()
+    const unclaimedSince = Math.min(present, ...(late ? [] : this.#startedIn.values()))
     const roots = () => Array.from(this.roots.values())
     async function* listed() {
       yield* roots()
@@ -163,9 +163,9 @@ class Library {
   }
 }
 
-async function play(t: TestContext, store: Store, seed: number, late = false): Promise<number> {
+async function play(store: Store, seed: number, late = false): Promise<number> {
   const random = createRandom(seed)
-  const turns = new Turns(random, () => t.mock.timers.tick(1))
+  const turns = new Turns(random)
   const library = new Library(store, inTurns(store, turns), random)
   let removed = 0
   const repeat = async (times: number, action: () => Promise<unknown>) => {
@@ -185,7 +185,6 @@ async function play(t: TestContext, store: Store, seed: number, late = false): P
   ])
   await library.assertWhole(`seed ${seed}`)
 
-  t.mock.timers.tick(1)
   await turns.run([library.collect(false).then(() => undefined)])
   const needed = new Set<string>()
   for (const root of library.roots.values())
@@ -195,32 +194,29 @@ async function play(t: TestContext, store: Store, seed: number, late = false): P
   return removed
 }
 
-test('collect: in any order of calls, every image stays whole and nothing is left over', async (t) => {
-  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+test('collect: in any order of calls, every image stays whole and nothing is left over', async () => {
   const first = randomInt(2 ** 31)
   let removed = 0
-  for (let seed = first; seed < first + 150; seed++) removed += await play(t, memoryStore(), seed)
+  for (let seed = first; seed < first + 150; seed++) removed += await play(memoryStore(), seed)
   assert.ok(removed > 150, 'collections found something to remove while others worked')
 })
 
-test('collect: the same on a file system', async (t) => {
-  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+test('collect: the same on a file system', async () => {
   const first = randomInt(2 ** 31)
   for (let seed = first; seed < first + 8; seed++) {
     const folder = await mkdtemp(join(tmpdir(), 'collect-'))
     try {
       await using store = await openFilesystemStore(folder)
-      await play(t, store, seed)
+      await play(store, seed)
     } finally {
       await rm(folder, { recursive: true })
     }
   }
 })
 
-test('collect: forgetting the registrations that are under way does harm, which the game notices', async (t) => {
-  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+test('collect: forgetting the registrations that are under way does harm, which the game notices', async () => {
   const harmed = async () => {
-    for (let seed = 1; seed < 60; seed++) await play(t, memoryStore(), seed, true)
+    for (let seed = 1; seed < 60; seed++) await play(memoryStore(), seed, true)
   }
   await assert.rejects(harmed)
 })

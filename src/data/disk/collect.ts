@@ -1,21 +1,18 @@
 import { LibraryError } from '#base/errors.ts'
-import type { Digest, Store, StoredFile } from '#data/store/store.ts'
+import type { Digest, Generation, Store, StoredFile } from '#data/store/store.ts'
 import { DigestMap } from './digest-map.ts'
 import { type DigestRange, digestRanges } from './digest-ranges.ts'
 import { walkManifest } from './walk-manifest.ts'
-
-/** No two clocks differ by so much, unless one was set. */
-const FUTURE_MS = 3600_000
 
 export interface CollectOptions {
   readonly store: Store
   /** The manifests of everything that must survive: images, and whatever is being read. */
   readonly roots: () => AsyncIterable<Digest>
   /**
-   * Milliseconds since 1970, not later than the first claim or put of any registration that is not a root yet.
-   * It must be read before `roots` is.
+   * Not later than the first claim or put of anything that is under way and no root yet, so that no more is removed
+   * than what was put and claimed before. It must be read before `roots` is, in a generation that was begun for it.
    */
-  readonly unclaimedSince: number
+  readonly unclaimedSince: Generation
   /** Counts, and removes nothing. */
   readonly dryRun?: boolean
   readonly signal: AbortSignal
@@ -47,11 +44,12 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const { store, signal, unclaimedSince, dryRun = false } = options
   const counts = { manifestsRemoved: 0, manifestsKept: 0, blocksRemoved: 0, blocksKept: 0, bytesRemoved: 0 }
 
+  const present = await store.generation()
   /** Whether the file is gone, or would be. */
   const removeFrom = async (files: Pick<Store['blocks'], 'claim' | 'remove'>, file: StoredFile) => {
-    // Of a time to come: from before the clock was set back. It gets one by which the next collection can go.
-    if (file.claimedAt > Date.now() + FUTURE_MS && !dryRun) await files.claim(file.digest)
-    if (file.claimedAt >= unclaimedSince) return false
+    // Of a generation to come: marked by an older version, or by who restored it. A later collection can take it.
+    if (file.claimedIn > present && !dryRun) await files.claim(file.digest)
+    if (file.claimedIn >= unclaimedSince) return false
     if (!dryRun && !(await files.remove(file.digest, unclaimedSince))) return false
     counts.bytesRemoved += file.size
     return true

@@ -32,6 +32,7 @@ function counting(store: Store): { store: Store; reads: () => number } {
   return {
     reads: () => reads,
     store: {
+      ...store,
       manifests,
       blocks: {
         claim: (digest) => blocks.claim(digest),

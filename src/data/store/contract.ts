@@ -9,7 +9,7 @@ const TABLE = 2048
 const SOURCE = 64 * 1024
 const TARGET = 2 * BLOCK_SIZE
 /** Later than any claim that a test makes. */
-const LATER = () => Date.now() + 60_000
+const LATER = Number.MAX_SAFE_INTEGER
 
 /** A block at rest and its digest, of `length` bytes that no other `seed` gives. */
 export function exampleBlock(
@@ -93,8 +93,8 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     await assert.rejects(store.blocks.readInto(digest, new Uint8Array(9)), isError('not_found'))
     await assert.rejects(store.manifests.open(digest), isError('not_found'))
     assert.equal(await store.manifests.claim(digest), undefined)
-    assert.equal(await store.blocks.remove(digest, LATER()), false)
-    assert.equal(await store.manifests.remove(digest, LATER()), false)
+    assert.equal(await store.blocks.remove(digest, LATER), false)
+    assert.equal(await store.manifests.remove(digest, LATER), false)
     await store.blocks.quarantine(digest)
   })
 
@@ -111,17 +111,18 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
   })
 
   contract('removal spares what was put or claimed since', async (store) => {
-    const start = Date.now()
+    const start = await store.generation()
     const { digest, stored } = exampleBlock(5)
     await store.blocks.put(digest, stored)
     assert.equal(await store.blocks.remove(digest, start), false)
     const [file] = await Array.fromAsync(store.blocks.list())
-    assert.ok(file && file.claimedAt >= start && file.claimedAt <= Date.now())
-    assert.equal(await store.blocks.remove(digest, file.claimedAt), false)
+    assert.equal(file?.claimedIn, start)
+    const next = await store.nextGeneration()
+    assert.ok(next > start && (await store.generation()) === next)
     await store.blocks.claim(digest)
-    assert.equal(await store.blocks.remove(digest, file.claimedAt), false)
-    assert.equal(await store.blocks.remove(digest, LATER()), true)
-    assert.equal(await store.blocks.remove(digest, LATER()), false)
+    assert.equal(await store.blocks.remove(digest, next), false)
+    assert.equal(await store.blocks.remove(digest, await store.nextGeneration()), true)
+    assert.equal(await store.blocks.remove(digest, LATER), false)
     await assert.rejects(store.blocks.get(digest), isError('not_found'))
     assert.equal(await store.blocks.claim(digest), undefined)
   })
@@ -174,7 +175,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     const { digest } = exampleBlock(8)
     await store.manifests.put(digest, [Uint8Array.of(9, 8)])
     await using manifest = await store.manifests.open(digest)
-    assert.equal(await store.manifests.remove(digest, LATER()), true)
+    assert.equal(await store.manifests.remove(digest, LATER), true)
     const target = new Uint8Array(2)
     assert.equal(await manifest.readAt(target, 0), 2)
     assert.deepEqual([...target], [9, 8])
@@ -204,7 +205,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     const { digest, stored } = exampleBlock(1)
     assert.equal(await store.blocks.sizeOf(digest), stored.length)
     assert.equal(await store.manifests.sizeOf(digest), undefined)
-    assert.ok(await store.blocks.remove(digest, LATER()))
+    assert.ok(await store.blocks.remove(digest, LATER))
     assert.equal(await store.blocks.sizeOf(digest), undefined)
   })
 }

@@ -4,8 +4,9 @@ import type * as fs from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert, LibraryError } from '#base/errors.ts'
 import { syncFolder } from '#base/sync-folder.ts'
+import { generationOf, mark } from './generation.ts'
 import { attempting, storageError, systemCode, unlessMissing } from './storage-errors.ts'
-import type { Digest, StoredFile } from './store.ts'
+import type { Digest, Generation, StoredFile } from './store.ts'
 
 /** The calls that a file system store makes; tests hand in their own to order them and to let them fail. */
 export type FileOperations = Pick<
@@ -20,6 +21,8 @@ export interface FileSetOptions {
   /** What the names of its temporary files begin with. */
   readonly writer: string
   readonly files: FileOperations
+  /** What files that are put or claimed now are marked with. */
+  readonly generation: () => Promise<Generation>
   /** Says whether a file that was found is one that was wholly written; a power cut can leave others. */
   readonly isWhole: (handle: fs.FileHandle, size: number) => Promise<boolean>
 }
@@ -74,11 +77,11 @@ export class FileSet {
           await this.#moveAside(digest, found)
           return undefined
         }
-        await touch(handle)
+        await this.#mark(handle)
       } finally {
         await handle.close()
       }
-      // The touch may have met a removal that had looked already. Then the file is gone from here by now.
+      // The mark may have met a removal that had looked already. Then the file is gone from here by now.
       return (await unlessMissing(this.#files.stat(path))) ? size : undefined
     })
   }
@@ -87,6 +90,11 @@ export class FileSet {
     return attempting(this.#attempt('look at', digest), async () => {
       return (await unlessMissing(this.#files.stat(this.#pathOf(digest))))?.size
     })
+  }
+
+  /** Read each time: a collection that began since goes by what it finds in the catalog, and that was there before. */
+  async #mark(handle: fs.FileHandle): Promise<void> {
+    await mark(handle, await this.#options.generation())
   }
 
   /** @param write writes the whole file */
@@ -129,8 +137,7 @@ export class FileSet {
         const handle = await this.#files.open(temporary, 'wx', 0o640)
         try {
           await write(handle)
-          // The kernel's own time is some milliseconds old; a collection compares with the clock's.
-          await touch(handle)
+          await this.#mark(handle)
         } finally {
           await handle.close()
         }
@@ -187,14 +194,14 @@ export class FileSet {
     return undefined
   }
 
-  async remove(digest: Digest, unclaimedSince: number): Promise<boolean> {
+  async remove(digest: Digest, unclaimedSince: Generation): Promise<boolean> {
     return attempting(this.#attempt('remove', digest), async () => {
       const before = await unlessMissing(this.#files.stat(this.#pathOf(digest)))
-      if (!before || Math.round(before.mtimeMs) >= unclaimedSince) return false
+      if (!before || generationOf(before) >= unclaimedSince) return false
       const moved = await this.#moveTo('removing', digest)
       const after = moved && (await unlessMissing(this.#files.stat(moved)))
       if (!moved || !after) return false
-      if (Math.round(after.mtimeMs) >= unclaimedSince) {
+      if (generationOf(after) >= unclaimedSince) {
         await this.#putBack(moved, digest)
         return false
       }
@@ -275,15 +282,10 @@ export class FileSet {
       for (const name of (names ?? []).sort()) {
         if (!DIGEST.test(name) || name <= after) continue
         const found = await unlessMissing(this.#files.stat(join(this.folder, fan, name)))
-        if (found) yield { digest: name, size: found.size, claimedAt: Math.round(found.mtimeMs) }
+        if (found) yield { digest: name, size: found.size, claimedIn: generationOf(found) }
       }
     }
   }
-}
-
-async function touch(handle: fs.FileHandle): Promise<void> {
-  const now = Date.now() / 1000
-  await handle.utimes(now, now)
 }
 
 /** Runs `call`; where its folder does not exist yet, makes that and runs it again. */

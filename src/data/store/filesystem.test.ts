@@ -144,8 +144,13 @@ test('filesystem store: opening clears old temporary files, and all of them wher
   await openFilesystemStore(folder)
   const temporary = join(folder, 'temporary')
   for (const name of ['old', 'new']) await files.writeFile(join(temporary, name), 'x')
-  await files.utimes(join(temporary, 'old'), DAY_AGO, DAY_AGO)
-  await openFilesystemStore(folder)
+  // What is about to get its name has the time of its generation, however long ago that began.
+  await files.utimes(join(temporary, 'new'), DAY_AGO, DAY_AGO)
+  const stat = async (path: string) => {
+    const found = await files.stat(path)
+    return path.endsWith('old') ? Object.assign(found, { ctimeMs: found.ctimeMs - 25 * 3600_000 }) : found
+  }
+  await openFilesystemStore(folder, { files: { ...files, stat: stat as typeof files.stat } })
   assert.deepEqual(await files.readdir(temporary), ['new'])
   await openFilesystemStore(folder, { exclusive: true })
   assert.deepEqual(await files.readdir(temporary), [])

@@ -5,14 +5,13 @@ import { assert, LibraryError } from '#base/errors.ts'
 import { syncFolder } from '#base/sync-folder.ts'
 import { BLOCK_SIZE, maxStoredSize, STORED_HEAD, storedSizeOf, verifyStored } from '#data/block/block.ts'
 import { type FileOperations, FileSet } from './file-set.ts'
+import { Generations } from './generation.ts'
 import type { Reserve } from './reserve.ts'
 import { attempting, unlessMissing } from './storage-errors.ts'
-import type { BlockStore, Digest, ManifestStore, Store } from './store.ts'
+import type { BlockStore, Digest, Generation, ManifestStore, Store } from './store.ts'
 import { coalesced, syncFileSystem } from './sync.ts'
 
 const DAY_MS = 24 * 3600_000
-/** How far the clocks of two writers and of the kernel may differ where files are chosen by their time. */
-const CLOCK_SLACK_MS = 60_000
 
 export interface FilesystemStoreOptions {
   /** Nobody else has the store open: what a crash left behind is cleared at once, not after a day. */
@@ -36,32 +35,36 @@ export async function openFilesystemStore(
   options: FilesystemStoreOptions = {},
 ): Promise<Store> {
   const { files = nodeFiles, writer = '' } = options
-  const blocks = new FileSet({ directory, kind: 'blocks', writer, files, isWhole: isWholeBlock })
+  const generations = new Generations(directory, files)
+  const generation = () => generations.present()
+  const every = { directory, writer, files, generation }
+  const blocks = new FileSet({ ...every, kind: 'blocks', isWhole: isWholeBlock })
   // A manifest is on stable storage before it has a name.
-  const manifests = new FileSet({ directory, kind: 'manifests', writer, files, isWhole: async () => true })
+  const manifests = new FileSet({ ...every, kind: 'manifests', isWhole: async () => true })
   await attempting('open the store', async () => {
     for (const folder of ['blocks', 'manifests', 'temporary', 'removing', 'quarantine'])
       await files.mkdir(join(directory, folder), { recursive: true })
+    await generations.open()
     const untouchedSince = options.exclusive ? Number.POSITIVE_INFINITY : Date.now() - DAY_MS
     await clearTemporary(files, directory, untouchedSince)
     await blocks.recover(untouchedSince)
     await manifests.recover(untouchedSince)
   })
-  let syncedUntil = 0
+  let synced: Generation | undefined
   const syncAll = coalesced(async () => {
-    const start = Date.now()
+    const start = await attempting('sync the store', generation)
     if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
-      await attempting('sync the store', () =>
-        syncOneByOne([blocks, manifests], syncedUntil - CLOCK_SLACK_MS, files),
-      )
-    syncedUntil = start
+      await attempting('sync the store', () => syncOneByOne([blocks, manifests], synced ?? 0, files))
+    synced = start
   })
   return {
     blocks: blockStore(blocks, options.reserve),
     manifests: manifestStore(manifests, options.reserve),
+    generation: () => attempting('look at the generation', generation),
+    nextGeneration: () => attempting('begin a generation', () => generations.next()),
     async sync(only) {
       // The first one covers the folders that opening made, up to the root.
-      if (!only || syncedUntil === 0) return syncAll()
+      if (!only || synced === undefined) return syncAll()
       await attempting('sync the store', async () => {
         await Promise.all([blocks.sync(only.blocks), manifests.sync(only.manifests)])
       })
@@ -195,15 +198,20 @@ async function clearTemporary(files: FileOperations, directory: string, before: 
   for (const name of await files.readdir(folder)) {
     const path = join(folder, name)
     const found = await unlessMissing(files.stat(path))
-    if (found && found.mtimeMs < before) await unlessMissing(files.unlink(path))
+    // Not by the time of modification: that is a generation where the file is about to get its name.
+    if (found && found.ctimeMs < before) await unlessMissing(files.unlink(path))
   }
 }
 
 /** Where there is no `sync`: every file put or claimed since, then every folder. Slow, but right. */
-async function syncOneByOne(sets: readonly FileSet[], since: number, files: FileOperations): Promise<void> {
+async function syncOneByOne(
+  sets: readonly FileSet[],
+  since: Generation,
+  files: FileOperations,
+): Promise<void> {
   for (const set of sets) {
-    for await (const { digest, claimedAt } of set.list()) {
-      if (claimedAt < since) continue
+    for await (const { digest, claimedIn } of set.list()) {
+      if (claimedIn < since) continue
       await using handle = await set.open(digest)
       await handle.sync()
     }

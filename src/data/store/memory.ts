@@ -1,25 +1,34 @@
 import { LibraryError } from '#base/errors.ts'
 import { verifyStored } from '#data/block/block.ts'
-import type { Digest, Store, StoredFile } from './store.ts'
+import type { Digest, Generation, Store, StoredFile } from './store.ts'
 
 interface Held {
   readonly bytes: Uint8Array
-  claimedAt: number
+  claimedIn: Generation
+}
+
+interface Time {
+  generation: Generation
 }
 
 class HeldFiles {
   readonly #held = new Map<Digest, Held>()
+  readonly #time: Time
+
+  constructor(time: Time) {
+    this.#time = time
+  }
 
   async claim(digest: Digest): Promise<number | undefined> {
     const held = this.#held.get(digest)
-    if (held) held.claimedAt = Date.now()
+    if (held) held.claimedIn = this.#time.generation
     return held?.bytes.length
   }
 
   keep(digest: Digest, bytes: Uint8Array): void {
     const held = this.#held.get(digest)
-    if (held) held.claimedAt = Date.now()
-    else this.#held.set(digest, { bytes, claimedAt: Date.now() })
+    if (held) held.claimedIn = this.#time.generation
+    else this.#held.set(digest, { bytes, claimedIn: this.#time.generation })
   }
 
   async sizeOf(digest: Digest): Promise<number | undefined> {
@@ -27,7 +36,7 @@ class HeldFiles {
   }
 
   replace(digest: Digest, bytes: Uint8Array): void {
-    this.#held.set(digest, { bytes, claimedAt: Date.now() })
+    this.#held.set(digest, { bytes, claimedIn: this.#time.generation })
   }
 
   find(digest: Digest): Uint8Array {
@@ -36,15 +45,15 @@ class HeldFiles {
     return held.bytes
   }
 
-  async remove(digest: Digest, unclaimedSince: number): Promise<boolean> {
+  async remove(digest: Digest, unclaimedSince: Generation): Promise<boolean> {
     const held = this.#held.get(digest)
-    return held !== undefined && held.claimedAt < unclaimedSince && this.#held.delete(digest)
+    return held !== undefined && held.claimedIn < unclaimedSince && this.#held.delete(digest)
   }
 
   async *list(after = ''): AsyncGenerator<StoredFile> {
     for (const digest of [...this.#held.keys()].sort()) {
       const held = this.#held.get(digest)
-      if (held && digest > after) yield { digest, size: held.bytes.length, claimedAt: held.claimedAt }
+      if (held && digest > after) yield { digest, size: held.bytes.length, claimedIn: held.claimedIn }
     }
   }
 
@@ -106,11 +115,14 @@ async function joined(parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): 
 
 /** A store that forgets everything with the process, for tests. */
 export function memoryStore(): Store {
-  const blocks = new HeldBlocks()
-  const manifests = new HeldManifests()
+  const time: Time = { generation: 1 }
+  const blocks = new HeldBlocks(time)
+  const manifests = new HeldManifests(time)
   return {
     blocks,
     manifests,
+    generation: async () => time.generation,
+    nextGeneration: async () => ++time.generation,
     async sync(only) {
       for (const digest of only?.blocks ?? []) blocks.find(digest)
       for (const digest of only?.manifests ?? []) manifests.find(digest)

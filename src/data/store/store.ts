@@ -3,12 +3,41 @@ import type { RandomBytes } from '#base/bytes.ts'
 /** `sha256:` is left off inside the data plane: 64 lower-case hex digits. */
 export type Digest = string
 
+/**
+ * The store's own time, which no clock moves: each collection begins the next one. Comparable with other generations of
+ * the same store, and with nothing else. A store with a clock that no user sets may take its time.
+ */
+export type Generation = number
+
 export interface StoredFile {
   readonly digest: Digest
   /** Bytes at rest. */
   readonly size: number
-  /** When it was put or last claimed, milliseconds since 1970. */
-  readonly claimedAt: number
+  /** The generation in which it was put or last claimed. */
+  readonly claimedIn: Generation
+}
+
+/** A file that `remove` moved aside, where it can still be read. */
+export interface RemovedFile {
+  readonly digest: Digest
+  /** Bytes at rest. */
+  readonly size: number
+  /** When, milliseconds since 1970. */
+  readonly removedAt: number
+  /** Its own, for one digest may have been removed several times. */
+  readonly name: string
+}
+
+/**
+ * What was removed and is not gone yet, where a store cannot remove a file at once and for certain: one that was put or
+ * claimed in the very moment may be among them.
+ */
+export interface RemovedFiles {
+  list(): AsyncIterable<RemovedFile>
+  /** Has the store hold the file again, unless it does. */
+  putBack(file: RemovedFile): Promise<void>
+  /** Deletes it for good. */
+  purge(file: RemovedFile): Promise<void>
 }
 
 /**
@@ -46,11 +75,10 @@ export interface BlockStore {
    */
   readInto(digest: Digest, target: Uint8Array): Promise<number>
   /**
-   * Removes a block unless it was put or claimed at or after `unclaimedSince` (milliseconds since 1970), however the
-   * two calls interleave.
+   * Removes a block unless it was put or claimed in `unclaimedSince` or later, however the two calls interleave.
    * @returns whether it was removed
    */
-  remove(digest: Digest, unclaimedSince: number): Promise<boolean>
+  remove(digest: Digest, unclaimedSince: Generation): Promise<boolean>
   /** In the order of their digests, those behind `after`. */
   list(after?: Digest): AsyncIterable<StoredFile>
   /** Moves a damaged block out of the way, so that the same content can be put again. */
@@ -67,7 +95,7 @@ export interface ManifestStore {
   mend(digest: Digest, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
   /** @throws not_found */
   open(digest: Digest): Promise<RandomBytes & AsyncDisposable>
-  remove(digest: Digest, unclaimedSince: number): Promise<boolean>
+  remove(digest: Digest, unclaimedSince: Generation): Promise<boolean>
   list(after?: Digest): AsyncIterable<StoredFile>
   quarantine(digest: Digest): Promise<void>
 }
@@ -81,6 +109,10 @@ export interface StoredNames {
 export interface Store extends AsyncDisposable {
   readonly blocks: BlockStore
   readonly manifests: ManifestStore
+  /** Whatever is put or claimed from now on has it, or a later one; it never goes back. */
+  generation(): Promise<Generation>
+  /** Begins the next one; for collections, of which one goes on at a time. @returns it */
+  nextGeneration(): Promise<Generation>
   /**
    * Returns once everything put or claimed before the call is on stable storage, folder entries included.
    * @param only these and no others, which is quicker for a few
