@@ -1,6 +1,7 @@
 import type { BlockLoader } from '#data/form/disk-blocks.ts'
 import { type Form, type FormKind, openForm, openLayout } from '#data/form/form.ts'
 import { createBlockPool } from '#data/pool/block-pool.ts'
+import type { PoolObserver } from '#data/pool/lane.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import type { Store } from '#data/store/store.ts'
 import { BlockCache } from './block-cache.ts'
@@ -12,7 +13,7 @@ import { poolLoader } from './pool-loader.ts'
 import { openParts } from './reader.ts'
 import { openWriter } from './writer.ts'
 
-export interface ContentStoreOptions {
+export interface ContentStoreOptions extends PoolObserver {
   readonly storePlace: StorePlace
   /** Where is put what does not fit in memory. */
   readonly spoolDirectory: string

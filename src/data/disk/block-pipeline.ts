@@ -4,6 +4,7 @@ import { startThread } from '#base/start-thread.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
 import { RUNAWAY_MS, type RunawayWatch, watchRunaway } from './runaway.ts'
@@ -38,6 +39,7 @@ interface PipelineDeps {
   readonly xzDictionary: number
   /** Called for every finished task, in any order; what it throws stops everything. */
   readonly onFinished: (result: FinishedTask) => void
+  readonly onStoreTimes?: ((times: StoreTimes) => void) | undefined
   /** Called once, when something went wrong in a worker. */
   readonly onFailure: (reason: unknown) => void
   /** For tests: what the workers run, and milliseconds of processor time after which one is a runaway. */
@@ -184,6 +186,7 @@ export class BlockPipeline implements AsyncDisposable {
   }
 
   #finish(result: BlockResult): void {
+    if (result.times) this.#deps.onStoreTimes?.(result.times)
     const task = this.#pending.get(result.id)
     if (!task) return
     task.lane.watch.progressed()

@@ -1,6 +1,7 @@
 import type { PlainError } from '#base/thread-errors.ts'
 import type { Qcow2Extent } from '#data/format/qcow2/extents.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 
 /** What a block worker is asked to do; `id` comes back with the result. */
@@ -39,7 +40,12 @@ export interface StoredBlock extends KeptBlock {
   readonly index: number
 }
 
-export type BlockResult =
+export type BlockResult = BlockOutcome & {
+  /** Of what was stored since the result before. */
+  readonly times?: StoreTimes
+}
+
+export type BlockOutcome =
   /** A sign that a long task gets on; its result is still to come. */
   | { readonly id: number; readonly sign: true }
   | {

@@ -15,16 +15,24 @@ import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
+import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
-import type { BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
+import type { BlockOutcome, BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
 import { scratchLayout } from './scratch.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
 const { memory, scratch, storePlace, writer, reserve, xzDictionary } = workerData as BlockWorkerData
-const send = (result: BlockResult) => port.postMessage(result)
+const clock = new StoreClock()
+const send = (outcome: BlockOutcome) => {
+  const result: BlockResult = { ...outcome, times: clock.take() }
+  port.postMessage(result)
+}
 const codec = openCodec(memory)
-const store = await openStore(storePlace, { blocking: true, writer, reserve: { bytes: reserve } })
+const store = await openStore(storePlace, {
+  ...{ blocking: true, writer, reserve: { bytes: reserve } },
+  onTime: clock.record,
+})
 const layout = scratchLayout(scratch)
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)
@@ -78,7 +86,7 @@ function readPlain(fd: number, extent: PlainExtent, target: number): void {
   }
 }
 
-async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockResult> {
+async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockOutcome> {
   const region = await regions.acquire()
   try {
     const covered = task.extents.reduce((sum, extent) => sum + extent.length, 0)
@@ -101,7 +109,7 @@ async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockR
   }
 }
 
-async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockResult> {
+async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockOutcome> {
   const stored: Promise<StoredBlock[]>[] = []
   let region = await regions.acquire()
   let filled = 0
@@ -142,7 +150,7 @@ async function runXzTask(task: BlockTask & { kind: 'xz' }): Promise<BlockResult>
   return { id: task.id, blocks, decoded: offset - task.offset, tail }
 }
 
-async function run(task: BlockTask): Promise<BlockResult> {
+async function run(task: BlockTask): Promise<BlockOutcome> {
   switch (task.kind) {
     case 'memory': {
       const block = await storeBlock(task.index, task.address, task.length)

@@ -3,9 +3,10 @@ import { setTimeout } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '#base/errors.ts'
 import { toPlainError } from '#base/thread-errors.ts'
+import { StoreClock } from '#data/store/measured.ts'
 import { openStore, type StorePlace } from '#data/store/open-store.ts'
-import { bytesAfter, checkRound, isSound } from './check-round.ts'
-import type { CheckTask, CheckThreadMessage } from './checker.ts'
+import { bytesAfter, type CheckPlace, checkRound, isSound } from './check-round.ts'
+import type { CheckTask, CheckThreadMessage, CheckThreadNews } from './checker.ts'
 
 /** The slowest that it reads: what there is little of is not stretched over days. Bytes per second. */
 const LEAST_RATE = 64 * 1024
@@ -15,10 +16,14 @@ const PLACE_MS = 1000
 const port = parentPort
 assert(port, 'the check runs in a worker thread')
 const { storePlace } = workerData as { storePlace: StorePlace }
-const store = await openStore(storePlace)
+const clock = new StoreClock()
+const store = await openStore(storePlace, { onTime: clock.record })
 /** It is ended with the thread. */
 const { signal } = new AbortController()
-const send = (message: CheckThreadMessage) => port.postMessage(message)
+const send = (news: CheckThreadNews) => {
+  const message: CheckThreadMessage = { ...news, times: clock.take() }
+  port.postMessage(message)
+}
 
 async function runRound({ after, until, fastest }: Extract<CheckTask, { kind: 'round' }>): Promise<void> {
   const bytes = await bytesAfter(store, after)
@@ -28,6 +33,12 @@ async function runRound({ after, until, fastest }: Extract<CheckTask, { kind: 'r
   const startedAt = performance.now()
   let read = 0
   let toldAt = 0
+  let place = after
+  const counts = { manifest: 0, block: 0 }
+  const tell = () => {
+    toldAt = performance.now()
+    send({ kind: 'place', place, bytes: read, manifests: counts.manifest, blocks: counts.block })
+  }
   await checkRound({
     store,
     after,
@@ -38,12 +49,13 @@ async function runRound({ after, until, fastest }: Extract<CheckTask, { kind: 'r
       if (waitMs > 1) await setTimeout(waitMs)
     },
     onDamaged: (file) => send({ kind: 'damaged', file }),
-    onPlace(place) {
-      if (performance.now() - toldAt < PLACE_MS) return
-      toldAt = performance.now()
-      send({ kind: 'place', place, bytes: read })
+    onPlace(now: CheckPlace) {
+      place = now
+      counts[now.kind]++
+      if (performance.now() - toldAt >= PLACE_MS) tell()
     },
   })
+  tell()
 }
 
 async function run(task: CheckTask): Promise<void> {

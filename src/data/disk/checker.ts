@@ -1,6 +1,7 @@
 import { LibraryError } from '#base/errors.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import type { CheckedFile, CheckPlace, DamagedFile } from './check-round.ts'
 
@@ -9,13 +10,22 @@ export type CheckTask =
   | { readonly kind: 'round'; readonly after: CheckPlace; readonly until: number; readonly fastest: number }
   | { readonly kind: 'verify'; readonly files: readonly CheckedFile[] }
 
-export type CheckThreadMessage =
+export type CheckThreadMessage = CheckThreadNews & { readonly times?: StoreTimes }
+
+export type CheckThreadNews =
   | ({ readonly kind: 'begun' } & RoundPlan)
   | { readonly kind: 'damaged'; readonly file: DamagedFile }
-  | { readonly kind: 'place'; readonly place: CheckPlace; readonly bytes: number }
+  | ({ readonly kind: 'place'; readonly place: CheckPlace } & ReadSoFar)
   | { readonly kind: 'sound'; readonly file: CheckedFile }
   | { readonly kind: 'end' }
   | { readonly kind: 'error'; readonly error: PlainError }
+
+/** Since the round was begun or gone on with. */
+export interface ReadSoFar {
+  readonly bytes: number
+  readonly manifests: number
+  readonly blocks: number
+}
 
 export interface RoundPlan {
   /** At rest, still to be read. */
@@ -35,8 +45,8 @@ export interface RoundRequest {
   readonly fastest: number
   readonly onBegun: (plan: RoundPlan) => void
   readonly onDamaged: (file: DamagedFile) => void
-  /** About once a second. `bytes`: read since the round was begun or gone on with. */
-  readonly onPlace: (place: CheckPlace, bytes: number) => void
+  /** About once a second, and at the end. */
+  readonly onPlace: (place: CheckPlace, read: ReadSoFar) => void
   readonly signal: AbortSignal
 }
 
@@ -51,7 +61,13 @@ export interface Checker {
 /** Enough for the names of one folder of a store, and a block or two. */
 const HEAP_MIB = 128
 
-export function createChecker({ storePlace }: { readonly storePlace: StorePlace }): Checker {
+export interface CheckerDeps {
+  readonly storePlace: StorePlace
+  /** Told what the store was asked for, some of it at a time. */
+  readonly onStoreTimes?: ((times: StoreTimes) => void) | undefined
+}
+
+export function createChecker({ storePlace, onStoreTimes }: CheckerDeps): Checker {
   const run = (task: CheckTask, signal: AbortSignal, hear: (message: CheckThreadMessage) => void) => {
     signal.throwIfAborted()
     const program = new URL('./check-thread.ts', import.meta.url)
@@ -60,6 +76,7 @@ export function createChecker({ storePlace }: { readonly storePlace: StorePlace 
     const stop = () => reject(signal.reason)
     signal.addEventListener('abort', stop, { once: true })
     worker.on('message', (message: CheckThreadMessage) => {
+      if (message.times) onStoreTimes?.(message.times)
       if (message.kind === 'end') resolve()
       else if (message.kind === 'error') reject(fromPlainError(message.error))
       else hear(message)
@@ -80,7 +97,7 @@ export function createChecker({ storePlace }: { readonly storePlace: StorePlace 
       run({ kind: 'round', after, until, fastest }, signal, (message) => {
         if (message.kind === 'begun') onBegun(message)
         if (message.kind === 'damaged') onDamaged(message.file)
-        if (message.kind === 'place') onPlace(message.place, message.bytes)
+        if (message.kind === 'place') onPlace(message.place, message)
       }),
     async soundOf(files, signal) {
       const sound: CheckedFile[] = []

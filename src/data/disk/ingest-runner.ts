@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import { clearUnfinished, type StorePlace } from '#data/store/open-store.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
 import { RUNAWAY_MS, watchRunaway } from './runaway.ts'
@@ -20,7 +21,10 @@ export interface IngestThreadData {
 /** `admit`: what was announced may come. */
 export type ToIngestThread = 'admit' | 'stop'
 
-export type IngestThreadMessage =
+/** With what its store, and those of its block workers, were asked for since the message before. */
+export type IngestThreadMessage = IngestThreadNews & { readonly times?: StoreTimes }
+
+export type IngestThreadNews =
   | { readonly kind: 'announced'; readonly bytes: number | undefined }
   | { readonly kind: 'progress'; readonly progress: IngestProgress }
   | { readonly kind: 'result'; readonly result: IngestResult }
@@ -53,7 +57,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
   const { storePlace, spoolDirectory, reserve, runawayMs = RUNAWAY_MS } = deps
   const { program = new URL('./ingest-thread.ts', import.meta.url) } = deps
   let running = 0
-  return (request, { onProgress, admit, signal: wanted }) => {
+  return (request, { onProgress, onStoreTimes, admit, signal: wanted }) => {
     wanted.throwIfAborted()
     const refused = new AbortController()
     const signal = AbortSignal.any([wanted, refused.signal])
@@ -106,6 +110,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       }
       signal.addEventListener('abort', stop, { once: true })
       worker.on('message', (message: IngestThreadMessage) => {
+        if (message.times) onStoreTimes?.(message.times)
         if (message.kind === 'progress') progressed(message.progress)
         else if (message.kind === 'announced') void decide(message.bytes)
         else if (message.kind === 'result') settle(() => resolve(message.result))

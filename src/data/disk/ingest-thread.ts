@@ -3,9 +3,15 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert, LibraryError } from '#base/errors.ts'
 import { orAbort } from '#base/or-abort.ts'
 import { toPlainError } from '#base/thread-errors.ts'
+import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
 import { ingest } from './ingest.ts'
-import type { IngestThreadData, IngestThreadMessage, ToIngestThread } from './ingest-runner.ts'
+import type {
+  IngestThreadData,
+  IngestThreadMessage,
+  IngestThreadNews,
+  ToIngestThread,
+} from './ingest-runner.ts'
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
@@ -17,10 +23,17 @@ port.on('message', (message: ToIngestThread) => {
   stopping.abort(new LibraryError('conflict', 'the registration was stopped'))
 })
 
-const send = (message: IngestThreadMessage) => port.postMessage(message)
+const clock = new StoreClock()
+const send = (news: IngestThreadNews) => {
+  const message: IngestThreadMessage = { ...news, times: clock.take() }
+  port.postMessage(message)
+}
 
 try {
-  await using store = await openStore(storePlace, { writer, reserve: { bytes: reserve } })
+  await using store = await openStore(storePlace, {
+    ...{ writer, reserve: { bytes: reserve } },
+    onTime: clock.record,
+  })
   const result = await ingest(request, {
     store,
     storePlace,
@@ -34,6 +47,7 @@ try {
       return orAbort(admitted.promise, stopping.signal)
     },
     onProgress: (progress) => send({ kind: 'progress', progress }),
+    onStoreTimes: clock.recordAll,
   })
   send({ kind: 'result', result })
 } catch (error) {

@@ -1,5 +1,6 @@
 import type { Part } from '#base/content.ts'
 import type { ImportLimits } from '#base/limits.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 
 /** Where an image's bytes are to come from. */
 export type IngestSource =
@@ -97,6 +98,8 @@ export type Ingest = (
   options: {
     readonly onProgress: (progress: IngestProgress) => void
     readonly admit?: Admit
+    /** Told what the store was asked for, some of it at a time. */
+    readonly onStoreTimes?: (times: StoreTimes) => void
     readonly signal: AbortSignal
   },
 ) => Promise<IngestResult>

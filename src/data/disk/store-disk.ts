@@ -1,5 +1,6 @@
 import type { ImportLimits } from '#base/limits.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
@@ -21,6 +22,8 @@ export interface IngestDeps {
   readonly signal: AbortSignal
   readonly onProgress: (progress: IngestProgress) => void
   readonly admit?: Admit
+  /** Told what the block workers asked the store for, some of it at a time. */
+  readonly onStoreTimes?: (times: StoreTimes) => void
 }
 
 /** A disk in the store; sizes as an ingest's result has them. */
@@ -64,6 +67,7 @@ export async function storeDisk<T extends IngestedDisk>(
         if (!known) addedSize += storedLength
       }
     },
+    onStoreTimes: deps.onStoreTimes,
     onFailure: stop,
   })
   signal.addEventListener('abort', () => pipeline.fail(signal.reason), { once: true })

@@ -3,7 +3,7 @@ import { orAbort } from '#base/or-abort.ts'
 import { createCodecMemory } from '#data/codec/codec.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
-import { Lane } from './lane.ts'
+import { Lane, type PoolObserver } from './lane.ts'
 import { poolLayout, SLOT_SIZE } from './pool-memory.ts'
 import { RunningMd5 } from './running-md5.ts'
 import { Slots } from './slots.ts'
@@ -66,7 +66,7 @@ export interface BlockPool extends AsyncDisposable {
   startMd5(): RunningMd5
 }
 
-export interface BlockPoolOptions {
+export interface BlockPoolOptions extends PoolObserver {
   readonly storePlace: StorePlace
   readonly threads: number
   /** Bytes of the file system that stay free; undefined for a part of it. */
@@ -89,12 +89,14 @@ class Pool implements BlockPool {
   readonly #spare: Buffer[] = []
   #streams = 0
 
-  constructor({ storePlace, reserve, threads, slots = SLOTS }: BlockPoolOptions) {
+  constructor({ storePlace, reserve, threads, slots = SLOTS, ...observer }: BlockPoolOptions) {
     const layout = poolLayout(threads, slots)
     const memory = createCodecMemory(layout.size)
     this.#memory = memory
     this.#slots = new Slots(layout.slots)
-    this.#lanes = layout.scratch.map((scratch) => new Lane({ memory, scratch, storePlace, reserve }))
+    this.#lanes = layout.scratch.map(
+      (scratch) => new Lane({ memory, scratch, storePlace, reserve }, observer),
+    )
     this.#roomsLeft = slots - Math.ceil(slots * WORKING_SHARE)
   }
 

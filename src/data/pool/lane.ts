@@ -2,6 +2,7 @@ import type { Worker } from 'node:worker_threads'
 import { LibraryError } from '#base/errors.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError } from '#base/thread-errors.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -12,9 +13,18 @@ interface Pending {
   readonly reject: (reason: unknown) => void
 }
 
+/** Who counts what becomes of a pool. */
+export interface PoolObserver {
+  /** Told what its threads asked the store for, some of it at a time. */
+  readonly onStoreTimes?: ((times: StoreTimes) => void) | undefined
+  /** Told when a thread died that was not to. */
+  readonly onDeath?: (() => void) | undefined
+}
+
 /** A worker thread, started when it is first needed and again after it died. It keeps the order of tasks. */
 export class Lane implements AsyncDisposable {
   readonly #workerData: PoolWorkerData
+  readonly #observer: PoolObserver
   readonly #pending = new Map<number, Pending>()
   #worker: Worker | undefined
   #nextId = 1
@@ -22,8 +32,9 @@ export class Lane implements AsyncDisposable {
   #deaths = 0
   #closed = false
 
-  constructor(workerData: PoolWorkerData) {
+  constructor(workerData: PoolWorkerData, observer: PoolObserver = {}) {
     this.#workerData = workerData
+    this.#observer = observer
   }
 
   /** Tasks that are not done. */
@@ -70,6 +81,7 @@ export class Lane implements AsyncDisposable {
     worker.on('exit', (code) => {
       this.#worker = undefined
       this.#deaths++
+      if (!this.#closed) this.#observer.onDeath?.()
       const error = new LibraryError('unavailable', `move a block: its thread ended with code ${code}`, {
         cause,
       })
@@ -81,6 +93,7 @@ export class Lane implements AsyncDisposable {
   }
 
   #settle(result: PoolResult): void {
+    if (result.times) this.#observer.onStoreTimes?.(result.times)
     const pending = this.#pending.get(result.id)
     if (!pending) return
     this.#pending.delete(result.id)

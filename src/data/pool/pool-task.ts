@@ -1,5 +1,6 @@
 import type { PlainError } from '#base/thread-errors.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 
 interface Place {
@@ -24,9 +25,13 @@ export type PoolTask = { readonly id: number } & (
 
 export type PoolAnswer = KeptBlock | string | undefined
 
-export type PoolResult =
+export type PoolResult = (
   | { readonly id: number; readonly answer: PoolAnswer }
   | { readonly id: number; readonly error: PlainError }
+) & {
+  /** Of what the store was asked for since the result before. */
+  readonly times?: StoreTimes
+}
 
 /** What a worker is started with. */
 export interface PoolWorkerData {

@@ -7,15 +7,20 @@ import { toPlainError } from '#base/thread-errors.ts'
 import { BLOCK_SIZE, decodeBlock, maxStoredSize, verifyStoredAt } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
+import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
 import { scratchLayout } from './pool-memory.ts'
-import type { PoolAnswer, PoolTask, PoolWorkerData } from './pool-task.ts'
+import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
 
 const port = parentPort
 assert(port, 'the worker of a pool runs in a worker thread')
 const { memory, scratch, storePlace, reserve } = workerData as PoolWorkerData
 const codec = openCodec(memory)
-const { blocks } = await openStore(storePlace, { blocking: true, reserve: { bytes: reserve } })
+const clock = new StoreClock()
+const { blocks } = await openStore(storePlace, {
+  ...{ blocking: true, reserve: { bytes: reserve } },
+  onTime: clock.record,
+})
 const layout = scratchLayout(scratch)
 const outputs = new Resources(layout.outputs)
 const keepWith = { blocks, codec, outputs, table: layout.table }
@@ -95,9 +100,16 @@ async function run(task: PoolTask): Promise<PoolAnswer> {
   }
 }
 
+function send(result: PoolResult): void {
+  assert(port, 'it has one')
+  const times = clock.take()
+  // Most tasks of an upload are sums, which ask the store for nothing.
+  port.postMessage(times.length > 0 ? { ...result, times } : result)
+}
+
 port.on('message', (task: PoolTask) => {
   run(task).then(
-    (answer) => port.postMessage({ id: task.id, answer }),
-    (error: unknown) => port.postMessage({ id: task.id, error: toPlainError(error) }),
+    (answer) => send({ id: task.id, answer }),
+    (error: unknown) => send({ id: task.id, error: toPlainError(error) }),
   )
 })

@@ -1,5 +1,6 @@
 import { blockingFiles } from './blocking-files.ts'
 import { openFilesystemStore, removeTemporary } from './filesystem.ts'
+import { measureStore, type StoreTime } from './measured.ts'
 import { createReserve } from './reserve.ts'
 import type { Store } from './store.ts'
 
@@ -15,16 +16,19 @@ export interface StoreOptions {
   readonly reserve?: { readonly bytes: number | undefined }
   /** The thread waits for files, having nothing else to do meanwhile. */
   readonly blocking?: boolean
+  /** Told of each call when it has ended. */
+  readonly onTime?: (time: StoreTime) => void
 }
 
 /** Opens the store at a place; any number of threads and processes may. @throws unavailable */
-export function openStore(place: StorePlace, options: StoreOptions = {}): Promise<Store> {
-  const { reserve, blocking = false, ...rest } = options
-  return openFilesystemStore(place, {
+export async function openStore(place: StorePlace, options: StoreOptions = {}): Promise<Store> {
+  const { reserve, blocking = false, onTime, ...rest } = options
+  const store = await openFilesystemStore(place, {
     ...rest,
     ...(reserve && { reserve: createReserve({ directory: place, bytes: reserve.bytes }) }),
     ...(blocking && { files: blockingFiles }),
   })
+  return onTime ? measureStore(store, onTime) : store
 }
 
 /** Clears away what a writer that was ended in the middle was putting. */
