@@ -14,11 +14,20 @@ export class QuotaExceeded extends LibraryError {
   }
 }
 
-/**
- * What the owner is told of why a registration failed.
- * @param isSnapshot whether it was that of a server's disk
- */
-export function toFailure(error: unknown, isSnapshot = false): Failure {
+export interface FailureOptions {
+  /** Whether it was that of a server's disk. */
+  readonly isSnapshot?: boolean
+  /** How often it was tried, where that was the end. */
+  readonly tries?: number
+}
+
+/** What the owner is told of why a registration failed. */
+export function toFailure(error: unknown, { isSnapshot = false, tries = 1 }: FailureOptions = {}): Failure {
+  const failure = explain(error, isSnapshot)
+  return tries > 1 ? { ...failure, message: `${failure.message} It was tried ${tries} times.` } : failure
+}
+
+function explain(error: unknown, isSnapshot: boolean): Failure {
   if (error instanceof Refusal) {
     const { category: code, message } = error
     return { code, message, hint: error.hint ?? (isSnapshot ? 'Tell the operator.' : FAILURES[code].next) }

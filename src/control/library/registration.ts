@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { SourceFailure } from '#base/refusal.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
-import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
+import { EndsItsProcess, type JobHandler, type JobRun } from '#control/jobs/queue.ts'
 import type { IngestResult, IngestSource, VolumeSource } from '#data/disk/ingest-types.ts'
 import { type EventAction, SYSTEM } from '#model/event.ts'
 import type { Provenance } from '#model/image.ts'
@@ -132,7 +132,7 @@ export class RegistrationHandler implements JobHandler {
         await held.settle(tables, dataSize)
       } catch (error) {
         if (!(error instanceof QuotaExceeded)) throw error
-        await this.#fail(tables, job, error)
+        await this.#fail(tables, job, error, job.failures + 1)
         return
       }
       const provenance = toProvenance(result, redactUrl)
@@ -146,7 +146,7 @@ export class RegistrationHandler implements JobHandler {
 
   async retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void> {
     const attempt = job.failures + 1
-    const { message: reason } = toFailure(error, isSnapshot(job))
+    const { message: reason } = toFailure(error, { isSnapshot: isSnapshot(job) })
     await tables.images.saveProgress(job.subject, waitingProgress(attempt, reason), 0, 0)
     const seconds = Math.max(0, Math.ceil((runAt - this.#options.now()) / 1000))
     const message = `${reason} Attempt ${attempt} follows in ${seconds} s.`
@@ -154,7 +154,7 @@ export class RegistrationHandler implements JobHandler {
   }
 
   async failed(tables: Tables, job: Job, error: unknown): Promise<void> {
-    await this.#fail(tables, job, error)
+    await this.#fail(tables, job, error, error instanceof EndsItsProcess ? error.tries : job.failures)
   }
 
   async settled(job: Job, ended: boolean): Promise<void> {
@@ -162,8 +162,8 @@ export class RegistrationHandler implements JobHandler {
     if (ended) await this.#letGo(job)
   }
 
-  async #fail(tables: Tables, job: Job, error: unknown): Promise<void> {
-    const failure = toFailure(error, isSnapshot(job))
+  async #fail(tables: Tables, job: Job, error: unknown, tries: number): Promise<void> {
+    const failure = toFailure(error, { isSnapshot: isSnapshot(job), tries })
     // What was counted so far is not kept.
     const change = { status: 'failed', failure, virtualSize: 0, dataSize: 0 } as const
     await tables.images.update(job.subject, { ...change, updatedAt: this.#options.now() }, ['creating'])
