@@ -71,7 +71,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     heartbeatMs: HEARTBEAT_MS,
     isReady: () => state.ready && !stopping.aborted,
   })
-  await addConsole(app, { servers: parts.servers, pingMs: PING_MS })
+  await addConsole(app, { servers: parts.servers, auth: parts.auth, pingMs: PING_MS })
   addSwift(app, {
     auth: parts.auth,
     orbit: parts.orbit,

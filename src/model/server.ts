@@ -1,3 +1,5 @@
+import type { Session } from './session.ts'
+
 /**
  * `creating` until its QEMU runs; `active` while that does; `inactive` while it does not; `deleting` until nothing of
  * it is left; `failed` where its build could not be done. A destroyed server stays readable as `deleted`.
@@ -56,4 +58,6 @@ export interface Server {
 export interface ServerConsole {
   readonly tokenSha256: string
   readonly expiresAt: number
+  /** Who made it; it is void once what let him in changes. */
+  readonly madeBy: Pick<Session, 'clientId' | 'userId' | 'standing'>
 }

@@ -8,6 +8,7 @@ import type { Volume } from '#model/volume.ts'
 const AT = Date.UTC(2026, 0, 2, 3, 4, 5)
 const MiB = 1024 ** 2
 export const CONSOLE_TOKEN = 'right-token'
+const HOLDER = { accountId: 'acc-12345', clientId: 'cli-12345', userId: null, standing: 'good' }
 
 export const fakeServer = (changes: Partial<Server> = {}): Server => ({
   id: 'srv-12345',
@@ -141,7 +142,7 @@ export function createFakeServers(): FakeServers {
           throw new LibraryError('not_found', 'there is no such console')
         const [stream, guest] = duplexPair()
         fake.consoles.push({ kind, guest, stream })
-        return { backlog: fake.backlog, stream }
+        return { backlog: fake.backlog, stream, holder: HOLDER }
       }),
     listVolumes: () => call('listVolumes', [], () => [shownVolume()]),
     showVolume: (_session, id) => call('showVolume', [id], shownVolume),

@@ -111,6 +111,9 @@ export interface OrbitLogin {
   readonly accountId: string
 }
 
+/** Somebody, the account that he acts on, and what let him in. */
+export type Standee = Pick<Session, 'accountId' | 'clientId' | 'userId' | 'standing'>
+
 /** Somebody has something open: an event stream, a connection. To be disposed of when he leaves. */
 export interface Stay extends Disposable {
   /** Aborted when what let him in does so no more. */
@@ -124,7 +127,7 @@ export interface Stays {
    * given other rights, or a password or secret changed.
    * @param isGood asked again and again: what else it hangs on
    */
-  enter(session: Session, isGood?: () => Promise<boolean>): Stay
+  enter(who: Standee, isGood?: () => Promise<boolean>): Stay
 }
 
 /** Who may ask, and the records of accounts, users and API clients that decide it. */

@@ -1,9 +1,7 @@
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Session } from '#model/session.ts'
+import type { Standee } from './auth.ts'
 import { sha256 } from './secrets.ts'
-
-/** Somebody, and the account that he acts on. */
-export type Standee = Pick<Session, 'accountId' | 'clientId' | 'userId'>
 
 /** A text that is another one after each change of what lets somebody in. @param credential a hash, as it is kept */
 export const standingBy = (permissions: Session['permissions'], credential: string): string =>
@@ -12,7 +10,7 @@ export const standingBy = (permissions: Session['permissions'], credential: stri
 /** What `Session.standing` would be now; undefined where he would not be let in at all. */
 export async function standingOf(
   { accounts, apiClients, users }: Pick<Tables, 'accounts' | 'apiClients' | 'users'>,
-  { accountId, clientId, userId }: Standee,
+  { accountId, clientId, userId }: Omit<Standee, 'standing'>,
 ): Promise<string | undefined> {
   if ((await accounts.find(accountId))?.status !== 'active') return undefined
   if (clientId !== null) {

@@ -1,7 +1,6 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
-import type { Session } from '#model/session.ts'
-import type { Stay, Stays } from './auth.ts'
-import { type Standee, standingOf } from './standing.ts'
+import type { Standee, Stay, Stays } from './auth.ts'
+import { standingOf } from './standing.ts'
 
 /** How soon a change ends what is open; other processes change the catalog as well, so it is looked at. */
 const LOOK_MS = 2000
@@ -12,7 +11,7 @@ export interface StaysOptions {
 }
 
 interface OpenStay {
-  readonly session: Session
+  readonly who: Standee
   readonly isGood: () => Promise<boolean>
   readonly ended: AbortController
 }
@@ -30,28 +29,30 @@ export function createStays({ catalog, lookMs = LOOK_MS }: StaysOptions): Stays 
       standings.set(key, asked)
       return asked
     }
+    const mayStay = async ({ who, isGood }: OpenStay) => {
+      const standing = await ask(who)
+      return standing !== undefined && standing === who.standing && (await isGood())
+    }
     for (const stay of open) {
-      const { session, isGood, ended } = stay
-      const standing = await ask(session)
-      if (standing !== undefined && standing === session.standing && (await isGood())) continue
+      // A catalog that cannot be read says nothing about anybody; nothing else works then either.
+      if (await mayStay(stay).catch(() => true)) continue
       open.delete(stay)
-      ended.abort()
+      stay.ended.abort()
     }
   }
 
   function again(): void {
     if (open.size === 0 || timer) return
-    // A catalog that cannot be read says nothing about anybody; nothing else works then either.
     const next = () => {
       timer = undefined
       again()
     }
-    timer = setTimeout(() => void look().then(next, next), lookMs).unref()
+    timer = setTimeout(() => void look().then(next), lookMs).unref()
   }
 
   return {
-    enter(session, isGood = async () => true): Stay {
-      const stay = { session, isGood, ended: new AbortController() }
+    enter(who, isGood = async () => true): Stay {
+      const stay = { who, isGood, ended: new AbortController() }
       open.add(stay)
       again()
       return { signal: stay.ended.signal, [Symbol.dispose]: () => void open.delete(stay) }

@@ -101,7 +101,7 @@ test('servers: what was written is read back in all columns', async () => {
     sshPort: 2201,
     accelerator: 'tcg',
     trouble: { message: 'The disk is full.', hint: 'Make room.' },
-    console: { tokenSha256: 'ab'.repeat(32), expiresAt: 9 },
+    console: { tokenSha256: 'ab'.repeat(32), expiresAt: 9, madeBy: { clientId: 'cli-12345', userId: null } },
     startedAt: 5,
     updatedAt: 6,
   } as const

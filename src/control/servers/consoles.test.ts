@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { standingOf } from '#control/auth/standing.ts'
+import type { Session } from '#model/session.ts'
 import { MACHINE_FILES } from './qemu/machine.ts'
 import { SerialConsole } from './serial-console.ts'
-import { buildRunning, FakeTimers, openServers } from './servers.fixtures.ts'
+import { buildRunning, FakeTimers, openServers, type ServersFixture } from './servers.fixtures.ts'
 
 /** A guest's serial port, as QEMU offers it, and a console on it. */
 async function open() {
@@ -129,26 +131,55 @@ test('serial console: only so many may attach', async () => {
   assert.throws(() => at.console.attach(), { code: 'conflict' })
 })
 
+/** The owner, as a client that there is. */
+async function insider({ catalog, library }: ServersFixture): Promise<Session> {
+  const { accountId } = library.owner
+  const made = { accountId, name: null, description: null, createdAt: 0, revokedAt: null }
+  const { id } = await catalog.apiClients.insert({ ...made, permissions: 'full' }, '0'.repeat(64))
+  const owner = { ...library.owner, clientId: id }
+  return { ...owner, standing: await standingOf(catalog, owner) }
+}
+
 test('console token: opens this server alone, for a quarter of an hour, until the next one is made', async () => {
   await using at = await openServers()
   const { servers, library } = at
+  const owner = await insider(at)
   const id = await buildRunning(at)
   const other = await buildRunning(at)
-  const { consoleToken: first = '', server } = await servers.activateConsole(library.owner, id)
+  const { consoleToken: first = '', server } = await servers.activateConsole(owner, id)
   assert.equal(JSON.stringify(server).includes(first), false)
   await servers.attachConsole(id, first, 'serial')
   await assert.rejects(servers.attachConsole(other, first, 'serial'), { code: 'not_found' })
   await assert.rejects(servers.attachConsole('srv-nowhe', first, 'serial'), { code: 'not_found' })
   await assert.rejects(servers.attachConsole(id, '', 'serial'), { code: 'not_found' })
   await assert.rejects(servers.activateConsole(library.other, id), { code: 'not_found' })
-  const { consoleToken: second = '' } = await servers.activateConsole(library.owner, id)
+  const { consoleToken: second = '' } = await servers.activateConsole(owner, id)
   await assert.rejects(servers.attachConsole(id, first, 'serial'), { code: 'not_found' })
   await servers.attachConsole(id, second, 'serial')
   await assert.rejects(servers.attachConsole(id, second, 'vnc'), { code: 'unavailable' })
   library.clock.at += 15 * 60 * 1000
   await assert.rejects(servers.attachConsole(id, second, 'serial'), { code: 'not_found' })
-  const { consoleToken: third = '' } = await servers.activateConsole(library.owner, id)
-  await servers.stop(library.owner, id)
+  const { consoleToken: third = '' } = await servers.activateConsole(owner, id)
+  await servers.stop(owner, id)
   await at.until(async () => (await at.statusOf(id)) === 'inactive')
   await assert.rejects(servers.attachConsole(id, third, 'serial'), { code: 'conflict' })
+})
+
+test('console token: is void once who made it is let in no more', async () => {
+  await using at = await openServers()
+  const { servers, catalog } = at
+  const owner = await insider(at)
+  const id = await buildRunning(at)
+  const open = async () => (await servers.activateConsole(owner, id)).consoleToken ?? ''
+  const changes = [{ secretSha256: '1'.repeat(64) }, { permissions: 'storage' }, { revokedAt: 1 }] as const
+  for (const change of changes) {
+    const again = { ...owner, standing: await standingOf(catalog, owner) }
+    const { consoleToken: token = '' } = await servers.activateConsole(again, id)
+    const { holder } = await servers.attachConsole(id, token, 'serial')
+    assert.equal(holder.standing, again.standing)
+    await catalog.apiClients.update(owner.clientId ?? '', change)
+    await assert.rejects(servers.attachConsole(id, token, 'serial'), { code: 'not_found' })
+  }
+  // Whoever acts on a session of before makes none that would open.
+  await assert.rejects(servers.attachConsole(id, await open(), 'serial'), { code: 'not_found' })
 })

@@ -1,5 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import { isSecret, newToken, sha256 } from '#control/auth/secrets.ts'
+import { standingOf } from '#control/auth/standing.ts'
 import { actorOf } from '#control/library/access.ts'
 import { demandServer } from './access.ts'
 import { demandStatus } from './changing.ts'
@@ -30,7 +31,9 @@ export function createConsoles({
         demandStatus('console', server)
         const at = now()
         const token = newToken(random)
-        const console = { tokenSha256: sha256(token), expiresAt: at + TOKEN_MS }
+        const { clientId, userId, standing } = session
+        const madeBy = { clientId, userId, standing }
+        const console = { tokenSha256: sha256(token), expiresAt: at + TOKEN_MS, madeBy }
         await tables.servers.update(id, { console, updatedAt: at }, [server.status])
         const message = 'The console was opened for 15 minutes.'
         await record(tables, server, { action: 'server.console', message, at, actor: actorOf(session) })
@@ -38,13 +41,17 @@ export function createConsoles({
       }),
     async attachConsole(id, token, kind) {
       const server = await catalog.servers.find(id)
-      const { tokenSha256, expiresAt = 0 } = server?.console ?? {}
-      if (!isSecret(token, tokenSha256) || expiresAt <= now()) {
+      const { tokenSha256, expiresAt = 0, madeBy } = server?.console ?? {}
+      const isGood = isSecret(token, tokenSha256) && expiresAt > now()
+      const holder = server && isGood && madeBy && { accountId: server.accountId, ...madeBy }
+      const standing = holder && (await standingOf(catalog, holder))
+      if (!holder || standing === undefined || standing !== holder.standing) {
         throw new LibraryError('not_found', 'there is no console with this token')
       }
       const console = workerOf(id)?.console
       if (!console) throw new LibraryError('conflict', `server ${id} does not run`)
-      return kind === 'serial' ? console.attach() : attachScreen(folderOf(options, id))
+      const attached = kind === 'serial' ? console.attach() : await attachScreen(folderOf(options, id))
+      return { ...attached, holder }
     },
   }
 }

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Standee } from '#control/auth/auth.ts'
 import type { Account } from '#model/account.ts'
 import type { Image } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
@@ -76,6 +77,11 @@ export interface ConsoleStream {
   readonly stream: Duplex
 }
 
+export interface AttachedConsole extends ConsoleStream {
+  /** Who made the token: it ends when he is let in no more. */
+  readonly holder: Standee
+}
+
 /**
  * The servers of all accounts, as a session may see and change them. As in the library, all that take an id throw
  * `not_found` where the session may not see that server, `denied` where it may not change it, `invalid` with the
@@ -115,10 +121,10 @@ export interface Servers extends AsyncDisposable {
   activateConsole(session: Session, id: string): Promise<ShownServer>
   /**
    * Attaches to a console.
-   * @throws not_found where token and server do not belong together, in the same time whether the server exists or
+   * @throws not_found where token and server do not belong together or who made it is let in no more, in the same time whether the server exists or
    * not; conflict where it does not run
    */
-  attachConsole(id: string, token: string, kind: ConsoleKind): Promise<ConsoleStream>
+  attachConsole(id: string, token: string, kind: ConsoleKind): Promise<AttachedConsole>
 
   listVolumes(session: Session): Promise<ShownVolume[]>
   showVolume(session: Session, id: string): Promise<ShownVolume>

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Auth, Refused } from '#control/auth/auth.ts'
+import type { Auth, Refused, Stay } from '#control/auth/auth.ts'
 import { originOf } from '#edge/http/host.ts'
 import { OAuthProblem } from '#edge/http/problems.ts'
 import type { Session } from '#model/session.ts'
@@ -7,6 +7,7 @@ import type { ApiDeps } from './api-deps.ts'
 import { readQuery } from './query.ts'
 
 const sessions = new WeakMap<FastifyRequest, Session>()
+const authorized = new WeakMap<FastifyRequest, () => Promise<boolean>>()
 
 /** Who asks; set by `requireToken` before any handler runs. */
 export function sessionOf(request: FastifyRequest): Session {
@@ -15,6 +16,10 @@ export function sessionOf(request: FastifyRequest): Session {
   return session
 }
 
+/** To be disposed of: its signal ends an answer that would go on for longer than who asks may have it. */
+export const stayOf = (request: FastifyRequest, { stays }: Pick<Auth, 'stays'>): Stay =>
+  stays.enter(sessionOf(request), authorized.get(request))
+
 /** Makes the hook that every route under `/1.0` stands behind. */
 export function requireToken(auth: Auth) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -22,7 +27,9 @@ export function requireToken(auth: Auth) {
     if (token === undefined) throw tokenProblem({ error: 'invalid_token', description: NO_TOKEN })
     const result = await auth.authenticate(token, readQuery(request, 'account_id'))
     if (!result.ok) throw tokenProblem(result)
+    const { accountId } = result.value
     sessions.set(request, result.value)
+    authorized.set(request, async () => (await auth.authenticate(token, accountId)).ok)
     reply.headers({
       'x-oauth-scopes': result.value.scopes.join(', '),
       'cache-control': request.method === 'GET' ? 'max-age=0, private, must-revalidate' : 'no-cache',

@@ -4,7 +4,7 @@ import { LibraryError } from '#base/errors.ts'
 import type { App } from '#edge/http/app.ts'
 import { sendEvents, wantsEvents } from '#edge/http/send-events.ts'
 import { EventSchema, printEvent } from '#schema/event.ts'
-import { baseOf, sessionOf } from './access.ts'
+import { baseOf, sessionOf, stayOf } from './access.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { ById } from './images.ts'
 import { readIntegerQuery } from './query.ts'
@@ -12,7 +12,7 @@ import { docs, listOf } from './route-docs.ts'
 
 /** What happened to images and servers: as a list, or live to whoever accepts `text/event-stream`. */
 export function eventRoutes(app: App, deps: ApiDeps): void {
-  const { library, heartbeatMs, stopping } = deps
+  const { auth, library, heartbeatMs, stopping } = deps
 
   async function answer(request: FastifyRequest, reply: FastifyReply, id?: string) {
     const session = sessionOf(request)
@@ -30,7 +30,9 @@ export function eventRoutes(app: App, deps: ApiDeps): void {
         yield { id: String(event.sequence), data: printEvent(event, base) }
       }
     }
-    return sendEvents(request, reply, open, { heartbeatMs, stopping })
+    using stay = stayOf(request, auth)
+    const ended = AbortSignal.any([stopping, stay.signal])
+    return await sendEvents(request, reply, open, { heartbeatMs, stopping: ended })
   }
 
   app.get<ById>('/images/:id/events', { schema: IMAGE_DOCS }, (request, reply) =>

@@ -74,7 +74,11 @@ test('servers: one alone has every key that clients need, of the type that they 
       userData: 'aGVsbG8=\n',
       sshPort: 40_022,
       trouble: { message: 'The disk of this host is full.', hint: 'Free some of it.' },
-      console: { tokenSha256: 'ab'.repeat(32), expiresAt: Date.UTC(2026, 0, 2) },
+      console: {
+        tokenSha256: 'ab'.repeat(32),
+        expiresAt: Date.UTC(2026, 0, 2),
+        madeBy: { clientId: 'cli-12345', userId: null },
+      },
     }),
     snapshots: [storedImage({ id: 'img-snaps', sourceType: 'snapshot', source: 'srv-12345' })],
   })
@@ -272,7 +276,11 @@ test('servers: an update changes what is named, and null clears', async () => {
 })
 
 test('servers: only the answer to activate_console has the token', async () => {
-  const console = { tokenSha256: 'ab'.repeat(32), expiresAt: Date.UTC(2026, 0, 2) }
+  const console = {
+    tokenSha256: 'ab'.repeat(32),
+    expiresAt: Date.UTC(2026, 0, 2),
+    madeBy: { clientId: 'cli-12345', userId: null },
+  }
   servers.shown = fakeShown({ server: fakeServer({ console }), consoleToken: 'secret' })
   const { body } = await call<ServerJson>('POST', `${PATH}/activate_console`)
   assert.deepEqual(

@@ -20,7 +20,17 @@ async function startConsole(options: Partial<ConsoleDeps> = {}) {
   const lines: string[] = []
   const logger = pino({ level: 'trace' }, { write: (line) => lines.push(line) })
   const app = await createApp({ logger })
-  await addConsole(app, { servers, pingMs: 60_000, ...options })
+  const stays = new Set<AbortController>()
+  const auth = {
+    stays: {
+      enter() {
+        const stay = new AbortController()
+        stays.add(stay)
+        return { signal: stay.signal, [Symbol.dispose]: () => void stays.delete(stay) }
+      },
+    },
+  }
+  await addConsole(app, { servers, auth, pingMs: 60_000, ...options })
   app.get('/plain', async () => ({ plain: true }))
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
@@ -38,6 +48,7 @@ async function startConsole(options: Partial<ConsoleDeps> = {}) {
   return {
     app,
     servers,
+    stays,
     lines,
     port,
     attach,
@@ -100,6 +111,25 @@ test('console: bytes go both ways in binary messages, what was said before first
   assert.deepEqual(server.servers.calls, [['attachConsole', 'srv-12345', CONSOLE_TOKEN, 'serial']])
   client.close()
   await closeOf(client)
+})
+
+test('console: ends when who opened it is let in no more, though its client is deaf', async () => {
+  await using server = await startConsole()
+  const [{ client }, other] = [
+    await server.attach(`${PATH}/serial${GOOD}`),
+    await server.attach(`${PATH}${GOOD}`),
+  ]
+  assert.equal(server.stays.size, 2)
+  const [first] = server.stays
+  const closed = closeOf(client)
+  first?.abort()
+  assert.deepEqual(await closed, [1008, 'who opened it is let in no more'])
+  await until(() => server.servers.consoles[0]?.stream.destroyed === true)
+  other.client.send('still here')
+  assert.equal(String(await take(other.guest, 10)), 'still here')
+  other.client.close()
+  await closeOf(other.client)
+  await until(() => server.stays.size === 0)
 })
 
 test('console: the address by itself and …/vnc are the screen, and the token can be a subprotocol', async () => {

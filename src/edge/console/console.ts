@@ -3,15 +3,17 @@ import websocket from '@fastify/websocket'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
+import type { Auth } from '#control/auth/auth.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
 import { networkOf } from '#control/auth/login-limits.ts'
-import type { ConsoleKind, ConsoleStream, Servers } from '#control/servers/servers.ts'
+import type { ConsoleKind, Servers } from '#control/servers/servers.ts'
 import { type App, acceptUpgrades } from '#edge/http/app.ts'
 import { HttpProblem } from '#edge/http/problems.ts'
-import { closeWith, relay } from './relay.ts'
+import { type Attached, closeWith, relay } from './relay.ts'
 
 export interface ConsoleDeps {
   readonly servers: Pick<Servers, 'attachConsole'>
+  readonly auth: Pick<Auth, 'stays'>
   /** How often an attached client is asked whether it is still there; after two questions it is taken for gone. */
   readonly pingMs: number
   /** Clients of all servers, and of one. */
@@ -66,7 +68,7 @@ export async function addConsole(app: App, deps: ConsoleDeps): Promise<void> {
     })
     const attach = createAttach(deps, () => stopping)
     for (const [suffix, kind] of Object.entries(KINDS)) {
-      const attached = new WeakMap<FastifyRequest, ConsoleStream>()
+      const attached = new WeakMap<FastifyRequest, Attached>()
       scope.route<ById>({
         method: 'GET',
         url: `/console/:id${suffix}`,
@@ -76,15 +78,15 @@ export async function addConsole(app: App, deps: ConsoleDeps): Promise<void> {
           if (request.ws) attached.set(request, await attach(request, kind))
         },
         wsHandler: async (socket, request) => {
-          const stream = attached.get(request)
-          if (!stream) return closeWith(socket, 'broken')
+          const found = attached.get(request)
+          if (!found) return closeWith(socket, 'broken')
           open.add(socket)
           socket.once('close', () => open.delete(socket))
           // While the handshake was written, the daemon may have begun to stop.
           if (stopping) closeWith(socket, 'stopping')
           const about = { server: request.params.id, kind, ip: request.ip }
           request.log.info(about, 'console attached')
-          const end = await relay(socket, stream, deps.pingMs)
+          const end = await relay(socket, found, deps.pingMs)
           request.log.info({ ...about, ...end }, 'console detached')
         },
       })
@@ -94,11 +96,14 @@ export async function addConsole(app: App, deps: ConsoleDeps): Promise<void> {
 }
 
 /** Finds a console before the connection is upgraded, so that refusals are ordinary answers. */
-function createAttach({ servers, most = MOST, now = Date.now }: ConsoleDeps, isStopping: () => boolean) {
+function createAttach(
+  { servers, auth, most = MOST, now = Date.now }: ConsoleDeps,
+  isStopping: () => boolean,
+) {
   const failures = new LoginLimit({ now })
   const clients = createCounts(most.all)
   const clientsOf = createCounts(most.ofOne)
-  return async (request: FastifyRequest<ById>, kind: ConsoleKind): Promise<ConsoleStream> => {
+  return async (request: FastifyRequest<ById>, kind: ConsoleKind): Promise<Attached> => {
     const { id } = request.params
     const connection = request.raw.socket
     const token = readToken(request)
@@ -111,6 +116,9 @@ function createAttach({ servers, most = MOST, now = Date.now }: ConsoleDeps, isS
     // Before the handshake is through, and after the end, an error finds nobody else listening.
     found.stream.on('error', () => {})
     onceClosed(connection, () => found.stream.destroy())
+    const stay = auth.stays.enter(found.holder)
+    onceClosed(connection, () => stay[Symbol.dispose]())
+    stay.signal.addEventListener('abort', () => found.stream.destroy())
     // Asked only for whoever has shown that he may know about the server.
     const visitOf = clientsOf.enter(id)
     if (!visitOf) {
@@ -119,7 +127,7 @@ function createAttach({ servers, most = MOST, now = Date.now }: ConsoleDeps, isS
     }
     onceClosed(connection, () => visitOf[Symbol.dispose]())
     if (isStopping()) throw new LibraryError('unavailable', 'the library is stopping')
-    return found
+    return { ...found, stay }
   }
 }
 

@@ -1,5 +1,9 @@
 import type { WebSocket } from '@fastify/websocket'
+import type { Stay } from '#control/auth/auth.ts'
 import type { ConsoleStream } from '#control/servers/servers.ts'
+
+/** A console, for as long as who made its token may have it. */
+export type Attached = ConsoleStream & { readonly stay: Stay }
 
 /** How it went: for the log. */
 export interface RelayEnd {
@@ -18,6 +22,7 @@ const MOST_UNANSWERED = 2
 const ENDS = {
   ended: [1000, 'the server stopped or closed it'],
   stopping: [1001, 'the library is stopping'],
+  over: [1008, 'who opened it is let in no more'],
   broken: [1011, 'the console broke off'],
 } as const
 
@@ -34,8 +39,8 @@ export function closeWith(socket: WebSocket, why: keyof typeof ENDS): void {
  * binary; of a client's text messages the UTF-8 bytes are taken. Whoever is slow makes the other side wait: of what the
  * guest says, no more is held than one chunk and what the stream has read ahead.
  */
-export async function relay(socket: WebSocket, console: ConsoleStream, pingMs: number): Promise<RelayEnd> {
-  const { stream, backlog } = console
+export async function relay(socket: WebSocket, console: Attached, pingMs: number): Promise<RelayEnd> {
+  const { stream, backlog, stay } = console
   const closed = new Promise<number>((resolve) => socket.once('close', resolve))
   const count = { sent: 0, received: 0 }
   const watch = watchClient(socket, pingMs)
@@ -62,7 +67,7 @@ export async function relay(socket: WebSocket, console: ConsoleStream, pingMs: n
     closeWith(socket, 'ended')
   } catch {
     // Where the client went away first, this does nothing.
-    closeWith(socket, 'broken')
+    closeWith(socket, stay.signal.aborted ? 'over' : 'broken')
   } finally {
     watch.end()
   }

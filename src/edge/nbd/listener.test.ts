@@ -50,8 +50,16 @@ async function start(
   const pins = { held: 0 }
   const said: unknown[] = []
   const clock = { now: 0 }
+  const stays = new Set<AbortController>()
   const service = await startNbdListener({
     auth: {
+      stays: {
+        enter() {
+          const stay = new AbortController()
+          stays.add(stay)
+          return { signal: stay.signal, [Symbol.dispose]: () => void stays.delete(stay) }
+        },
+      },
       accounts: {
         list: async () => [{ id: 'acc-bbbbb' }, { id: 'acc-aaaaa' }],
       } as unknown as Auth['accounts'],
@@ -87,7 +95,7 @@ async function start(
     },
   })
   t.after(() => service[Symbol.asyncDispose]())
-  return { service, pins, said, clock, connect: () => connectTo(service) }
+  return { service, pins, said, clock, stays, connect: () => connectTo(service) }
 }
 
 async function readAll(client: Client): Promise<Buffer> {
@@ -105,6 +113,20 @@ test('listener: a token and an image open it, pinned while the connection is the
   assert.equal(pins.held, 0)
   assert.match(JSON.stringify(said), /img-aaaaa/)
   assert.doesNotMatch(JSON.stringify(said), new RegExp(OWN))
+})
+
+test('listener: a connection ends with what let its bearer in, and others go on', async (t) => {
+  const { pins, stays, connect } = await start(t)
+  using client = await connect()
+  await open(client, `${OWN}/${IMAGE}`)
+  const [first] = stays
+  using other = await connect()
+  await open(other, `${OWN}/${IMAGE}`)
+  first?.abort()
+  assert.ok(await isClosed(client))
+  assert.ok((await readAll(other)).equals(bytes))
+  assert.equal(stays.size, 1)
+  assert.equal(pins.held, 1)
 })
 
 test('listener: a user reads the images of all his accounts', async (t) => {

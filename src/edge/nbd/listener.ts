@@ -35,7 +35,7 @@ export const LISTENER_LIMITS: NbdListenerLimits = {
 const SHARE = 48
 
 export interface NbdListenerOptions {
-  readonly auth: Pick<Auth, 'authenticate' | 'accounts'>
+  readonly auth: Pick<Auth, 'authenticate' | 'accounts' | 'stays'>
   readonly library: Pick<Library, 'use' | 'acquirePins'>
   readonly openDisk: OpenDisk
   readonly host: string
@@ -50,7 +50,8 @@ export interface NbdListenerOptions {
 
 /**
  * Listens for NBD; the export `TOKEN/IMAGE` is what the bearer of that access token may read. Rights are looked at when
- * it is opened, and the image stays readable, destroyed or not, until the connection ends.
+ * it is opened, and the image stays readable, destroyed or not and longer than the token is good, until the connection
+ * ends or its bearer is let in no more.
  * @throws invalid where certificate and key are none
  */
 export async function startNbdListener(options: NbdListenerOptions): Promise<NbdService> {
@@ -66,10 +67,10 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
     using visit = new DisposableStack()
     if (!visit.use(connections.enter('')) || !visit.use(addresses.enter(address))) return undefined
     const staying = visit.move()
-    return { exports: exportsFor(address), [Symbol.dispose]: () => staying.dispose() }
+    return { exports: exportsFor(address, () => socket.destroy()), [Symbol.dispose]: () => staying.dispose() }
   }
 
-  const exportsFor = (address: string, network = networkOf(address)): Exports => ({
+  const exportsFor = (address: string, hangUp: () => void, network = networkOf(address)): Exports => ({
     // Names of exports are what lets somebody in.
     list: () => undefined,
     async open(name) {
@@ -88,7 +89,7 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
       failures.succeeded(network)
       if (!isId('img', id) || more.length > 0) throw noSuchExport()
       const image = await find(options, { session, token, id })
-      const opened = await openImage(options, image, accounts)
+      const opened = await openImage(options, image, { accounts, hangUp })
       log.info({ account: image.session.accountId, image: id, address }, 'NBD opened')
       return opened
     },
@@ -153,13 +154,14 @@ async function unlessHidden<T>(asked: Promise<T>): Promise<T | undefined> {
 
 /** Holds all that a connection needs of an image. */
 async function openImage(
-  { library, openDisk }: Pick<NbdListenerOptions, 'library' | 'openDisk'>,
+  { auth, library, openDisk }: Pick<NbdListenerOptions, 'auth' | 'library' | 'openDisk'>,
   { manifest, session }: Found,
-  accounts: Counts,
+  { accounts, hangUp }: { readonly accounts: Counts; readonly hangUp: () => void },
 ): Promise<OpenExport> {
   await using opening = new AsyncDisposableStack()
   if (!opening.use(accounts.enter(session.accountId)))
     throw new LibraryError('denied', 'open an export: too many connections of this account read images')
+  opening.use(auth.stays.enter(session)).signal.addEventListener('abort', hangUp)
   opening.use(await library.acquirePins([manifest]))
   return await openExport(openDisk, manifest, opening.move())
 }

@@ -51,7 +51,11 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
     const number = await attempt()
     if (number === undefined) return
     if (isClosed || login !== undefined) await desk.logout(number)
-    else login = number
+    else {
+      login = number
+      // Told by nobody, a client that reads nothing would keep it open.
+      desk.untilOver(number).then(() => socket.destroy(), onBug)
+    }
   }
 
   // Each channel waits for it to drain.

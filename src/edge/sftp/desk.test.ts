@@ -17,6 +17,26 @@ test('desk: a login is a number, good until it is logged out', async (t) => {
   await assert.rejects(async () => desk.showContainer(login, 'c'), /nobody is logged in/)
 })
 
+test('desk: a login ends with what let it in, and whoever waits for that is told', async (t) => {
+  const { openDesk, stays, guard } = await openFixture(t)
+  await using desk = openDesk()
+  const login = (await desk.loginByPassword('owner', 'secret', '::1'))!
+  const [stay] = stays
+  const over = desk.untilOver(login)
+  stay?.abort()
+  await over
+  await assert.rejects(async () => desk.showContainer(login, 'c'), /nobody is logged in/)
+  assert.equal(stays.size, 0)
+  await desk.untilOver(login)
+  const others = Array.from({ length: 8 }, () => guard.enter('cli-owner', '::1'))
+  assert.ok(others.every(Boolean), 'its place is free again')
+  const second = (await desk.loginByKey('storage', Buffer.from('key'), '::1'))!
+  const left = desk.untilOver(second)
+  await desk.logout(second)
+  await left
+  assert.equal(stays.size, 0)
+})
+
 test('desk: what was lent comes back with the process that it was lent to', async (t) => {
   const { openDesk, put } = await openFixture(t)
   await put('large', exampleBytes(100_000))

@@ -1,13 +1,14 @@
 import type { Auth, AuthResult, OrbitIdentity } from '#control/auth/auth.ts'
 import { type ObjectRoom, type ObjectRow, type Orbit, OrbitRefusal } from '#control/orbit/orbit.ts'
 import type { Caller } from '#model/orbit.ts'
+import type { Session } from '#model/session.ts'
 import { isMarker, type ListedName, mtimeOf, type ObjectName, PAGE, secondsOf } from './files.ts'
 import { createLeases } from './leases.ts'
 import type { LoginGuard } from './login-guard.ts'
 import type { Desk } from './rpc-methods.ts'
 
 export interface DeskDeps {
-  readonly auth: Pick<Auth, 'orbit'>
+  readonly auth: Pick<Auth, 'orbit' | 'stays'>
   readonly orbit: Orbit
   /** Keeps what is written from now on from collection. */
   readonly keep: () => Promise<AsyncDisposable>
@@ -18,12 +19,19 @@ export interface DeskDeps {
 /** The desk of one process; whatever it lent out comes back when it is disposed of. */
 export type OpenDesk = Desk & AsyncDisposable
 
+interface Login extends Caller {
+  readonly account: string
+  /** Gives back what was taken for it. */
+  readonly taken: Disposable
+  readonly over: Promise<void>
+}
+
 /**
  * Answers what connections ask, of which the process that has them knows only the number of its login: who that is,
  * stays here.
  */
 export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
-  const logins = new Map<number, Caller & { readonly account: string; readonly visit: Disposable }>()
+  const logins = new Map<number, Login>()
   const leases = createLeases()
   let last = 0
 
@@ -39,17 +47,33 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
     return room
   }
 
-  function enter(identity: AuthResult<OrbitIdentity>, address: string): number | undefined {
+  function leave(login: number): void {
+    logins.get(login)?.taken[Symbol.dispose]()
+    logins.delete(login)
+  }
+
+  function enter(
+    identity: AuthResult<OrbitIdentity>,
+    address: string,
+    isGood?: (session: Session) => Promise<boolean>,
+  ): number | undefined {
     if (!identity.ok) {
       guard.failed(address)
       return undefined
     }
     const { session, groups } = identity.value
-    const visit = guard.enter(session.clientId ?? session.userId ?? session.accountId, address)
+    const visit = guard.enter(nameOf(session), address)
     if (!visit) return undefined
-    const { accountId: account } = session
-    logins.set(++last, { session, groups, referrer: undefined, grant: undefined, account, visit })
-    return last
+    const login = ++last
+    const over = Promise.withResolvers<void>()
+    const taken = new DisposableStack()
+    taken.use(visit)
+    taken.defer(over.resolve)
+    const stay = taken.use(auth.stays.enter(session, isGood && (() => isGood(session))))
+    stay.signal.addEventListener('abort', () => leave(login))
+    const caller = { session, groups, referrer: undefined, grant: undefined }
+    logins.set(login, { ...caller, account: session.accountId, taken, over: over.promise })
+    return login
   }
 
   const at = (login: number, name: ObjectName) => ({ account: callerOf(login).account, ...name })
@@ -82,16 +106,21 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
     },
 
     async loginByKey(user, key, address) {
-      return enter(await auth.orbit.loginByKey({ user, key }), address)
+      const hasKey = async (session: Session) =>
+        (await auth.orbit.loginByKey({ user: nameOf(session), accountId: session.accountId, key })).ok
+      return enter(await auth.orbit.loginByKey({ user, key }), address, hasKey)
     },
 
     async knowsKey(user, key) {
       return (await auth.orbit.loginByKey({ user, key })).ok
     },
 
+    async untilOver(login) {
+      await logins.get(login)?.over
+    },
+
     async logout(login) {
-      logins.get(login)?.visit[Symbol.dispose]()
-      logins.delete(login)
+      leave(login)
     },
 
     async keep() {
@@ -212,12 +241,13 @@ export function createDesk({ auth, orbit, keep, guard }: DeskDeps): OpenDesk {
     },
 
     async [Symbol.asyncDispose]() {
-      for (const { visit } of logins.values()) visit[Symbol.dispose]()
-      logins.clear()
+      for (const login of [...logins.keys()]) leave(login)
       await leases[Symbol.asyncDispose]()
     },
   }
 }
+
+const nameOf = ({ clientId, userId, accountId }: Session): string => clientId ?? userId ?? accountId
 
 /** Undefined where there is no such thing. */
 async function found<T>(asked: Promise<T>): Promise<T | undefined> {

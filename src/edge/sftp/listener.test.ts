@@ -104,6 +104,24 @@ test('service: a process that dies takes its connections along, and nothing else
   assert.match(String(logged), /a process for SFTP ended/)
 })
 
+test('service: a connection ends with what let it in, also in the middle of a file', async (t) => {
+  const { login, stays, names, read } = await start(t)
+  const first = await login()
+  const second = await login({ username: 'other' })
+  const { sftp } = await first.sftp()
+  const writer = sftp.createWriteStream('/c/half')
+  writer.on('error', () => {})
+  await new Promise((resolve) => writer.write(exampleBytes(300_000), resolve))
+  const [stay] = stays
+  stay?.abort()
+  await first.closed
+  await second.sftp()
+  const { write } = await (await login()).sftp()
+  await write('/c/whole', Buffer.from('x'))
+  assert.deepEqual(await names(), ['whole'])
+  assert.equal(String(await read('whole')), 'x')
+})
+
 test('service: connections are counted, in all and of one login', async (t) => {
   const { login } = await start(t, { perLogin: 1, perAddress: 3 })
   const { client, closed } = await login()

@@ -15,6 +15,8 @@ export interface Desk extends OfLogin<Omit<Files, 'extend' | 'release'>> {
   loginByKey(user: string, key: Uint8Array, address: string): Promise<number | undefined>
   /** Whether it is worth a client's while to prove that it has the private key. */
   knowsKey(user: string, key: Uint8Array): Promise<boolean>
+  /** Resolves when a login is none any more, whoever ended it. */
+  untilOver(login: number): Promise<void>
   logout(login: number): Promise<void>
   /** Keeps what is written from now on from collection, until released. */
   keep(): Promise<number>
@@ -27,6 +29,7 @@ export const DESK_METHODS = [
   'loginByPassword',
   'loginByKey',
   'knowsKey',
+  'untilOver',
   'logout',
   'keep',
   'release',

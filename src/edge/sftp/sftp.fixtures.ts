@@ -14,13 +14,21 @@ import { FieldReader, OPEN, REQUEST, STATUS, uint32Field, uint64Fields } from '.
 export const CREATE = OPEN.write | OPEN.create | OPEN.truncate
 
 /** Lets in `owner`, `other` and `storage`, a client of the owner's account for Orbit only, with the key `secret`. */
-function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
+function fakeAuth(callers: Readonly<Record<string, Caller>>) {
+  const stays = new Set<AbortController>()
   const refused = { ok: false, error: 'invalid_client', description: 'no' } as const
   const identify = (user: string) => {
     const { session, groups } = callers[user] ?? {}
     return session && groups ? { ok: true as const, value: { session, groups } } : refused
   }
-  return {
+  const auth: DeskDeps['auth'] = {
+    stays: {
+      enter() {
+        const stay = new AbortController()
+        stays.add(stay)
+        return { signal: stay.signal, [Symbol.dispose]: () => void stays.delete(stay) }
+      },
+    },
     orbit: {
       login: async ({ user, key }) => {
         const identity = key === 'secret' ? identify(user) : refused
@@ -34,6 +42,7 @@ function fakeAuth(callers: Readonly<Record<string, Caller>>): DeskDeps['auth'] {
       identify: async (token) => identify(token),
     },
   }
+  return { auth, stays }
 }
 
 /** Orbit on a real content store in an empty folder, with one container, `c`. */
@@ -49,7 +58,7 @@ export async function openFixture(t: TestContext, change: Partial<OrbitDeps> = {
     groups: [account, `${account}:${clientId}`],
   }
   const guard = createLoginGuard({ perLogin: 8, now: Date.now })
-  const auth = fakeAuth({ owner, other, storage })
+  const { auth, stays } = fakeAuth({ owner, other, storage })
   const openDesk = (): OpenDesk =>
     createDesk({
       auth,
@@ -68,6 +77,7 @@ export async function openFixture(t: TestContext, change: Partial<OrbitDeps> = {
       owner,
       account,
       auth,
+      stays,
       guard,
       openDesk,
       deps: orbit.deps,
