@@ -13,6 +13,7 @@ import { openSqlite } from './dialect-sqlite.ts'
 import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
 import { type Jobs, jobsTable } from './jobs.ts'
+import { type Leases, leasesTable } from './leases.ts'
 import { migrate } from './migrations.ts'
 import { type Objects, objectsTable } from './objects.ts'
 import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
@@ -49,6 +50,7 @@ export interface Tables {
   readonly servers: Servers
   readonly volumes: Volumes
   readonly damage: Damage
+  readonly leases: Leases
 }
 
 export interface Catalog extends Tables, AsyncDisposable {
@@ -187,5 +189,6 @@ function createTables(context: TableContext): Tables {
     servers: serversTable(context),
     volumes: volumesTable(context),
     damage: damageTable(context),
+    leases: leasesTable(context),
   }
 }

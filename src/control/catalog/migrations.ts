@@ -3,6 +3,7 @@ import { type Migration, Migrator } from 'kysely/migration'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 import { createDamageTables } from './migration-damage.ts'
+import { createLeaseTable } from './migration-leases.ts'
 import { createOrbitTables } from './migration-orbit.ts'
 import { createServerTables } from './migration-servers.ts'
 import { seed } from './seeds.ts'
@@ -23,6 +24,7 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   '0005-damage': { up: createDamageTables },
   '0006-snapshot-jobs': { up: nameSnapshotJobs },
   '0007-generations': { up: nameGenerations },
+  '0008-leases': { up: createLeaseTable },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>

@@ -31,6 +31,7 @@ export interface Schema {
   volumes: VolumeRow
   damaged_files: DamagedFileRow
   damage_hurts: DamageHurtRow
+  leases: LeaseRow
 }
 
 export interface AccountRow {
@@ -206,4 +207,11 @@ export interface SettingRow {
 export interface CounterRow {
   name: string
   value: number
+}
+
+/** What one process at a time does for all of them. */
+export interface LeaseRow {
+  name: string
+  holder: string
+  expires_at: number
 }
