@@ -1,8 +1,12 @@
+import { eachAtOnce } from '#base/each-at-once.ts'
 import { LibraryError } from '#base/errors.ts'
-import type { Digest, Generation, Store, StoredFile } from '#data/store/store.ts'
+import type { Digest, Generation, RemovedFiles, Store, StoredFile } from '#data/store/store.ts'
 import { DigestMap } from './digest-map.ts'
 import { type DigestRange, digestRanges } from './digest-ranges.ts'
 import { walkManifest } from './walk-manifest.ts'
+
+/** Removals under way: a store far away takes its time for each. */
+const AT_ONCE = 32
 
 export interface CollectOptions {
   readonly store: Store
@@ -36,6 +40,8 @@ export interface Collected {
  * - A registration claims or puts each block, then its manifest, and only then becomes a root. All of that happens
  *   at or after `unclaimedSince`, so `remove` leaves each of them alone, whichever call comes first.
  * - A manifest that somebody claims instead of being removed stays, and is walked before any block is removed.
+ * - Where a store cannot keep `remove` from meeting a claim, what it removed is put back here, or deleted for good, by
+ *   a later collection.
  *
  * @throws corrupt where a remaining manifest cannot be read, for nobody knows then which blocks it needs; no block
  * was removed in that pass
@@ -48,8 +54,9 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   /** Whether the file is gone, or would be. */
   const removeFrom = async (files: Pick<Store['blocks'], 'claim' | 'remove'>, file: StoredFile) => {
     // Of a generation to come: marked by an older version, or by who restored it. A later collection can take it.
-    if (file.claimedIn > present && !dryRun) await files.claim(file.digest)
-    if (file.claimedIn >= unclaimedSince) return false
+    const { claimedIn = 0 } = file
+    if (claimedIn > present && !dryRun) await files.claim(file.digest)
+    if (claimedIn >= unclaimedSince) return false
     if (!dryRun && !(await files.remove(file.digest, unclaimedSince))) return false
     counts.bytesRemoved += file.size
     return true
@@ -58,26 +65,48 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const roots = new DigestMap()
   for await (const digest of options.roots()) roots.set(digest, 1)
 
+  await settle(options, store.manifests.removed, (digest) => roots.has(digest))
   /** What a dry run leaves in place, but a real one would have removed. */
   const stillThere = new DigestMap()
-  for await (const file of store.manifests.list()) {
+  await eachAtOnce(store.manifests.list(), AT_ONCE, async (file) => {
     signal.throwIfAborted()
     if (!roots.has(file.digest) && (await removeFrom(store.manifests, file))) {
       counts.manifestsRemoved++
       if (dryRun) stillThere.set(file.digest, 1)
     } else counts.manifestsKept++
-  }
+  })
 
   const remember = (range: DigestRange) => rememberNeeded(options, { roots, stillThere, range })
   for await (const needed of digestRanges(remember, options.digestsPerPass)) {
-    for await (const file of store.blocks.list()) {
+    const isNeeded = (digest: Digest) => needed.get(digest) > 0
+    await settle(options, store.blocks.removed, isNeeded, (digest) => needed.covers(digest))
+    await eachAtOnce(store.blocks.list(), AT_ONCE, async (file) => {
       signal.throwIfAborted()
-      if (!needed.covers(file.digest)) continue
-      if (needed.get(file.digest) === 0 && (await removeFrom(store.blocks, file))) counts.blocksRemoved++
+      if (!needed.covers(file.digest)) return
+      if (!isNeeded(file.digest) && (await removeFrom(store.blocks, file))) counts.blocksRemoved++
       else counts.blocksKept++
-    }
+    })
   }
   return counts
+}
+
+/**
+ * Puts back what was removed although it is needed, and deletes for good what was removed before all that is under way
+ * began: so nothing that was under way when it was removed can come to need it any more.
+ */
+async function settle(
+  { signal, unclaimedSince, dryRun = false }: CollectOptions,
+  removed: RemovedFiles | undefined,
+  isNeeded: (digest: Digest) => boolean,
+  covers: (digest: Digest) => boolean = () => true,
+): Promise<void> {
+  if (!removed) return
+  await eachAtOnce(removed.list(), AT_ONCE, async (file) => {
+    signal.throwIfAborted()
+    if (!covers(file.digest)) return
+    if (isNeeded(file.digest)) await removed.putBack(file)
+    if (!dryRun && file.isSettled && file.removedIn < unclaimedSince) await removed.purge(file)
+  })
 }
 
 /** Sets every digest that a remaining manifest names. */

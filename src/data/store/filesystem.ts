@@ -211,7 +211,7 @@ async function syncOneByOne(
 ): Promise<void> {
   for (const set of sets) {
     for await (const { digest, claimedIn } of set.list()) {
-      if (claimedIn < since) continue
+      if (claimedIn === undefined || claimedIn < since) continue
       await using handle = await set.open(digest)
       await handle.sync()
     }

@@ -13,8 +13,8 @@ export interface StoredFile {
   readonly digest: Digest
   /** Bytes at rest. */
   readonly size: number
-  /** The generation in which it was put or last claimed. */
-  readonly claimedIn: Generation
+  /** The generation in which it was put or last claimed; undefined where a list does not say. */
+  readonly claimedIn: Generation | undefined
 }
 
 /** A file that `remove` moved aside, where it can still be read. */
@@ -22,8 +22,10 @@ export interface RemovedFile {
   readonly digest: Digest
   /** Bytes at rest. */
   readonly size: number
-  /** When, milliseconds since 1970. */
-  readonly removedAt: number
+  /** The generation in which it was. */
+  readonly removedIn: Generation
+  /** Whether what was under way when it was removed, also a request that was delayed, has come to its end by now. */
+  readonly isSettled: boolean
   /** Its own, for one digest may have been removed several times. */
   readonly name: string
 }
@@ -75,10 +77,13 @@ export interface BlockStore {
    */
   readInto(digest: Digest, target: Uint8Array): Promise<number>
   /**
-   * Removes a block unless it was put or claimed in `unclaimedSince` or later, however the two calls interleave.
+   * Removes a block unless it was put or claimed in `unclaimedSince` or later, however the two calls interleave. Where
+   * there is `removed`, it is moved there, as may be one that is claimed at that moment, and is read from there.
    * @returns whether it was removed
    */
   remove(digest: Digest, unclaimedSince: Generation): Promise<boolean>
+  /** Undefined where removal is final. */
+  readonly removed?: RemovedFiles
   /** In the order of their digests, those behind `after`. */
   list(after?: Digest): AsyncIterable<StoredFile>
   /** Moves a damaged block out of the way, so that the same content can be put again. */
@@ -96,6 +101,7 @@ export interface ManifestStore {
   /** @throws not_found */
   open(digest: Digest): Promise<RandomBytes & AsyncDisposable>
   remove(digest: Digest, unclaimedSince: Generation): Promise<boolean>
+  readonly removed?: RemovedFiles
   list(after?: Digest): AsyncIterable<StoredFile>
   quarantine(digest: Digest): Promise<void>
 }
