@@ -14,7 +14,7 @@ export interface OtherProgram {
   /** A line of shell: reads the file `$f`, writes `$f.out`. */
   readonly line: string
   /** Whether a rule of ours refuses what the program may well accept. */
-  stricter(verdict: Verdict & { kind: 'refused' }): boolean
+  stricter(verdict: Verdict & { kind: 'refused' }, input: Uint8Array): boolean
   /** Whether the program is known to refuse what is right, by what it says. */
   wrong?(says: string, input: Uint8Array): boolean
   /** Whether it may give other bytes, though as many. */
@@ -41,7 +41,7 @@ export function compareWith(other: OtherProgram, cases: readonly Case[], folder:
     const status = Number(read('status'))
     const says = read('err').toString('latin1').slice(0, 300)
     if (verdict.kind === 'refused') {
-      if (status === 0 && !other.stricter(verdict)) {
+      if (status === 0 && !other.stricter(verdict, input)) {
         throw new Disagreement(
           input,
           `${other.program} accepts it; here: ${verdict.category}, ${verdict.message}`,

@@ -16,6 +16,8 @@ function viewOf(bytes: Uint8Array): DataView {
 interface Lz4Part extends Field {
   /** Covers the bytes from here to the field. */
   readonly checksumFrom?: number
+  /** Says how long the compressed block behind it is, bytes. */
+  readonly blockLength?: number
 }
 
 /** The numbers of all frames, in order, up to where they make no sense. */
@@ -30,8 +32,9 @@ function* lz4Parts(input: Uint8Array): Generator<Lz4Part> {
     } else if (magic === 0x184c2102) {
       at += 4
       while (at + 4 <= input.length && view.getUint32(at, true) <= 1 << 24) {
-        yield field(at, 4)
-        at += 4 + view.getUint32(at, true)
+        const blockLength = view.getUint32(at, true)
+        yield { ...field(at, 4), blockLength }
+        at += 4 + blockLength
       }
     } else if (magic === 0x184d2204) {
       const flags = input[at + 4] ?? 0
@@ -44,7 +47,7 @@ function* lz4Parts(input: Uint8Array): Generator<Lz4Part> {
       at = sumAt + 1
       while (at + 4 <= input.length) {
         const word = view.getUint32(at, true)
-        yield field(at, 4)
+        yield { ...field(at, 4), blockLength: word >>> 31 ? 0 : word }
         const body = at + 4
         at = body + (word & 0x7fffffff)
         if (word === 0) break
@@ -71,6 +74,30 @@ export function hasOnlyBlockChecksums(input: Uint8Array): boolean {
   const magic = Buffer.from('04224d18', 'hex')
   for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 1)) {
     if (((bytes[at + 4] ?? 0) & 0x14) === 0x10) return true
+  }
+  return false
+}
+
+/** Whether a block has a match at offset 0, which no writer makes: the specification calls such a block corrupted. */
+export const hasMatchAtZero = (input: Uint8Array): boolean =>
+  lz4Parts(input).some(({ at, blockLength = 0 }) =>
+    repeatsItself(input.subarray(at + 4, at + 4 + blockLength)),
+  )
+
+function repeatsItself(block: Uint8Array): boolean {
+  let at = 0
+  const longer = (nibble: number) => {
+    let length = nibble
+    for (let byte = nibble === 15 ? 255 : 0; byte === 255; length += byte) byte = block[at++] ?? 0
+    return length
+  }
+  while (at < block.length) {
+    const token = block[at++] ?? 0
+    at += longer(token >>> 4)
+    if (at + 2 > block.length) return false
+    if (block[at] === 0 && block[at + 1] === 0) return true
+    at += 2
+    longer(token & 15)
   }
   return false
 }
