@@ -1,5 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
-import { isDamage } from '#data/store/storage-errors.ts'
+import { isDamage, isWrong } from '#data/store/storage-errors.ts'
 import type { Digest, Store } from '#data/store/store.ts'
 import { walkManifest } from './walk-manifest.ts'
 
@@ -42,6 +42,8 @@ interface Draft {
   readonly digest: Digest
   readonly why: string
   readonly isMissing: boolean
+  /** It was read, and is not what its name says. */
+  readonly isWrong: boolean
   readonly hurts: Set<string>
 }
 
@@ -57,6 +59,10 @@ export class CheckFindings {
     this.#hurtsMax = hurtsMax
   }
 
+  get isEmpty(): boolean {
+    return this.#drafts.size === 0
+  }
+
   has(kind: Kind, digest: Digest): boolean {
     return this.#drafts.has(kind + digest)
   }
@@ -66,7 +72,16 @@ export class CheckFindings {
     const isMissing = error instanceof LibraryError && error.code === 'not_found'
     if (!(error instanceof Error) || !(isMissing || isDamage(error))) throw error
     if (this.#drafts.size === FINDINGS_MAX) this.#truncated = true
-    else this.#drafts.set(kind + digest, { kind, digest, why: error.message, isMissing, hurts: new Set() })
+    else {
+      const wrong = !isMissing && isDamage(error) && isWrong(error)
+      const draft = { kind, digest, why: error.message, isMissing, isWrong: wrong, hurts: new Set<string>() }
+      this.#drafts.set(kind + digest, draft)
+    }
+  }
+
+  /** Those that were read, and are not what their names say; what cannot be read today may be sound tomorrow. */
+  wrong(): readonly { readonly kind: Kind; readonly digest: Digest }[] {
+    return [...this.#drafts.values()].filter((draft) => draft.isWrong)
   }
 
   /** Finds the roots that each finding hurts; what is missing and hurts none was removed by a collection meanwhile. */

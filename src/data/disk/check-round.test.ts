@@ -91,3 +91,78 @@ test('a round: what cannot be read at all is told of, and not moved', async () =
   assert.equal((await round(withGet(store, () => Promise.reject(closed)))).damaged.length, 1)
   assert.notEqual(await store.blocks.sizeOf(digestOf(A)), undefined)
 })
+
+const unreadable = (code = 'EIO') =>
+  new LibraryError('unavailable', `the storage answers ${code}`, {
+    cause: Object.assign(new Error(code), { code }),
+  })
+
+async function storeMany(count: number) {
+  const store = memoryStore()
+  const letters = Array.from({ length: count }, (_, index) => Buffer.alloc(512, `block ${index}`))
+  await storeDisk(store, { size: count * MiB, block: (index) => Buffer.alloc(MiB, letters[index]) })
+  return store
+}
+
+test('a round: where a disk goes away in the middle, nothing is told or moved, and the round ends', async () => {
+  const store = await storeMany(60)
+  const before = await Array.fromAsync(store.blocks.list())
+  let reads = 0
+  const away = withGet(store, (digest) =>
+    ++reads > 10 ? Promise.reject(unreadable()) : store.blocks.get(digest),
+  )
+  const told: DamagedFile[] = []
+  const places: CheckPlace[] = []
+  const signal = new AbortController().signal
+  const running = checkRound({
+    store: away,
+    after: ROUND_START,
+    signal,
+    pace: async () => {},
+    onDamaged: (file) => told.push(file),
+    onPlace: (place) => places.push(place),
+  })
+  await assert.rejects(running, { code: 'unavailable', message: /32 stored files in a row/ })
+  assert.deepEqual([told.length, places.length], [0, 11])
+  assert.deepEqual(await Array.fromAsync(store.blocks.list()), before)
+})
+
+test('a round: wrong bytes wherever it looks are the fault of memory or a controller; nothing is moved', async () => {
+  const store = await storeMany(60)
+  const wrong = withGet(store, async (digest) => (await store.blocks.get(digest)).subarray(0, 99))
+  await assert.rejects(round(wrong), { code: 'unavailable' })
+  assert.equal((await Array.fromAsync(store.blocks.list())).length, 60)
+})
+
+test('a round: a disk that is away for some files is read again once it answers', async () => {
+  const store = await storeMany(60)
+  let reads = 0
+  const flaky = withGet(store, (digest) => {
+    reads++
+    return reads > 10 && reads < 30 ? Promise.reject(unreadable()) : store.blocks.get(digest)
+  })
+  const { damaged, places } = await round(flaky)
+  assert.deepEqual(damaged, [])
+  assert.equal(places.at(-1)?.digest, (await Array.fromAsync(store.blocks.list())).at(-1)?.digest)
+})
+
+test('a round: where nothing at all can be read, the disk is at fault, however little there is', async () => {
+  const store = memoryStore()
+  await storeDisk(store, disk(A))
+  const open = () => Promise.reject(unreadable())
+  const away = withGet({ ...store, manifests: { ...methodsOf(store), open } }, open)
+  await assert.rejects(round(away), { code: 'unavailable' })
+})
+
+function methodsOf({ manifests }: Store): Store['manifests'] {
+  return {
+    claim: (digest) => manifests.claim(digest),
+    sizeOf: (digest) => manifests.sizeOf(digest),
+    put: (digest, parts) => manifests.put(digest, parts),
+    mend: (digest, parts) => manifests.mend(digest, parts),
+    open: (digest) => manifests.open(digest),
+    remove: (digest, since) => manifests.remove(digest, since),
+    list: (after) => manifests.list(after),
+    quarantine: (digest) => manifests.quarantine(digest),
+  }
+}

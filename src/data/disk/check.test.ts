@@ -197,6 +197,19 @@ test('check: a store that does not answer is no damage, an unreadable file is', 
   assert.deepEqual(shown(report.damaged), [[digestOf(A), 'img']])
 })
 
+test('check: quarantine leaves what cannot be read where it is, for tomorrow it may be readable', async (t) => {
+  const { store, roots } = await openLibrary(t)
+  const before = await Array.fromAsync(store.blocks.list())
+  const cause = Object.assign(new Error('EIO'), { code: 'EIO' })
+  const away = new LibraryError('unavailable', 'the storage answers EIO', { cause })
+  const broken = withGet(store, () => Promise.reject(away))
+  assert.equal(
+    (await check({ store: broken, roots, signal, quarantine: true })).damaged.length,
+    before.length,
+  )
+  assert.deepEqual(await Array.fromAsync(store.blocks.list()), before)
+})
+
 test('check: what is removed by a collection meanwhile is not missing', async () => {
   const store = memoryStore()
   const manifest = await storeDisk(store, diskOf(A, B))

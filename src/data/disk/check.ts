@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
 import { decodeUnknown, digestOf } from '#data/block/block.ts'
+import { readTwice } from '#data/store/storage-errors.ts'
 import type { Digest, Store } from '#data/store/store.ts'
 import { CheckFindings, type CheckReport, type CheckRoot } from './check-findings.ts'
 import { DigestMap } from './digest-map.ts'
@@ -22,7 +23,7 @@ export interface CheckOptions {
   readonly signal: AbortSignal
   /** The fastest that it may read on average, so that it leaves the disks to others. */
   readonly bytesPerSecond?: number
-  /** Moves damaged files out of the way, so that registering the same content again mends them. */
+  /** Moves what is not what its name says out of the way, so that registering the same content again mends it. */
   readonly quarantine?: boolean
   /** Digests remembered at a time; more passes are made where there are more. */
   readonly digestsPerPass?: number
@@ -64,7 +65,8 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
   }
 
   const report = await checker.findings.explain({ store, roots, signal })
-  if (quarantine) for (const { kind, digest } of report.damaged) await store[`${kind}s`].quarantine(digest)
+  if (quarantine)
+    for (const { kind, digest } of checker.findings.wrong()) await store[`${kind}s`].quarantine(digest)
   return { ...checker.counts, ...report }
 }
 
@@ -111,7 +113,7 @@ function createChecker({ store, signal, onProgress, bytesPerSecond }: CheckOptio
     async manifest(digest: Digest, size = 0): Promise<void> {
       signal.throwIfAborted()
       try {
-        for await (const _ of walkManifest(store.manifests, digest, signal));
+        await readTwice(() => verifyManifest(store, digest, signal))
       } catch (error) {
         return findings.add('manifest', digest, error)
       }
@@ -122,13 +124,18 @@ function createChecker({ store, signal, onProgress, bytesPerSecond }: CheckOptio
       signal.throwIfAborted()
       let size: number
       try {
-        size = await verifyBlock(store, digest, expected)
+        size = await readTwice(() => verifyBlock(store, digest, expected))
       } catch (error) {
         return findings.add('block', digest, error)
       }
       await count('blocks', size)
     },
   }
+}
+
+/** Reads all of a manifest. @throws not_found, corrupt, unavailable */
+export async function verifyManifest(store: Store, digest: Digest, signal: AbortSignal): Promise<void> {
+  for await (const _ of walkManifest(store.manifests, digest, signal));
 }
 
 /**
@@ -138,11 +145,16 @@ function createChecker({ store, signal, onProgress, bytesPerSecond }: CheckOptio
  * @throws not_found, corrupt, unavailable
  */
 export async function verifyBlock(store: Store, digest: Digest, expected: number): Promise<number> {
+  return (await readSound(store, digest, expected)).length
+}
+
+/** As `verifyBlock`. @returns the block at rest */
+export async function readSound(store: Store, digest: Digest, expected: number): Promise<Uint8Array> {
   const bytes = await store.blocks.get(digest)
   const damage = (what: string) => new LibraryError('corrupt', `check block ${digest}: ${what}`)
   if (digestOf(decodeUnknown(bytes)) !== digest) throw damage('its bytes have another digest')
   if (expected === DISPUTED) throw damage('manifests disagree on its stored length')
   if (expected > 0 && expected !== bytes.length)
     throw damage(`${bytes.length} bytes are stored, its manifest says ${expected}`)
-  return bytes.length
+  return bytes
 }

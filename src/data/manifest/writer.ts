@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { assert } from '#base/errors.ts'
 import { BLOCK_SIZE, blockCount } from '#data/block/block.ts'
-import { isDamage } from '#data/store/storage-errors.ts'
+import { isDamage, readTwice } from '#data/store/storage-errors.ts'
 import type { Digest, ManifestStore } from '#data/store/store.ts'
 import {
   DIGEST_SIZE,
@@ -145,9 +145,12 @@ export class ManifestWriter implements AsyncDisposable {
 
 /** One of this name may have been there before, and be damaged. */
 async function isSound(manifests: ManifestStore, digest: Digest): Promise<boolean> {
-  try {
+  const read = async () => {
     await using manifest = await openManifest(manifests, digest)
     for await (const _ of manifest.entries());
+  }
+  try {
+    await readTwice(read)
     return true
   } catch (error) {
     if (isDamage(error)) return false

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { LibraryError } from '#base/errors.ts'
 import { Resources } from '#base/resources.ts'
 import { BLOCK_SIZE, digestOf, maxStoredSize } from '#data/block/block.ts'
 import { COMPRESS_TABLE_SIZE, createCodecMemory, openCodec } from '#data/codec/codec.ts'
@@ -18,15 +19,20 @@ async function openKeeper(t: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'keep-block-'))
   t.after(() => rm(folder, { recursive: true }))
   const { blocks } = await openFilesystemStore(folder)
+  const faults: Error[] = []
+  const readInto: typeof blocks.readInto = (digest, target) => {
+    const fault = faults.shift()
+    return fault ? Promise.reject(fault) : blocks.readInto(digest, target)
+  }
   const codec = openCodec(createCodecMemory(TABLE + COMPRESS_TABLE_SIZE + BLOCK_SIZE))
-  const keepWith = { blocks, codec, outputs: new Resources([OUTPUT]), table: TABLE }
+  const keepWith = { blocks: { ...blocks, readInto }, codec, outputs: new Resources([OUTPUT]), table: TABLE }
   const keep = async (plain: Uint8Array) => {
     codec.bytes.set(plain, SOURCE)
     const kept = await keepBlock(keepWith, SOURCE, plain.length)
     assert.ok(kept)
     return kept
   }
-  return { folder, blocks, keep }
+  return { folder, blocks, keep, faults }
 }
 
 /** One that LZ4 shrinks, and one of the same length at rest as every other that it does not. */
@@ -70,4 +76,14 @@ test('keep a block: room for a block is enough for one whose file has grown', as
   const longer = DAMAGES.find(({ name }) => name === 'it has more bytes')
   await longer?.apply(storedPath(folder, 'blocks', digest), '')
   assert.equal((await keep(SHAPES.noise(1))).storedLength, maxStoredSize(BLOCK_SIZE))
+})
+
+test('keep a block: one that cannot be read at one moment is read again, and not replaced', async (t) => {
+  const { folder, keep, faults } = await openKeeper(t)
+  const plain = SHAPES.text(1)
+  await keep(plain)
+  const cause = Object.assign(new Error('EIO'), { code: 'EIO' })
+  faults.push(new LibraryError('unavailable', 'the storage answers EIO', { cause }))
+  assert.equal((await keep(plain)).known, true)
+  assert.deepEqual([await readdir(join(folder, 'quarantine')), faults], [[], []])
 })

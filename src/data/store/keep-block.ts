@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { Resources } from '#base/resources.ts'
 import { BLOCK_SIZE, encodeBlock, isStoredFrom, maxStoredSize } from '#data/block/block.ts'
 import type { Codec } from '#data/codec/codec.ts'
-import { isDamage } from './storage-errors.ts'
+import { isDamage, readTwice } from './storage-errors.ts'
 import type { BlockStore, Digest } from './store.ts'
 
 /** A block that is in the store now. */
@@ -68,7 +68,7 @@ async function claimSound(block: {
   try {
     const claimed = await blocks.claim(digest)
     if (claimed === undefined) return undefined
-    const size = await blocks.readInto(digest, room)
+    const size = await readTwice(() => blocks.readInto(digest, room))
     return size === claimed && isStoredFrom(room.subarray(0, size), plain) ? size : 'damaged'
   } catch (error) {
     if (isDamage(error)) return 'damaged'

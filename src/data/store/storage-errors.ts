@@ -43,10 +43,28 @@ export async function unlessMissing<T>(call: Promise<T>): Promise<T | undefined>
 /** What the system answers where one file cannot be read: a bad sector, a folder or a loop in its place, no right. */
 const FILE_FAULTS: readonly unknown[] = ['EIO', 'EISDIR', 'ELOOP', 'EACCES']
 
+/** Of these, what no disk says that is only away for a moment. */
+const WRONG_FILES: readonly unknown[] = ['EISDIR', 'ELOOP']
+
 /** Wrong bytes, or bytes that cannot be read back; an unavailable store as such says nothing of a file. */
 export function isDamage(error: unknown): error is LibraryError {
   return (
     error instanceof LibraryError &&
     (error.code === 'corrupt' || FILE_FAULTS.includes(systemCode(error.cause)))
   )
+}
+
+/** Whether wrong bytes were read, or no file is there; what could not be read at all may be readable tomorrow. */
+export function isWrong(damage: LibraryError): boolean {
+  return damage.code === 'corrupt' || WRONG_FILES.includes(systemCode(damage.cause))
+}
+
+/** Reads once more what seems to be damaged: a bad moment of a disk or a cable is no damage. */
+export async function readTwice<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return await read()
+  }
 }
