@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { LoginLimit } from './login-limit.ts'
 import { LoginLimits, networkOf } from './login-limits.ts'
 
 function setUp() {
@@ -21,6 +22,16 @@ function setUp() {
   }
   return { clock, limits, guess, comeIn }
 }
+
+test('login limit: names that nobody can have are told apart, however long they are', () => {
+  const limit = new LoginLimit({ now: () => 0 })
+  const key = 'x'.repeat(100_000)
+  for (let n = 0; n < 6; n++) limit.begin(key)
+  assert.ok(limit.delayMs(key) > 0)
+  assert.equal(limit.delayMs(`${key}y`), 0)
+  limit.succeeded(key)
+  assert.equal(limit.delayMs(key), 0)
+})
 
 test('login limits: a user has five guesses from one address, then fewer and fewer', () => {
   const { clock, limits, guess } = setUp()

@@ -25,19 +25,31 @@ export const VALIDATOR_OPTIONS = {
 
 /** Turns broken rules into sentences that name field and rule. */
 export function validationProblem(findings: readonly Finding[], part: string): HttpProblem {
-  const errors = [...new Set(findings.map((finding) => sentenceOf(finding, part)))]
-  return new HttpProblem(422, 'unprocessable_entity', errors)
+  const errors = new Set<string>()
+  for (const finding of findings) {
+    if (errors.size < SENTENCES_MAX) errors.add(sentenceOf(finding, part))
+  }
+  return new HttpProblem(422, 'unprocessable_entity', [...errors])
+}
+
+/** An answer is no place for all that somebody made up. */
+const SENTENCES_MAX = 20
+const NAME_MAX = 100
+
+const cut = (name: unknown): string => {
+  const text = String(name)
+  return text.length > NAME_MAX ? `${text.slice(0, NAME_MAX)}…` : text
 }
 
 function sentenceOf(finding: Finding, part: string): string {
-  const path = finding.instancePath.slice(1).replaceAll('/', '.')
+  const path = cut(finding.instancePath.slice(1).replaceAll('/', '.'))
   const field = path || (part === 'body' ? 'the body' : part)
   const { params } = finding
   switch (finding.keyword) {
     case 'required':
       return `${path ? `${path}.` : ''}${params.missingProperty} is required`
     case 'additionalProperties':
-      return `${path ? `${path}.` : ''}${params.additionalProperty} is not a field that can be set here`
+      return `${path ? `${path}.` : ''}${cut(params.additionalProperty)} is not a field that can be set here`
     case 'type':
       return `${field} must be ${typeNames(params.type)}`
     case 'enum':
