@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -56,6 +56,8 @@ async function open(t: TestContext) {
     repair: async (id) => {
       throw new LibraryError('conflict', `nothing to mend ${id} from`)
     },
+    smallObjects: async function* () {},
+    clearQuarantine: async () => {},
     ageMs: 100,
     rate: 1024 * MiB,
     startMs: 0,
@@ -182,4 +184,34 @@ test('background check: what can be had again is mended, and images that are gon
   await catalog.images.update(second, { status: 'deleted' }, ['available'])
   await run(async () => (await catalog.damage.list(10)).length === 0)
   assert.equal(await seen('image.mended', second), 0)
+})
+
+test('background check: small objects are read in each round, and what is wrong with them is kept until the next', async (t) => {
+  const { run, states, errors } = await open(t)
+  const wrong = { path: 'acc-12345/c/o', why: 'its bytes have another MD5' }
+  const smallObjects = async function* (pace: (bytes: number) => Promise<void>) {
+    await pace(16_384)
+    yield wrong
+  }
+  await run(() => since(states, Date.now() - 5000), { smallObjects })
+  assert.deepEqual((await states.read())?.objects, [wrong])
+  assert.deepEqual(errors[0], wrong)
+  const at = Date.now()
+  await run(() => since(states, at))
+  assert.deepEqual((await states.read())?.objects, [])
+})
+
+test('background check: where the store is gone, it stops and says so, and hurts nobody', async (t) => {
+  const { run, states, catalog, folder, first, errors } = await open(t)
+  await rename(folder, `${folder}-away`)
+  await mkdir(folder)
+  await run(async () => (await states.read())?.stopped !== undefined)
+  assert.deepEqual(await catalog.damage.list(10), [])
+  assert.equal((await catalog.images.find(first))?.damagedAt, null)
+  assert.equal(errors.length, 1)
+  await rm(folder, { recursive: true })
+  await rename(`${folder}-away`, folder)
+  const at = Date.now()
+  await run(() => since(states, at))
+  assert.equal((await states.read())?.stopped, undefined)
 })

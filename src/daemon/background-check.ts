@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { LibraryError } from '#base/errors.ts'
 import type { DamageRecords, FoundDamage } from '#control/library/damage.ts'
 import type { Repair } from '#control/library/repair.ts'
+import type { DamagedObject } from '#control/orbit/check-small-objects.ts'
 import { CheckFindings, type CheckRoot } from '#data/disk/check-findings.ts'
 import { type CheckedFile, type CheckPlace, type DamagedFile, ROUND_START } from '#data/disk/check-round.ts'
 import type { Checker } from '#data/disk/checker.ts'
@@ -16,6 +17,10 @@ export interface BackgroundCheckOptions {
   readonly states: CheckStates
   /** Everything that must be readable, by names that an operator knows. */
   readonly roots: () => AsyncIterable<CheckRoot>
+  /** Objects whose bytes stand in the catalog, read at the pace that is asked for. */
+  readonly smallObjects: (pace: (bytes: number) => Promise<void>) => AsyncIterable<DamagedObject>
+  /** Removes what has been in quarantine for long enough. */
+  readonly clearQuarantine: () => Promise<void>
   readonly repair: Repair
   /** Milliseconds within which each stored file is read once. */
   readonly ageMs: number
@@ -36,6 +41,8 @@ const RETRY_MS = 15 * 60_000
 const REPAIR_MS = 3600_000
 const REPAIR_MAX_MS = 24 * REPAIR_MS
 const HURTS_MAX = 100_000
+/** Of objects that are remembered. */
+const OBJECTS_MAX = 100
 
 /**
  * Reads everything that is stored, round after round, and sees to what it finds: who is hurt is written down and said,
@@ -66,10 +73,22 @@ export class BackgroundCheck {
         await pause(await this.#round(signal), signal)
       } catch (error) {
         if (signal.aborted) return
-        this.#options.log.warn({ err: error }, 'the check of what is stored cannot go on')
+        this.#options.log.error({ err: error }, 'the check of what is stored cannot go on')
+        await this.#stopped(error)
         await pause(RETRY_MS, signal)
       }
     }
+  }
+
+  /** For the operator to see; where the catalog does not answer either, the log has it. */
+  async #stopped(error: unknown): Promise<void> {
+    const { states, now } = this.#options
+    const why = error instanceof Error ? error.message : String(error)
+    const note = async () => {
+      const state = await states.read()
+      if (state) await states.write({ ...state, stopped: { at: now(), why } })
+    }
+    await note().catch(() => {})
   }
 
   /** Reads all of it, or what a restart left of it. @returns how long until the next one, milliseconds */
@@ -80,9 +99,13 @@ export class BackgroundCheck {
     // A clock that was set back must not put the next round off for years.
     if (known?.finishedAt !== null && known && restMs > 0) return Math.min(restMs, ageMs / 2)
     const goesOn = known?.finishedAt === null
-    const begun: CheckState = goesOn
-      ? known
-      : { startedAt: now(), finishedAt: null, place: ROUND_START, lastFinishedAt: known?.finishedAt ?? null }
+    const objects = known?.objects ?? []
+    const begun: CheckState = {
+      ...(goesOn
+        ? { startedAt: known.startedAt, place: known.place, lastFinishedAt: known.lastFinishedAt }
+        : { startedAt: now(), place: ROUND_START, lastFinishedAt: known?.finishedAt ?? null }),
+      ...{ finishedAt: null, objects },
+    }
     await states.write(begun)
     if (!goesOn) await this.#findMissingManifests(signal)
     let saving: Promise<unknown> = Promise.resolve()
@@ -104,13 +127,31 @@ export class BackgroundCheck {
     await saving
     await this.#settle(signal)
     await this.#forgetUnneeded()
-    await states.write({ ...begun, finishedAt: now() })
+    const damaged = await this.#checkSmallObjects(signal)
+    await states.write({ ...begun, objects: damaged, finishedAt: now() })
+    await this.#options.clearQuarantine()
     log.info('all that is stored was checked')
     return Math.max(0, begun.startedAt + ageMs / 2 - now())
   }
 
+  async #checkSmallObjects(signal: AbortSignal): Promise<DamagedObject[]> {
+    const { smallObjects, rate, log } = this.#options
+    const damaged: DamagedObject[] = []
+    const pace = async (bytes: number) => {
+      await pause((bytes / rate) * 1000, signal)
+      signal.throwIfAborted()
+    }
+    for await (const object of smallObjects(pace)) {
+      log.error(object, 'a stored object is damaged')
+      if (damaged.length < OBJECTS_MAX) damaged.push(object)
+    }
+    return damaged
+  }
+
   async #findMissingManifests(signal: AbortSignal): Promise<void> {
     const { store, roots } = this.#options
+    // Where the whole store is gone, this says so.
+    await store.generation()
     for await (const { manifest } of roots()) {
       signal.throwIfAborted()
       if ((await store.manifests.sizeOf(manifest)) === undefined)

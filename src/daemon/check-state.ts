@@ -1,4 +1,5 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
+import type { DamagedObject } from '#control/orbit/check-small-objects.ts'
 import type { CheckPlace } from '#data/disk/check-round.ts'
 
 /** How far the background check is; times in milliseconds since 1970. */
@@ -9,6 +10,10 @@ export interface CheckState {
   readonly place: CheckPlace
   /** When the round before ended; null where there was none. */
   readonly lastFinishedAt: number | null
+  /** Why the round did not go on at the last attempt, and when that was. */
+  readonly stopped?: { readonly at: number; readonly why: string }
+  /** Objects in the catalog that the last round to end found damaged, a hundred at most. */
+  readonly objects?: readonly DamagedObject[]
 }
 
 /** Keeps it in the catalog, so that a restart goes on where the last process was. */

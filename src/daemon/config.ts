@@ -41,6 +41,8 @@ export interface Config {
     readonly ageMs: number | undefined
     /** Bytes per second. */
     readonly rate: number
+    /** How long damaged files are kept; undefined for ever. */
+    readonly quarantineMs: number | undefined
   }
   readonly servers: ServersConfig
   /** Undefined where nobody listens. */
@@ -143,7 +145,11 @@ export function readConfig(flags: Flags = {}): Config {
       threads: read('orbit.threads') ?? Math.min(availableParallelism(), 4),
       uploads: read('orbit.uploads'),
     },
-    check: { ageMs: read('check.age'), rate: read('check.rate') },
+    check: {
+      ageMs: read('check.age'),
+      rate: read('check.rate'),
+      quarantineMs: read('check.quarantine'),
+    },
     servers: readServers(read),
     nbd: readNbd(read),
     quota: read('accounts.quota'),

@@ -112,6 +112,7 @@ export const SETTINGS = {
   'orbit.uploads': countFrom(2, 100_000, 512),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'check.age': orElse('none', timeUpTo(3650 * DAY_MS, 30 * DAY_MS), '30 d'),
+  'check.quarantine': orElse('none', timeUpTo(3650 * DAY_MS, 90 * DAY_MS), '90 d'),
   'check.rate': sizeFrom(64 * KiB, 100 * GiB, 32 * MiB),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
   'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),

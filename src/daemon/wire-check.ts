@@ -4,8 +4,10 @@ import type { Logger } from 'pino'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { createDamageRecords, type DamageRecords } from '#control/library/damage.ts'
 import { createRepair, type Repair } from '#control/library/repair.ts'
+import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type Checker, createChecker } from '#data/disk/checker.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
+import { clearQuarantine } from '#data/store/open-store.ts'
 import type { Store } from '#data/store/store.ts'
 import { BackgroundCheck } from './background-check.ts'
 import { type CheckStates, createCheckStates } from './check-state.ts'
@@ -55,11 +57,17 @@ export function startBackgroundCheck(
   log: Logger,
 ): AsyncDisposable {
   const ending = new AbortController()
-  const { ageMs, rate } = config.check
+  const { ageMs, rate, quarantineMs } = config.check
   const check = new BackgroundCheck({
     ...wireCheck(config, catalog),
     store,
     roots: () => nameRoots(catalog),
+    smallObjects: (pace) => checkSmallObjects(catalog, pace),
+    async clearQuarantine() {
+      if (quarantineMs === undefined) return
+      const { files, bytes } = await clearQuarantine(join(config.data, 'store'), Date.now() - quarantineMs)
+      if (files > 0) log.info({ files, bytes }, 'removed from the quarantine what had been there for long')
+    },
     ageMs: ageMs ?? 0,
     rate,
     now: Date.now,

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { InlineObject } from '#control/catalog/object-scans.ts'
 
-/** Objects read at a time, up to 16 KiB each. */
-const PAGE = 500
+/** Objects read at a time, up to 16 KiB each: hashing them must hold nobody up. */
+const PAGE = 64
 
 export interface DamagedObject {
   /** Account, container and object. */
@@ -11,10 +11,17 @@ export interface DamagedObject {
   readonly why: string
 }
 
-/** Compares the bytes of objects that stand in the catalog with their MD5: disks forget there too. */
-export async function* checkSmallObjects(catalog: Pick<Catalog, 'objects'>): AsyncGenerator<DamagedObject> {
+/**
+ * Compares the bytes of objects that stand in the catalog with their MD5: disks forget there too.
+ * @param pace waits until so many bytes more may be read
+ */
+export async function* checkSmallObjects(
+  catalog: Pick<Catalog, 'objects'>,
+  pace: (bytes: number) => Promise<void> = async () => {},
+): AsyncGenerator<DamagedObject> {
   for (let after: InlineObject | undefined; ; ) {
     const page = await catalog.objects.listInline(after, PAGE)
+    await pace(page.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0))
     for (const object of page) {
       const why = whatIsWrong(object)
       const path = `${object.accountId}/${object.container}/${object.object}`

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -5,6 +6,7 @@ import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type CheckProgress, check } from '#data/disk/check.ts'
 import type { CheckReport, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
+import { sizeOfQuarantine } from '#data/store/open-store.ts'
 import type { CheckState } from '../check-state.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
@@ -51,6 +53,8 @@ function showCheckStatus(flags: Flags): Promise<void> {
     const { states, records } = wireCheck(config, catalog)
     const state = await states.read()
     console.log(state ? printState(state) : 'nothing was checked in the background yet')
+    if (state?.stopped)
+      console.log(`it could not go on at ${printTime(state.stopped.at)}: ${state.stopped.why}`)
     if (config.check.ageMs === undefined) console.log('the settings say that nothing is (check.age)')
     const damaged = await records.list()
     const named = damaged.length === 0 ? new Map() : await namesOf(catalog)
@@ -59,7 +63,10 @@ function showCheckStatus(flags: Flags): Promise<void> {
       for (const what of manifests.flatMap((manifest) => named.get(manifest) ?? []))
         console.log(`  needed by ${what}`)
     }
-    if (damaged.length > 0) process.exitCode = EXIT_DAMAGED
+    for (const { path, why } of state?.objects ?? []) console.log(`damaged object ${path}: ${why}`)
+    const { files, bytes } = await sizeOfQuarantine(join(config.data, 'store'))
+    if (files > 0) console.log(`${count(files, 'damaged file')} in the quarantine, ${count(bytes, 'byte')}`)
+    if (damaged.length + (state?.objects ?? []).length > 0 || state?.stopped) process.exitCode = EXIT_DAMAGED
     else console.log('nothing is known to be damaged or missing')
   })
 }
@@ -120,8 +127,9 @@ function printReport(report: CheckReport, quarantined: boolean): string {
     ])
   const findings = [...list('damaged', report.damaged), ...list('missing', report.missing)]
   if (quarantined && report.damaged.length > 0) {
-    const moved = count(report.damaged.length, 'damaged file')
-    findings.push(`moved ${moved} to the store's quarantine; registering the same image again mends it`)
+    findings.push(
+      'moved what was read and is wrong to the quarantine; registering the same image again mends it',
+    )
   }
   if (report.truncated) findings.push('there is more; mend these and check again')
   return [...findings, findings.length === 0 ? `${read}; nothing is damaged or missing` : read].join('\n')

@@ -10,6 +10,7 @@ import { blockingFiles } from './blocking-files.ts'
 import { exampleBlock, isError, storeContract } from './contract.ts'
 import type { FileOperations } from './file-set.ts'
 import { type FilesystemStoreOptions, openFilesystemStore } from './filesystem.ts'
+import { clearQuarantine, sizeOfQuarantine } from './open-store.ts'
 
 const folders: string[] = []
 after(() => Promise.all(folders.map((folder) => files.rm(folder, { recursive: true }))))
@@ -284,4 +285,20 @@ test('filesystem store: however claims, puts and removals interleave, what was c
     assert.deepEqual(await files.readdir(join(folder, 'temporary')), [], where)
   }
   assert.ok(removed > 20 && removed < 800, `seed ${seed}: ${removed} removals, so some won and some lost`)
+})
+
+test('filesystem store: the quarantine is counted, and what came before a time is removed', async () => {
+  const folder = await makeFolder()
+  const store = await openFilesystemStore(folder)
+  assert.deepEqual(await sizeOfQuarantine(folder), { files: 0, bytes: 0 })
+  const [one, other] = [exampleBlock(1), exampleBlock(2)]
+  for (const { digest, stored } of [one, other]) await store.blocks.put(digest, stored)
+  await store.blocks.quarantine(one.digest)
+  await files.rm(pathOf(folder, other.digest))
+  await files.mkdir(pathOf(folder, other.digest))
+  await store.blocks.quarantine(other.digest)
+  assert.equal((await sizeOfQuarantine(folder)).files, 2)
+  assert.deepEqual(await clearQuarantine(folder, Date.now() - 3600_000), { files: 0, bytes: 0 })
+  assert.equal((await clearQuarantine(folder, Date.now() + 3600_000)).files, 2)
+  assert.deepEqual(await files.readdir(join(folder, 'quarantine')), [])
 })

@@ -193,6 +193,28 @@ export async function removeTemporary(directory: string, writer: string): Promis
     if (name.startsWith(writer)) await unlessMissing(nodeFiles.unlink(join(folder, name)))
 }
 
+/** Files, and their bytes. */
+export interface Amount {
+  readonly files: number
+  readonly bytes: number
+}
+
+/** What lies in the quarantine since before a time, milliseconds since 1970. @param remove whether it goes */
+export async function countQuarantine(directory: string, before: number, remove: boolean): Promise<Amount> {
+  const folder = join(directory, 'quarantine')
+  let [files, bytes] = [0, 0]
+  for (const name of (await unlessMissing(nodeFiles.readdir(folder))) ?? []) {
+    const path = join(folder, name)
+    const found = await unlessMissing(nodeFiles.lstat(path))
+    // It came by a rename or a link, and both set this time.
+    if (!found || found.ctimeMs >= before) continue
+    if (remove) await nodeFiles.rm(path, { recursive: true, force: true })
+    files++
+    bytes += found.size
+  }
+  return { files, bytes }
+}
+
 async function clearTemporary(files: FileOperations, directory: string, before: number): Promise<void> {
   const folder = join(directory, 'temporary')
   for (const name of await files.readdir(folder)) {

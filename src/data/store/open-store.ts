@@ -1,5 +1,5 @@
 import { blockingFiles } from './blocking-files.ts'
-import { openFilesystemStore, removeTemporary } from './filesystem.ts'
+import { type Amount, countQuarantine, openFilesystemStore, removeTemporary } from './filesystem.ts'
 import { measureStore, type StoreTime } from './measured.ts'
 import { createReserve } from './reserve.ts'
 import type { Store } from './store.ts'
@@ -34,4 +34,14 @@ export async function openStore(place: StorePlace, options: StoreOptions = {}): 
 /** Clears away what a writer that was ended in the middle was putting. */
 export function clearUnfinished(place: StorePlace, writer: string): Promise<void> {
   return removeTemporary(place, writer)
+}
+
+/** What damaged files there are that were moved away. */
+export function sizeOfQuarantine(place: StorePlace): Promise<Amount> {
+  return countQuarantine(place, Number.POSITIVE_INFINITY, false)
+}
+
+/** Removes what was moved away before a time, milliseconds since 1970. @returns what that was */
+export function clearQuarantine(place: StorePlace, before: number): Promise<Amount> {
+  return countQuarantine(place, before, true)
 }
