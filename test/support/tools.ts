@@ -5,6 +5,9 @@ import { guestParts } from './guest-parts.ts'
 /** The programs that tests drive, each with the Debian package that brings it; coreutils and sh go without saying. */
 const PACKAGES = {
   bash: 'bash',
+  ceph: 'ceph-common',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
   cmp: 'diffutils',
   cpio: 'cpio',
   curl: 'curl',
@@ -28,6 +31,7 @@ const PACKAGES = {
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
+  radosgw: 'radosgw',
   rclone: 'rclone',
   sftp: 'openssh-client',
   sshfs: 'sshfs',

@@ -43,9 +43,13 @@ async function purge(files: Store['blocks'] | Store['manifests']): Promise<void>
 }
 
 /** What every store must do; each runs it in its own test. */
-export function storeContract(name: string, open: () => Promise<Store>): void {
+export function storeContract(
+  name: string,
+  open: () => Promise<Store>,
+  options: { readonly skip?: string } = {},
+): void {
   const contract = (behaviour: string, run: (store: Store) => Promise<void>) =>
-    test(`${name} store: ${behaviour}`, async () => {
+    test(`${name} store: ${behaviour}`, options, async () => {
       await using store = await open()
       await run(store)
     })
