@@ -9,6 +9,7 @@ import type { RegisterAttributes } from '#control/library/library.ts'
 import { collect } from '#data/disk/collect.ts'
 import { ingest } from '#data/disk/ingest.ts'
 import { openDisk } from '#data/form/disk-reader.ts'
+import { createDecoderHost } from '#data/native/decoder-host.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import type { ShownImage } from '#model/shown-image.ts'
@@ -41,8 +42,9 @@ export async function openImports(limits: ImportLimits, concurrency = 4): Promis
   let begun = 0
   const fixture = opened.use(
     await openLibrary({
-      ingest: (request, options) => {
+      async ingest(request, options) {
         begun++
+        const host = createDecoderHost(spoolDirectory)
         return ingest(request, {
           ...options,
           store,
@@ -51,7 +53,8 @@ export async function openImports(limits: ImportLimits, concurrency = 4): Promis
           spoolDirectory,
           reserve: undefined,
           threads: 1,
-        })
+          decoders: host.address,
+        }).finally(() => host.close())
       },
       parseSourceUrl,
       redactUrl,

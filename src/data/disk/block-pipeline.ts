@@ -37,6 +37,8 @@ interface PipelineDeps {
   readonly writer: string
   readonly reserve: number | undefined
   readonly xzDictionary: number
+  /** Where decoder processes are to be had. */
+  readonly decoders: string
   /** Called for every finished task, in any order; what it throws stops everything. */
   readonly onFinished: (result: FinishedTask) => void
   readonly onStoreTimes?: ((times: StoreTimes) => void) | undefined
@@ -173,6 +175,7 @@ export class BlockPipeline implements AsyncDisposable {
       writer: this.#deps.writer,
       reserve: this.#deps.reserve,
       xzDictionary: this.#deps.xzDictionary,
+      decoders: this.#deps.decoders,
     }
     const { program = new URL('./block-worker.ts', import.meta.url), runawayMs = RUNAWAY_MS } = this.#deps
     const worker = startThread(program, { workerData, heapMib: HEAP_MIB })

@@ -72,4 +72,6 @@ export interface BlockWorkerData {
   /** Bytes of the file system that stay free; undefined where the store decides. */
   readonly reserve: number | undefined
   readonly xzDictionary: number
+  /** Where decoder processes are to be had. */
+  readonly decoders: string
 }

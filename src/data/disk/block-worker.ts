@@ -1,6 +1,6 @@
 /**
  * A worker thread that turns plain bytes into stored blocks: zero test, digest, compression, write.
- * It is also where clusters and xz blocks of strangers are decompressed, so that a fault there costs one registration.
+ * It is also where xz blocks of strangers are decompressed, so that a fault there costs one registration.
  */
 import { readSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -11,9 +11,11 @@ import { toPlainError } from '#base/thread-errors.ts'
 import { BLOCK_SIZE } from '#data/block/block.ts'
 import { openCodec } from '#data/codec/codec.ts'
 import { HEAD_SIZE, TAIL_SIZE } from '#data/format/probe.ts'
-import { decodeCluster } from '#data/format/qcow2/cluster.ts'
 import type { CompressedExtent, PlainExtent } from '#data/format/qcow2/extents.ts'
+import { badCluster, endsBeforeCluster } from '#data/format/qcow2/refusals.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
+import { createClusterDecoder } from '#data/native/cluster-decoder.ts'
+import { connectDecoder } from '#data/native/decoder-host.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
 import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
@@ -22,7 +24,7 @@ import { scratchLayout } from './scratch.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
-const { memory, scratch, storePlace, writer, reserve, xzDictionary } = workerData as BlockWorkerData
+const { memory, scratch, storePlace, writer, reserve, xzDictionary, decoders } = workerData as BlockWorkerData
 const clock = new StoreClock()
 const send = (outcome: BlockOutcome) => {
   const result: BlockResult = { ...outcome, times: clock.take() }
@@ -58,18 +60,28 @@ async function storeRegion(offset: number, address: number, length: number): Pro
 
 const copyOf = (address: number, length: number) => codec.bytes.slice(address, address + length)
 
-let clusterInput = new Uint8Array(0)
+const decodeClusters = createClusterDecoder(() => connectDecoder(decoders))
 
-/** Reads one compressed cluster into the region; returns how much of the spool its stream took. */
-function readCluster(fd: number, extent: CompressedExtent, clusterSize: number, target: number): number {
-  if (clusterInput.length < extent.hostLength) clusterInput = new Uint8Array(extent.hostLength)
-  const got = readSync(fd, clusterInput, 0, extent.hostLength, extent.hostOffset)
-  const { bytes, consumed } = decodeCluster(clusterInput.subarray(0, got), {
-    clusterSize,
-    compression: extent.compression,
-    offset: extent.offset,
+/** Reads compressed clusters into a region, all at once; returns how much of the spool the stream of each took. */
+async function readClusters(
+  { fd, offset, clusterSize }: BlockTask & { kind: 'spool' },
+  extents: readonly CompressedExtent[],
+  region: number,
+): Promise<readonly number[]> {
+  const [first] = extents
+  if (!first) return []
+  const inputs = extents.map((extent) => {
+    const input = Buffer.allocUnsafeSlow(extent.hostLength)
+    const got = readSync(fd, input, 0, extent.hostLength, extent.hostOffset)
+    if (got === 0) throw endsBeforeCluster(extent.offset)
+    return input.subarray(0, got)
   })
-  codec.bytes.set(bytes.subarray(0, extent.length), target)
+  const { consumed, clusters } = await decodeClusters({ clusterSize, compression: first.compression, inputs })
+  for (const [index, extent] of extents.entries()) {
+    const cluster = clusters[index]
+    if (!cluster) throw badCluster(extent.offset)
+    codec.bytes.set(cluster.subarray(0, extent.length), region + extent.offset - offset)
+  }
   return consumed
 }
 
@@ -91,7 +103,7 @@ async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockO
   try {
     const covered = task.extents.reduce((sum, extent) => sum + extent.length, 0)
     if (covered < task.length) codec.bytes.fill(0, region, region + task.length)
-    const consumed: number[] = []
+    const compressed: CompressedExtent[] = []
     for (const extent of task.extents) {
       const target = region + extent.offset - task.offset
       assert(
@@ -99,8 +111,9 @@ async function runSpoolTask(task: BlockTask & { kind: 'spool' }): Promise<BlockO
         'extents lie in their region',
       )
       if (extent.kind === 'plain') readPlain(task.fd, extent, target)
-      else consumed.push(readCluster(task.fd, extent, task.clusterSize, target))
+      else compressed.push(extent)
     }
+    const consumed = await readClusters(task, compressed, region)
     const head = task.wantHead ? copyOf(region, Math.min(HEAD_SIZE, task.length)) : undefined
     const blocks = await storeRegion(task.offset, region, task.length)
     return { id: task.id, blocks, decoded: task.length, consumed, head }

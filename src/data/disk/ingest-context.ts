@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { ByteStream } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { XzItem } from '#data/format/xz/split.ts'
@@ -16,6 +17,8 @@ export interface IngestContext {
   readonly reserve: Reserve
   readonly spoolDirectory: string
   readonly signal: AbortSignal
+  /** Gives a connection to a new decoder process. */
+  readonly openDecoder: () => Duplex
   /** Ends whatever part of this registration still waits for something; the first reason counts. */
   readonly stop: (reason: unknown) => void
 }

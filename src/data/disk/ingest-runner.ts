@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
+import { createDecoderHost, type DecoderHost } from '#data/native/decoder-host.ts'
 import type { StoreTimes } from '#data/store/measured.ts'
 import { clearUnfinished, type StorePlace } from '#data/store/open-store.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from './ingest-types.ts'
@@ -16,6 +17,8 @@ export interface IngestThreadData {
   readonly spoolDirectory: string
   readonly reserve: number | undefined
   readonly threads: number
+  /** Where decoder processes are to be had. */
+  readonly decoders: string
 }
 
 /** `admit`: what was announced may come. */
@@ -64,6 +67,7 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
     // The first one has all block workers; those that come beside it make do with one, and memory stays flat.
     const threads = running === 0 ? deps.threads : 1
     const writer = randomUUID()
+    const host = createDecoderHost(spoolDirectory)
     const workerData: IngestThreadData = {
       request,
       storePlace,
@@ -71,8 +75,9 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       spoolDirectory,
       reserve,
       threads,
+      decoders: host.address,
     }
-    const worker = startThread(program, { workerData, heapMib: HEAP_MIB })
+    const worker = startWith(host, () => startThread(program, { workerData, heapMib: HEAP_MIB }))
     running++
     return new Promise<IngestResult>((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
@@ -89,18 +94,25 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
           refused.abort(reason)
         }
       }
-      const settle = (outcome: () => void) => {
+      const settle = (outcome: (decoderFault?: Error) => void) => {
         clearTimeout(timer)
         signal.removeEventListener('abort', stop)
         worker.removeAllListeners()
         worker.on('error', () => {})
         watch[Symbol.dispose]()
         running--
-        // Its block workers may have been ended in the middle of a put.
-        const clear = () => clearUnfinished(storePlace, writer)
-        worker.terminate().then(clear).then(outcome, outcome)
+        const clear = async () => {
+          await worker.terminate()
+          const decoderFault = await host.close()
+          // Its block workers may have been ended in the middle of a put.
+          await clearUnfinished(storePlace, writer)
+          return decoderFault
+        }
+        clear().then(outcome, () => outcome())
       }
-      const fail = (error: unknown) => settle(() => reject(error))
+      // A thread knows of its decoders only that they are gone.
+      const fail = (error: unknown) =>
+        settle((decoderFault) => reject(signal.aborted ? error : (decoderFault ?? error)))
       const watch = watchRunaway(worker, { limitMs: runawayMs, onRunaway: fail })
       let before: IngestProgress | undefined
       const progressed = (now: IngestProgress) => {
@@ -120,6 +132,15 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       // Nothing of ours ends it so: the same bytes would do that again.
       worker.on('exit', (code) => fail(new Error(`the registration's thread ended with code ${code}`)))
     })
+  }
+}
+
+function startWith<T>(host: DecoderHost, start: () => T): T {
+  try {
+    return start()
+  } catch (error) {
+    void host.close()
+    throw error
   }
 }
 

@@ -15,7 +15,8 @@ import type {
 
 const port = parentPort
 assert(port, 'the ingest thread runs in a worker thread')
-const { request, storePlace, writer, spoolDirectory, reserve, threads } = workerData as IngestThreadData
+const { request, storePlace, writer, spoolDirectory, reserve, threads, decoders } =
+  workerData as IngestThreadData
 const stopping = new AbortController()
 const admitted = Promise.withResolvers<void>()
 port.on('message', (message: ToIngestThread) => {
@@ -41,6 +42,7 @@ try {
     spoolDirectory,
     reserve,
     threads,
+    decoders,
     signal: stopping.signal,
     admit(bytes) {
       send({ kind: 'announced', bytes })

@@ -114,6 +114,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
           writer: '',
           spoolDirectory,
           threads: 1,
+          decoders: '',
           reserve: undefined,
           signal: never,
         }

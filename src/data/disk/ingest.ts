@@ -2,12 +2,11 @@ import type { ByteStream } from '#base/bytes.ts'
 import { MiB } from '#base/bytes.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { DecodeOptions } from '#data/format/decode-options.ts'
-import { decodeGzip } from '#data/format/gzip/decode.ts'
 import { decodeLz4 } from '#data/format/lz4/decode.ts'
 import { HEAD_SIZE, recogniseContainer } from '#data/format/probe.ts'
 import { recogniseCompression, refuseSecondCompression } from '#data/format/probe-compression.ts'
 import { type Compression, tooLarge } from '#data/format/stream-refusals.ts'
-import { decodeZstd } from '#data/format/zstd/decode.ts'
+import { decodeStream } from '#data/native/decode-stream.ts'
 import { endsWithinSector } from '#data/source/failure.ts'
 import { openFileSource } from '#data/source/file-source.ts'
 import { openHttpSource } from '#data/source/http-source.ts'
@@ -108,7 +107,7 @@ async function readDisk(
   sourceSize: number | undefined,
   context: IngestContext,
 ): Promise<IngestedDisk & { readonly formatChain: string }> {
-  const { limits, signal } = context
+  const { limits, signal, openDecoder } = context
   const compressed = await peekCompression(input)
   const options: DecodeOptions = {
     limit: containerLimit(limits),
@@ -116,7 +115,7 @@ async function readDisk(
     zstdWindow: limits.zstdWindow,
     signal,
   }
-  const layer = await openLayer(compressed, options)
+  const layer = await openLayer(compressed, options, openDecoder)
   const plain = compressed.kind === 'none'
   if (!plain) refuseSecondCompression(layer.head)
   const container = recogniseContainer(layer.head)
@@ -148,6 +147,7 @@ async function peekCompression(
 function openLayer(
   { kind, peeked }: { kind: Compression | 'none'; peeked: PeekedStream },
   options: DecodeOptions,
+  openDecoder: IngestContext['openDecoder'],
 ): Layer | Promise<Layer> {
   switch (kind) {
     case 'none':
@@ -157,9 +157,8 @@ function openLayer(
     case 'lz4':
       return peek(decodeLz4(peeked.stream, options), HEAD_SIZE)
     case 'gzip':
-      return peek(decodeGzip(peeked.stream, options), HEAD_SIZE)
     case 'zstd':
-      return peek(decodeZstd(peeked.stream, options), HEAD_SIZE)
+      return peek(decodeStream(peeked.stream, { ...options, format: kind, open: openDecoder }), HEAD_SIZE)
   }
 }
 

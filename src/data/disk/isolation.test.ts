@@ -81,6 +81,7 @@ describe('isolation', () => {
         writer: '',
         reserve: undefined,
         xzDictionary: MiB,
+        decoders: '',
         onFinished: () => {},
         onFailure: failed.resolve,
         program: BROKEN,
@@ -103,7 +104,7 @@ describe('isolation', () => {
     )
     assert.equal(argv.length, 2, 'the program, and no arguments')
     assert.deepEqual(execArgv, process.execArgv)
-    const known = ['request', 'spoolDirectory', 'storePlace', 'threads', 'writer']
+    const known = ['decoders', 'request', 'spoolDirectory', 'storePlace', 'threads', 'writer']
     assert.deepEqual(Object.keys(workerData).sort(), known)
     assert.deepEqual(Object.keys(workerData.request).sort(), ['allowSource', 'limits', 'source'])
   })

@@ -1,5 +1,6 @@
 import type { ImportLimits } from '#base/limits.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
+import { connectDecoder } from '#data/native/decoder-host.ts'
 import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import { createReserve } from '#data/store/reserve.ts'
@@ -17,6 +18,8 @@ export interface IngestDeps {
   readonly spoolDirectory: string
   /** Bytes of the file system that stay free; undefined where the store decides. */
   readonly reserve: number | undefined
+  /** Where decoder processes are to be had. */
+  readonly decoders: string
   /** Block workers. */
   readonly threads: number
   readonly signal: AbortSignal
@@ -59,6 +62,7 @@ export async function storeDisk<T extends IngestedDisk>(
     writer,
     reserve: deps.reserve,
     xzDictionary: limits.xzDictionary,
+    decoders: deps.decoders,
     onFinished: ({ blocks, decoded }) => {
       meter.decoded += decoded
       for (const { index, digest, storedLength, length, known } of blocks) {
@@ -72,7 +76,10 @@ export async function storeDisk<T extends IngestedDisk>(
   })
   signal.addEventListener('abort', () => pipeline.fail(signal.reason), { once: true })
   try {
-    const disk = await read({ limits, pipeline, manifest, meter, reserve, spoolDirectory, signal, stop })
+    const disk = await read({
+      ...{ limits, pipeline, manifest, meter, reserve, spoolDirectory, signal, stop },
+      openDecoder: () => connectDecoder(deps.decoders),
+    })
     meter.enter('saving')
     const { digest } = await manifest.finish(store.manifests, disk.size)
     await store.sync()

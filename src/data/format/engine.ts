@@ -114,7 +114,7 @@ export function zlibEngine(transform: Transform): Engine {
 }
 
 /** The feeding side was told that nobody decodes any more. */
-class EngineClosed extends Error {}
+export class EngineClosed extends Error {}
 
 /** Whether zlib itself refused the bytes. */
 export function isZlibError(error: unknown): error is NodeJS.ErrnoException {

@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { closeSync, constants, openSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type StartedDecoder, type StartOptions, startDecoder } from './start-decoder.ts'
+
+/** Where the threads of one registration get decoder processes, one for each connection. */
+export interface DecoderHost {
+  /** What `connectDecoder` takes, in any thread of this process. */
+  readonly address: string
+  /**
+   * Ends all processes, whatever they are doing, and waits until they are gone.
+   * @returns why the first went, of those that went by themselves
+   */
+  close(): Promise<Error | undefined>
+}
+
+/**
+ * Starts decoder processes for threads, from the main thread: so they can be ended and waited for when a thread is ended
+ * in the middle. It listens on a socket that only this process's user can reach, and hands each connection to a new
+ * process.
+ * @param folder where the socket lies, closed to other users
+ */
+export function createDecoderHost(folder: string, options: StartOptions = {}): DecoderHost {
+  // By way of a descriptor, the path may be longer than the 107 bytes that a socket's address holds.
+  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  const address = `/proc/self/fd/${directory}/${randomUUID()}.decoders`
+  const started: StartedDecoder[] = []
+  let fault: Error | undefined
+  const server = createServer({ pauseOnConnect: true }, (connection) => {
+    started.push(startDecoder(connection, options))
+    connection.destroy()
+  })
+  server.on('error', (error) => {
+    fault = error
+  })
+  server.listen(address)
+  return {
+    address,
+    async close() {
+      const closed = once(server, 'close')
+      server.close()
+      if (!fault) await closed
+      closeSync(directory)
+      const reasons = await Promise.all(
+        started.map(async (decoder) => {
+          await decoder[Symbol.asyncDispose]()
+          return decoder.ended
+        }),
+      )
+      return fault ?? reasons.find((reason) => reason !== undefined)
+    },
+  }
+}
+
+/** Has a process started by a host; what goes wrong with that ends the connection. */
+export const connectDecoder = (address: string): Duplex => connect(address)

@@ -1,0 +1,32 @@
+/**
+ * The program of a decoder process: whatever native code decodes of strangers' bytes, it decodes here. This thread gives
+ * up all rights and then only watches for the end of who started it, which it learns whatever the decoding thread does.
+ */
+import { Worker } from 'node:worker_threads'
+import { OUT_OF_MEMORY } from './process-facts.ts'
+
+/** MiB of heap: what is decoded lies outside of it. */
+const OLD_MIB = 64
+const YOUNG_MIB = 6
+
+const die = () => process.kill(process.pid, 'SIGKILL')
+
+function becomeUser(id: number): void {
+  process.setgroups?.([])
+  process.setgid?.(id)
+  process.setuid?.(id)
+  if (process.getuid?.() !== id || process.getgid?.() !== id) throw new Error('the rights are not gone')
+}
+
+const [user] = process.argv.slice(2)
+if (user !== undefined) becomeUser(Number(user))
+process.stdin.on('close', die).resume()
+const thread = new Worker(new URL('./decoder-thread.ts', import.meta.url), {
+  env: {},
+  resourceLimits: { maxOldGenerationSizeMb: OLD_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
+})
+thread.on('error', (error) => {
+  process.stderr.write(error.message)
+  process.exit((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY' ? OUT_OF_MEMORY : 1)
+})
+thread.on('exit', die)

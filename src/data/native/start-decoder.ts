@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { GiB } from '#base/bytes.ts'
+import { LibraryError } from '#base/errors.ts'
+import { Refusal } from '#base/refusal.ts'
+import { CONNECTION, OUT_OF_MEMORY } from './process-facts.ts'
+import { unprivilegedId } from './unprivileged.ts'
+
+/** Memory that can be written: 600 MiB of it Node reserves in any case; the largest window that can be set has 1 GiB. */
+const DATA = 2 * GiB
+const FILES = 64
+/** Threads and processes; Node has a dozen. Counted by user, so only where each process has one of its own. */
+const PROCESSES = 64
+/** MiB of heap for the thread that only watches. */
+const HEAP_MIB = 64
+/** Bytes that are kept of what a process says where it fails. */
+const SAID = 1000
+
+export interface StartOptions {
+  /** Seconds of processor time after which the system ends it; undefined where who uses it knows better. */
+  readonly cpuSeconds?: number | undefined
+  /** For tests: another program than the decoder's. */
+  readonly program?: URL
+}
+
+export interface StartedDecoder extends AsyncDisposable {
+  /** Resolves when it is gone: why, where it went by itself and not by its user's leaving or a SIGKILL. */
+  readonly ended: Promise<Error | undefined>
+  /** Its side of a connection was given to it; else this is the other end of one of its own. */
+  readonly connection: Duplex | undefined
+}
+
+/**
+ * Starts a decoder process. It inherits nothing but its connection, a pipe whose end tells it that we are gone, and one
+ * for its last words; it has no environment, may read only its own program, write no file, start no process, gain no
+ * right, and is a Unix user of its own where we may change users.
+ *
+ * For the main thread: nobody waits for a process whose thread has ended, so it would stay behind as a zombie.
+ * @param connection what it serves; left out, it gets a pipe
+ */
+export function startDecoder(connection: Socket | 'pipe', options: StartOptions = {}): StartedDecoder {
+  const user = unprivilegedId()
+  const [program, ...args] = commandLine(user, options)
+  const child = spawn(program, args, {
+    stdio: ['pipe', 'ignore', 'pipe', connection],
+    env: {},
+    cwd: '/',
+  })
+  const ended = watchEnd(child)
+  // A process that is gone breaks its pipes; that is heard otherwise.
+  child.stdin?.on('error', () => {})
+  return {
+    ended,
+    connection: connection === 'pipe' ? (child.stdio[CONNECTION] as Duplex) : undefined,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+function commandLine(user: number | undefined, { cpuSeconds, program }: StartOptions): [string, ...string[]] {
+  const root = new URL('../../../', import.meta.url)
+  const readable = [new URL('src/', root), new URL('package.json', root)].map((url) => fileURLToPath(url))
+  return [
+    'prlimit',
+    ...['--core=0', '--fsize=0', `--nofile=${FILES}`, `--data=${DATA}`],
+    ...(cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}`]),
+    ...(user === undefined ? [] : [`--nproc=${PROCESSES}`]),
+    ...['--', 'setpriv', '--no-new-privs', '--ambient-caps=-all', '--inh-caps=-all', '--pdeathsig=KILL'],
+    // It changes users by itself, once it has read its program, which others may have no right to read.
+    ...(user === undefined ? [] : ['--bounding-set=-all,+setgid,+setuid']),
+    ...['--', process.execPath, '--permission', '--allow-worker'],
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    `--max-old-space-size=${HEAP_MIB}`,
+    fileURLToPath(program ?? new URL('./decoder.ts', import.meta.url)),
+    ...(user === undefined ? [] : [String(user)]),
+  ]
+}
+
+function watchEnd(child: ChildProcess): Promise<Error | undefined> {
+  let said = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    if (said.length < SAID) said += text.slice(0, SAID)
+  })
+  return new Promise((resolve) => {
+    child.once('error', (cause) => resolve(notStarted(cause)))
+    child.once('exit', (code, signal) => resolve(reasonOf(code, signal, said)))
+  })
+}
+
+function notStarted(cause: Error): LibraryError {
+  return new LibraryError('unavailable', 'start a decoder: the system starts no such process', {
+    cause,
+    hint: 'Install util-linux (prlimit, setpriv); raise the limit on processes.',
+  })
+}
+
+function reasonOf(code: number | null, signal: string | null, said: string): Error | undefined {
+  if (signal === 'SIGKILL') return undefined
+  if (code === OUT_OF_MEMORY) return tooMuchMemory()
+  return new Error(`a decoder ended with ${signal ?? `code ${code}`}`, { cause: said })
+}
+
+/** What it means for an image that a thread or process of its registration needed more memory than it may have. */
+export function tooMuchMemory(cause?: unknown): Refusal {
+  return new Refusal('memory-limit', 'The image needs more memory to decode than a registration may use.', {
+    cause,
+    hint: 'Convert it to a raw image, compress it with lz4 or xz and register that.',
+  })
+}
