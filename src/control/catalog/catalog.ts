@@ -18,6 +18,7 @@ import { migrate } from './migrations.ts'
 import { type Objects, objectsTable } from './objects.ts'
 import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
 import { type Pins, pinsTable } from './pins.ts'
+import { type Rows, rowsTable } from './rows.ts'
 import type { Schema } from './schema.ts'
 import { type ServerTypes, serverTypesTable } from './server-types.ts'
 import { type Servers, serversTable } from './servers.ts'
@@ -51,6 +52,7 @@ export interface Tables {
   readonly volumes: Volumes
   readonly damage: Damage
   readonly leases: Leases
+  readonly rows: Rows
 }
 
 export interface Catalog extends Tables, AsyncDisposable {
@@ -88,20 +90,25 @@ export type CatalogPlace =
       readonly connections?: number
     }
 
-export type CatalogOptions = CatalogPlace & { readonly random?: Random }
+export type CatalogOptions = CatalogPlace & {
+  readonly random?: Random
+  /** The newest migration that is to be made, where older tables are to be filled; by default all. */
+  readonly upTo?: string
+}
 
 /** Opens a catalog and brings its tables up to date. @throws unavailable; invalid where that can be no catalog */
-export async function openCatalog({ random = randomBytes, ...place }: CatalogOptions): Promise<Catalog> {
-  return await openOn('path' in place ? openSqlite(place.path) : openPostgres(place), random)
+export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
+  const { random = randomBytes, upTo, ...place } = options
+  return await openOn('path' in place ? openSqlite(place.path) : openPostgres(place), random, upTo)
 }
 
 /** The same for a database that is open, and is closed with the catalog. */
-export async function openOn(dialect: CatalogDialect, random: Random): Promise<Catalog> {
+export async function openOn(dialect: CatalogDialect, random: Random, upTo?: string): Promise<Catalog> {
   await using opened = new AsyncDisposableStack()
   const open = (which: Dialect) => opened.adopt(new Kysely<Schema>({ dialect: which }), (db) => db.destroy())
   const db = open(dialect.kysely)
   const writing = dialect.writing === dialect.kysely ? db : open(dialect.writing)
-  await migrate(dialect.migrating === dialect.kysely ? db : open(dialect.migrating), dialect)
+  await migrate(dialect.migrating === dialect.kysely ? db : open(dialect.migrating), dialect, upTo)
   const changes = new Changes()
   const on = (part: Kysely<Schema>, touch: (topic: Topic) => void) =>
     createTables({ db: part, dialect, random, touch })
@@ -190,5 +197,6 @@ function createTables(context: TableContext): Tables {
     volumes: volumesTable(context),
     damage: damageTable(context),
     leases: leasesTable(context),
+    rows: rowsTable(context),
   }
 }

@@ -1,5 +1,6 @@
 import { PostgresDialect, sql } from 'kysely'
 import type { CatalogDialect } from './dialect.ts'
+import { MOVED_AWAY } from './postgres-errors.ts'
 import { CHANNEL, listenPostgres } from './postgres-listener.ts'
 import { POSTGRES_LIMITS, type PostgresLimits, PostgresPool } from './postgres-pool.ts'
 
@@ -56,6 +57,18 @@ export function openPostgres({ url, ...change }: PostgresOptions): CatalogDialec
     },
     commit: (topics) => [...[...topics].map((topic) => `notify ${CHANNEL}, '${topic}'`), 'commit'].join('; '),
     listen: (told) => listenPostgres(url, limits, told),
+    moving: {
+      refuse: (table) => [
+        `create or replace function refuse_change() returns trigger language plpgsql as $$ begin
+          raise exception 'the library has moved' using errcode = '${MOVED_AWAY}'; end $$`,
+        `create or replace trigger refuse_change before insert or update or delete or truncate on ${table}
+          for each statement execute function refuse_change()`,
+      ],
+      accept: (table) => [`drop trigger if exists refuse_change on ${table}`],
+      restart: (table, column) => [
+        `select setval(pg_get_serial_sequence('${table}', '${column}'), max(${column})) from ${table}`,
+      ],
+    },
     // What was deleted is written over sooner or later: that of the queue, which carries secrets, sooner.
     erase: ['vacuum (skip_locked) jobs'],
   }

@@ -1,11 +1,12 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { SqliteAdapter, SqliteDialect, sql } from 'kysely'
 import { LibraryError } from '#base/errors.ts'
-import type { CatalogDialect } from './dialect.ts'
+import { type CatalogDialect, HAS_MOVED } from './dialect.ts'
 
 /** How long another process may hold the write lock (a backup, an operator's command) before we give up. */
 const BUSY_MS = 5000
 const STATEMENTS_MAX = 500
+const CHANGES = ['insert', 'update', 'delete'] as const
 
 /**
  * Opens a catalog in one SQLite file.
@@ -58,6 +59,17 @@ export function openSqlite(path: string): CatalogDialect {
     },
     commit: () => 'commit',
     listen: undefined,
+    moving: {
+      refuse: (table) =>
+        CHANGES.map(
+          (change) =>
+            `create trigger if not exists ${table}_refuse_${change} before ${change} on ${table} ` +
+            `begin select raise(abort, 'the library has moved'); end`,
+        ),
+      accept: (table) => CHANGES.map((change) => `drop trigger if exists ${table}_refuse_${change}`),
+      // It draws one more than the highest that is there.
+      restart: () => [],
+    },
     // Where somebody reads or writes meanwhile, the next time does it: waiting would stop the whole process.
     erase: ['pragma busy_timeout = 0', 'pragma wal_checkpoint(truncate)', `pragma busy_timeout = ${BUSY_MS}`],
   }
@@ -141,12 +153,16 @@ const UNAVAILABLE = new Map([
   [14, 'it cannot be opened'],
 ])
 const CORRUPT = [11, 26]
+/** A trigger of ours refused a change. */
+const REFUSED = 1811
 
 function translated<T>(work: () => T): T {
   try {
     return work()
   } catch (cause) {
-    const number = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) & 0xff : 0
+    const code = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) : 0
+    if (code === REFUSED) throw new LibraryError('unavailable', HAS_MOVED, { cause })
+    const number = code & 0xff
     const reason = UNAVAILABLE.get(number)
     if (reason) throw new LibraryError('unavailable', `use the catalog: ${reason}`, { cause })
     if (CORRUPT.includes(number))

@@ -37,9 +37,20 @@ export interface CatalogDialect {
   commit(topics: ReadonlySet<Topic>): string
   /** Tells of what other processes change, until disposed of; undefined where that is seen only by looking. */
   readonly listen: ((told: (topic: Topic) => void) => AsyncDisposable) | undefined
+  /** Where a library moves away from a database, or into it. */
+  readonly moving: {
+    /** Statements that have every change of a table fail from now on, and those that end that. */
+    refuse(table: string): readonly string[]
+    accept(table: string): readonly string[]
+    /** Has the next number that an insert draws lie behind all that are there. */
+    restart(table: string, column: string): readonly string[]
+  }
   /** Statements, outside of a transaction, that erase what was deleted from wherever the database keeps copies. */
   readonly erase: readonly string[]
 }
+
+/** What becomes of changes of a catalog that was left. */
+export const HAS_MOVED = 'use the catalog: the library has moved to another place'
 
 export type TransactionKind = 'transaction' | 'relaxed' | 'beside' | 'snapshot'
 

@@ -29,16 +29,34 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
 
-/** Brings the tables up to date. @throws unavailable where that fails, or the catalog is newer than this program */
-export async function migrate<T>(db: Kysely<T>, types: TableTypes): Promise<void> {
+/**
+ * Brings the tables up to date, or to where an older version had them.
+ * @throws unavailable where that fails, or the catalog is newer than this program; invalid where it is newer than `upTo`,
+ * or that is unknown
+ */
+export async function migrate<T>(db: Kysely<T>, types: TableTypes, upTo?: string): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrationsOf(types) } })
-  const { error } = await migrator.migrateToLatest()
+  if (upTo !== undefined) await demandReachable(migrator, upTo)
+  const { error } = await (upTo === undefined ? migrator.migrateToLatest() : migrator.migrateTo(upTo))
   if (error) {
     throw new LibraryError('unavailable', 'bring the catalog up to date', {
       cause: error,
       hint: 'Was the data folder used by a newer version of this program?',
     })
   }
+}
+
+/** Tables are never made older than they are. */
+async function demandReachable(migrator: Migrator, upTo: string): Promise<void> {
+  const known = await migrator.getMigrations()
+  if (!known.some(({ name }) => name === upTo))
+    throw new LibraryError('invalid', `make tables as of ${JSON.stringify(upTo)}: this program is older`, {
+      hint: 'use the version of the program that the backup was made with, or a newer one',
+    })
+  if (known.some(({ name, executedAt }) => name > upTo && executedAt))
+    throw new LibraryError('invalid', `make tables as of ${upTo}: the catalog is newer`, {
+      hint: 'begin with a new data folder or database',
+    })
 }
 
 async function createAccountTables(db: Kysely<unknown>): Promise<void> {

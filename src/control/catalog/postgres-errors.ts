@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import { HAS_MOVED } from './dialect.ts'
 
 /** What became of a statement, or of a connection that was asked for. */
 export interface PostgresFailure {
@@ -38,6 +39,8 @@ const REASONS: Readonly<Record<string, string>> = {
 const LOST = ['25006', '25P03', '57P01', '57P02', '57P03', '57P04', '57P05']
 /** Fields of the driver's errors. */
 const SAYING_ROWS = ['detail', 'where', 'internalQuery']
+/** A trigger of ours refused a change. */
+export const MOVED_AWAY = 'IL001'
 const CORRUPT = ['XX001', 'XX002']
 /** A text with a character that PostgreSQL keeps in none: U+0000. */
 const NOT_A_TEXT = '22021'
@@ -67,6 +70,7 @@ export function failureOf(cause: unknown): PostgresFailure {
   const other = (error: unknown) => ({ error, lost: false, passes: false })
   const reason = REASONS[code]
   if (reason !== undefined) return unavailable(reason, LOST.includes(code), !LASTING.includes(code))
+  if (code === MOVED_AWAY) return other(new LibraryError('unavailable', HAS_MOVED, { cause }))
   if (CORRUPT.includes(code))
     return other(new LibraryError('corrupt', 'use the catalog: it is damaged', { cause }))
   if (code === NOT_A_TEXT)
