@@ -50,7 +50,10 @@ export interface Jobs {
   listOfAccount(kind: string, accountId: string): Promise<Job[]>
   /** A page of those of some kinds that are not done yet, by their ids. */
   list(kinds: readonly string[], after: string, limit: number): Promise<Job[]>
-  /** Takes the next job that may run: of the account with the fewest running, the one that waits longest. */
+  /**
+   * Takes the next job that may run: of the account with the fewest running, the one that waits longest. It goes with
+   * `beside`: one at a time of a kind, whoever looks.
+   */
   claim(claim: Claim): Promise<Job | undefined>
   /** @returns those whose lease is still the owner's, now until `leaseUntil` */
   renew<T extends Pick<Job, 'id' | 'attempt'>>(
@@ -86,7 +89,7 @@ export interface Jobs {
   firstGeneration(kind: string): Promise<number | undefined>
 }
 
-export function jobsTable({ db, dialect, random }: TableContext): Jobs {
+export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
   return {
     async insert(job) {
       await insertWithNewId('job', random, async (id) => {
@@ -110,6 +113,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
           .onConflict((conflict) => conflict.column('id').doNothing())
         return (await query.returning('id').executeTakeFirst()) !== undefined
       })
+      touch('jobs')
     },
     async find(kind, subject) {
       const query = db.selectFrom('jobs').selectAll().where('kind', '=', kind).where('subject', '=', subject)
@@ -125,6 +129,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
       return (await query.orderBy('id').limit(limit).execute()).map(toJob)
     },
     async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
+      await dialect.claiming?.(kind).execute(db)
       const next = dialect.lockForClaim(
         db
           .selectFrom('jobs')
@@ -157,7 +162,8 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
           lease_owner: owner,
           lease_until: now + leaseMs,
         }))
-        .where('id', 'in', next)
+        // Not `in`, which may run the query more than once, and take more than one row.
+        .where('id', '=', next)
         .returningAll()
         .executeTakeFirst()
       return row && toJob(row)
@@ -210,6 +216,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
         .where('kind', '=', kind)
         .where('subject', '=', subject)
         .where('lease_owner', 'is', null)
+      touch('jobs')
       return (await query.returning('id').executeTakeFirst()) !== undefined
     },
     async followClock(now, leaseMs) {
@@ -237,6 +244,7 @@ export function jobsTable({ db, dialect, random }: TableContext): Jobs {
     },
     async releaseAll() {
       const query = db.updateTable('jobs').set({ lease_owner: null, lease_until: null })
+      touch('jobs')
       return (await query.where('lease_owner', 'is not', null).returningAll().execute()).map(toJob)
     },
     async putOff(id, { now, runAt }) {

@@ -511,10 +511,10 @@ test('limits: a single place serves whoever comes', async () => {
 test('a catalog that fails is reported and outlived', async () => {
   await using setup = await setUp()
   let broken = true
-  const relaxed: Catalog['relaxed'] = (change) =>
-    broken ? Promise.reject(passing()) : setup.catalog.relaxed(change)
+  const beside: Catalog['beside'] = (change) =>
+    broken ? Promise.reject(passing()) : setup.catalog.beside(change)
   const handler = new Script()
-  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, relaxed })
+  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, beside })
   await setup.add('s1')
   await queue.poll()
   assert.deepEqual(setup.logged, ['cannot look for work'])
@@ -527,10 +527,10 @@ test('a catalog that fails is reported and outlived', async () => {
 test('heartbeat: without a catalog for as long as a lease lasts, attempts are stopped', async () => {
   await using setup = await setUp()
   let broken = false
-  const relaxed: Catalog['relaxed'] = (change) =>
-    broken ? Promise.reject(passing()) : setup.catalog.relaxed(change)
+  const beside: Catalog['beside'] = (change) =>
+    broken ? Promise.reject(passing()) : setup.catalog.beside(change)
   const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, relaxed })
+  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, beside })
   await setup.add('s1')
   await queue.poll()
   await queue.heartbeat()

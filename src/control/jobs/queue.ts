@@ -46,7 +46,7 @@ export interface JobLog {
 export interface JobQueue extends AsyncDisposable {
   /** Says who works on a kind of job; once for each, before `start`. */
   handle(kind: string, handler: JobHandler, limits: JobLimits): void
-  /** Begins to look for work, now, when woken and every second. */
+  /** Begins to look for work: now, when there is more of it, and every second. */
   start(): void
   /** Looks for work now; resolves once all that may run is running. */
   poll(): Promise<void>
@@ -129,6 +129,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   const kinds = new Map<string, Kind>()
   const running = new Map<string, Running>()
   const timers: NodeJS.Timeout[] = []
+  let subscription: Disposable | undefined
   let polling: Promise<void> | undefined
   let pollAgain = false
   let stopped = false
@@ -244,13 +245,14 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     const held = [...running.values()]
     const at = now()
     try {
-      const jobs = held.map(({ job }) => job)
-      const renewed = await catalog.relaxed(async (tables) => {
-        await tables.jobs.followClock(at, leaseMs)
-        return tables.jobs.renew(owner, jobs, at + leaseMs)
-      })
+      const renewed = new Set<Job>()
+      for (const { job } of held) {
+        const [kept] = await catalog.beside(({ jobs }) => jobs.renew(owner, [job], at + leaseMs))
+        if (kept) renewed.add(kept)
+      }
       renewedAt = at
       for (const { job, abort } of held) if (!renewed.has(job)) abort.abort(new LeaseLost())
+      await catalog.relaxed(({ jobs }) => jobs.followClock(at, leaseMs))
     } catch (error) {
       log.error({ err: error }, 'cannot renew leases')
       // Others may take the jobs from now on. The transactions are fenced anyhow; this only saves wasted work.
@@ -268,6 +270,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       kinds.set(kind, { handler, limits })
     },
     start() {
+      subscription ??= catalog.onChange('jobs', () => void poll())
       timers.push(setInterval(() => void poll(), pollMs).unref())
       timers.push(setInterval(() => void heartbeat(), heartbeatMs).unref())
       void heartbeat().then(poll)
@@ -290,6 +293,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       }),
     async [Symbol.asyncDispose]() {
       stopped = true
+      subscription?.[Symbol.dispose]()
       for (const timer of timers) clearInterval(timer)
       await polling
       for (const { abort } of running.values()) abort.abort(new Stopping())
