@@ -17,11 +17,11 @@ interface Entry {
  * for other processes and for after a crash.
  */
 export class ProgressBoard {
-  readonly #catalog: Pick<Catalog, 'relaxed'>
+  readonly #catalog: Pick<Catalog, 'beside'>
   readonly #now: () => number
   readonly #entries = new Map<string, Entry>()
 
-  constructor({ catalog, now }: { catalog: Pick<Catalog, 'relaxed'>; now: () => number }) {
+  constructor({ catalog, now }: { catalog: Pick<Catalog, 'beside'>; now: () => number }) {
     this.#catalog = catalog
     this.#now = now
   }
@@ -47,7 +47,7 @@ export class ProgressBoard {
     entry.savedAt = this.#now()
     try {
       const { progress, virtualSize, dataSize } = entry
-      await this.#catalog.relaxed((tables) => tables.images.saveProgress(id, progress, virtualSize, dataSize))
+      await this.#catalog.beside((tables) => tables.images.saveProgress(id, progress, virtualSize, dataSize))
     } catch {
       // Nothing depends on it, and the next one comes in a second.
     } finally {
