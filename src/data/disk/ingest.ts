@@ -157,8 +157,11 @@ function openLayer(
     case 'lz4':
       return peek(decodeLz4(peeked.stream, options), HEAD_SIZE)
     case 'gzip':
-    case 'zstd':
-      return peek(decodeStream(peeked.stream, { ...options, format: kind, open: openDecoder }), HEAD_SIZE)
+    case 'zstd': {
+      const { limit, zstdWindow, signal } = options
+      const order = { kind, limit, zstdWindow }
+      return peek(decodeStream(peeked.stream, order, { open: openDecoder, signal }), HEAD_SIZE)
+    }
   }
 }
 

@@ -5,13 +5,12 @@ import { boundOutput, type DecodeOptions } from '#data/format/decode-options.ts'
 import { type Engine, EngineClosed, runEngine } from '#data/format/engine.ts'
 import { Conversation } from './conversation.ts'
 import { ANSWER_MS, faults } from './faults.ts'
-import { type DecodeOrder, MAX_FAILURE_SIZE, parseFailure, toJson } from './orders.ts'
+import { MAX_FAILURE_SIZE, parseFailure, type StreamOrder, toJson } from './orders.ts'
 
 /** A decoder sends 256 KiB at a time. */
 const MAX_MESSAGE = MiB
 
-interface StreamOptions extends Pick<DecodeOptions, 'limit' | 'zstdWindow' | 'signal'> {
-  readonly format: 'gzip' | 'zstd'
+interface StreamOptions extends Pick<DecodeOptions, 'signal'> {
   /** Gives the connection to a decoder process, which is closed afterwards. */
   readonly open: () => Duplex
   /** How long it may owe an answer, ms. */
@@ -24,15 +23,16 @@ interface StreamOptions extends Pick<DecodeOptions, 'limit' | 'zstdWindow' | 'si
  */
 export async function* decodeStream(
   input: ByteStream,
+  order: StreamOrder,
   options: StreamOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const { format, open, limit, zstdWindow, signal, answerMs = ANSWER_MS } = options
+  const { open, signal, answerMs = ANSWER_MS } = options
   const feed = new ByteFeed(input, signal)
   const decoder = new Conversation(open())
   const onAbort = () => decoder.close(signal?.reason)
   signal?.addEventListener('abort', onAbort)
   const output = runEngine(openEngine(decoder, answerMs), async (engine) => {
-    await engine.write(toJson({ kind: format, limit, zstdWindow } satisfies DecodeOrder))
+    await engine.write(toJson(order))
     while (await feed.fill(1)) {
       const piece = feed.view()
       await engine.write(piece)
@@ -41,7 +41,7 @@ export async function* decodeStream(
     await engine.end()
   })
   try {
-    yield* boundOutput(output, { limit, signal })
+    yield* boundOutput(output, { limit: order.limit, signal })
   } finally {
     signal?.removeEventListener('abort', onAbort)
     await feed.close()

@@ -30,6 +30,7 @@ export function createDecoderHost(folder: string, options: StartOptions = {}): D
   let fault: Error | undefined
   const server = createServer({ pauseOnConnect: true }, (connection) => {
     started.push(startDecoder(connection, options))
+    // It is the process that has it now.
     connection.destroy()
   })
   server.on('error', (error) => {

@@ -5,7 +5,7 @@ import { decodeGzip } from '#data/format/gzip/decode.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
 import { decodeBatch } from './batch.ts'
 import { Conversation } from './conversation.ts'
-import { type DecodeOrder, printFailure } from './orders.ts'
+import { type DecodeOrder, printFailure, type StreamOrder } from './orders.ts'
 import { CONNECTION } from './process-facts.ts'
 
 const user = new Conversation(new Socket({ fd: CONNECTION }))
@@ -18,11 +18,11 @@ async function* incoming(): AsyncGenerator<Uint8Array, void, void> {
   }
 }
 
-const decode = (order: Extract<DecodeOrder, { limit: number }>, input: ByteStream) =>
+const decode = (order: StreamOrder, input: ByteStream) =>
   order.kind === 'gzip' ? decodeGzip(input, order) : decodeZstd(input, order)
 
 /** One chunk is sent while the next one is decoded; zlib and zstd give each its own memory. */
-async function decodeStream(order: Extract<DecodeOrder, { limit: number }>): Promise<void> {
+async function decodeStream(order: StreamOrder): Promise<void> {
   let sent = Promise.resolve()
   for await (const chunk of decode(order, incoming())) {
     await sent

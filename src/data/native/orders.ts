@@ -2,9 +2,11 @@ import { Refusal, type RefusalCategory } from '#base/refusal.ts'
 import type { DecodeOptions } from '#data/format/decode-options.ts'
 
 /** What a decoder process is to do; it does one thing. */
-export type DecodeOrder =
-  | ({ readonly kind: 'gzip' | 'zstd' } & Pick<DecodeOptions, 'limit' | 'zstdWindow'>)
-  | { readonly kind: 'clusters' }
+export type DecodeOrder = StreamOrder | { readonly kind: 'clusters' }
+
+export type StreamOrder =
+  | ({ readonly kind: 'gzip' } & Pick<DecodeOptions, 'limit'>)
+  | ({ readonly kind: 'zstd' } & Pick<DecodeOptions, 'limit' | 'zstdWindow'>)
 
 export const toJson = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 

@@ -25,11 +25,12 @@ export interface StartOptions {
   readonly program?: URL
 }
 
+/** A process; it is disposed of by a SIGKILL. */
 export interface StartedDecoder extends AsyncDisposable {
   /** Resolves when it is gone: why, where it went by itself and not by its user's leaving or a SIGKILL. */
   readonly ended: Promise<Error | undefined>
-  /** Its side of a connection was given to it; else this is the other end of one of its own. */
-  readonly connection: Duplex | undefined
+  /** Our end of the connection that it was started with, where that was not given. */
+  readonly connection: Duplex
 }
 
 /**
@@ -38,13 +39,13 @@ export interface StartedDecoder extends AsyncDisposable {
  * right, and is a Unix user of its own where we may change users.
  *
  * For the main thread: nobody waits for a process whose thread has ended, so it would stay behind as a zombie.
- * @param connection what it serves; left out, it gets a pipe
+ * @param given its end of a connection, or `pipe` for a new one
  */
-export function startDecoder(connection: Socket | 'pipe', options: StartOptions = {}): StartedDecoder {
+export function startDecoder(given: Socket | 'pipe', options: StartOptions = {}): StartedDecoder {
   const user = unprivilegedId()
   const [program, ...args] = commandLine(user, options)
   const child = spawn(program, args, {
-    stdio: ['pipe', 'ignore', 'pipe', connection],
+    stdio: ['pipe', 'ignore', 'pipe', given],
     env: {},
     cwd: '/',
   })
@@ -53,7 +54,7 @@ export function startDecoder(connection: Socket | 'pipe', options: StartOptions 
   child.stdin?.on('error', () => {})
   return {
     ended,
-    connection: connection === 'pipe' ? (child.stdio[CONNECTION] as Duplex) : undefined,
+    connection: given === 'pipe' ? (child.stdio[CONNECTION] as Duplex) : given,
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
       await ended
@@ -67,7 +68,7 @@ function commandLine(user: number | undefined, { cpuSeconds, program }: StartOpt
   return [
     'prlimit',
     ...['--core=0', '--fsize=0', `--nofile=${FILES}`, `--data=${DATA}`],
-    ...(cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}`]),
+    ...(cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}:${cpuSeconds + 1}`]),
     ...(user === undefined ? [] : [`--nproc=${PROCESSES}`]),
     ...['--', 'setpriv', '--no-new-privs', '--ambient-caps=-all', '--inh-caps=-all', '--pdeathsig=KILL'],
     // It changes users by itself, once it has read its program, which others may have no right to read.
@@ -100,6 +101,9 @@ function notStarted(cause: Error): LibraryError {
 
 function reasonOf(code: number | null, signal: string | null, said: string): Error | undefined {
   if (signal === 'SIGKILL') return undefined
+  if (signal === 'SIGXCPU') {
+    return new LibraryError('too_large', 'decode: it takes more processor time than it may')
+  }
   if (code === OUT_OF_MEMORY) return tooMuchMemory()
   return new Error(`a decoder ended with ${signal ?? `code ${code}`}`, { cause: said })
 }

@@ -1,12 +1,13 @@
 import { isUtf8 } from 'node:buffer'
-import { type Duplex, PassThrough } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { PassThrough } from 'node:stream'
 import { ByteFeed } from '#base/byte-feed.ts'
+import type { ByteStream } from '#base/bytes.ts'
 import { trimBoth, trimEnd } from '#base/trim.ts'
 import { requestSignal } from '#edge/http/close-signal.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
 import { BULK_LIMITS } from './bulk-delete.ts'
 import type { Exchange } from './exchange.ts'
+import { gunzip } from './gunzip.ts'
 import { bestOutcomeType, printOutcome } from './outcome.ts'
 import { encodePath } from './path.ts'
 import { announcedLength, receiveBody } from './receive-body.ts'
@@ -15,9 +16,9 @@ import { SwiftProblem, sendBytes, statusLine } from './reply.ts'
 import { readTar, type TarEntry, TarProblem } from './tar-reader.ts'
 
 /** How the bytes of a body become those of an archive; bzip2 would keep the only thread that answers for too long. */
-const FORMATS: ReadonlyMap<string, () => Duplex> = new Map([
-  ['tar', () => new PassThrough()],
-  ['tar.gz', () => createGunzip()],
+const FORMATS: ReadonlyMap<string, (exchange: Exchange, body: ByteStream) => ByteStream> = new Map([
+  ['tar', (_exchange, body) => body],
+  ['tar.gz', gunzip],
 ])
 
 interface Outcome {
@@ -32,12 +33,12 @@ interface Outcome {
 /** PUT with `?extract-archive`: makes an object of each file of an archive. */
 export async function uploadArchive(exchange: Exchange, caller: Caller): Promise<void> {
   const format = trimBoth((exchange.query.get('extract-archive') ?? '').toLowerCase(), '.')
-  const open = FORMATS.get(format)
-  if (!open) throw new SwiftProblem(400, 'Unsupported archive format')
+  const decode = FORMATS.get(format)
+  if (!decode) throw new SwiftProblem(400, 'Unsupported archive format')
   announcedLength(exchange)
   const outcome: Outcome = { created: 0, errors: [] }
   try {
-    await unpack(exchange, open(), (entries) => putAll(exchange, caller, entries, outcome))
+    await unpack(exchange, decode, (entries) => putAll(exchange, caller, entries, outcome))
   } catch (error) {
     outcome.problem = problemOf(error)
   }
@@ -47,12 +48,13 @@ export async function uploadArchive(exchange: Exchange, caller: Caller): Promise
   sendBytes(exchange, 200, { 'Content-Type': type }, Buffer.from(declaration + text))
 }
 
-/** Reads the body through a stream that turns it into an archive. */
+/** Reads the body as an archive. */
 async function unpack(
   exchange: Exchange,
-  stage: Duplex,
+  decode: (exchange: Exchange, body: ByteStream) => ByteStream,
   use: (entries: AsyncGenerator<TarEntry>) => Promise<void>,
 ): Promise<void> {
+  const stage = new PassThrough()
   const write = (chunk: Uint8Array) =>
     new Promise<void>((resolve, reject) => {
       stage.write(chunk, (error) => (error ? reject(error) : resolve()))
@@ -61,7 +63,7 @@ async function unpack(
     () => void stage.end(),
     (error: Error) => void stage.destroy(error),
   )
-  const feed = new ByteFeed(stage)
+  const feed = new ByteFeed(decode(exchange, stage))
   try {
     await use(readTar(feed))
     // What pads an archive is taken in, so that the connection can go on.
@@ -69,6 +71,7 @@ async function unpack(
     await receiving
   } finally {
     stage.destroy()
+    await feed.close()
   }
 }
 
@@ -82,8 +85,7 @@ function problemOf(error: unknown): SwiftProblem {
 /** Nothing more would be put, or too much was refused. */
 const ENDING = [400, 401]
 
-const isDamage = (error: unknown): boolean =>
-  error instanceof TarProblem || (error as { code?: string }).code?.startsWith('Z_') === true
+const isDamage = (error: unknown): boolean => error instanceof TarProblem
 
 async function putAll(
   exchange: Exchange,

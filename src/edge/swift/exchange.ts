@@ -6,6 +6,7 @@ import type { Auth } from '#control/auth/auth.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
 import type { ContentStore } from '#data/content/content.ts'
 import type { Surroundings } from '#edge/http/intercept.ts'
+import type { Readiness } from '#edge/http/probes.ts'
 import type { Caller } from '#model/orbit.ts'
 import type { Query, SwiftPath } from './path.ts'
 
@@ -16,8 +17,8 @@ export interface SwiftDeps {
   readonly auth: Pick<Auth, 'orbit'>
   /** Scheme and host that storage URLs begin with; by default those that the client asked for. */
   readonly publicUrl?: string
-  /** Says whether requests can be served now. */
-  readonly isReady: () => boolean
+  /** Why requests cannot be served now. */
+  readonly readiness: Readiness
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -34,8 +35,10 @@ export interface Exchange {
   readonly method: string
   readonly path: SwiftPath
   readonly query: Query
-  /** Bytes of lists that are in memory as long as their requests take, of all requests together. */
+  /** Bytes of lists that are in memory as long as clients take to send or to read them, of all together. */
   readonly texts: Shares
+  /** Processes that unpack archives, of all requests together. */
+  readonly unpacking: Shares
   /** Undefined until it is known. */
   caller: Caller | undefined
   /** Of the request: `cut` where its rest will not come, or cannot be read. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MiB } from '#base/bytes.ts'
+import { withLogFields } from '#base/log-context.ts'
 import { Shares } from '#base/shares.ts'
 import { type App, intercept } from '#edge/http/app.ts'
 import { dispatch } from './dispatch.ts'
@@ -15,15 +16,23 @@ import { SwiftProblem, sendBytes, sendEmpty, sendText } from './reply.ts'
 const OURS =
   /^(?:https?:\/\/[^/?]*)?(\/(?:v\d[^/?]*|auth\/v1(?:\.0)?|info|healthcheck)(?:\/[^?]*)?)(?:\?(.*))?$/s
 
-/** Bytes of lists in memory at once, of deletions and of segments. */
+/** Bytes of lists in memory at once: of names to delete, of segments, of what there is. */
 const TEXTS = 128 * MiB
+/** Processes at once, each with 80 MiB of memory, that unpack archives. */
+const UNPACKING = 16
 
 /** Adds the Swift API of Orbit: `/v1`, `/auth/v1.0`, `/info`, `/healthcheck`. */
 export function addSwift(app: App, deps: SwiftDeps): void {
-  const texts = new Shares({ total: TEXTS, busy: 'too many long lists are being read' })
+  const texts = new Shares({ total: TEXTS, busy: 'too many long lists are under way' })
+  const unpacking = new Shares({ total: UNPACKING, busy: 'too many archives are being unpacked' })
   intercept(app, (surroundings) => ({
+    edge: 'orbit',
     accepts: (url) => OURS.test(url),
-    answer: (raw, response) => void answer({ deps, texts, surroundings }, raw, response),
+    answer(raw, response) {
+      const transId = createTransId(raw, deps.now())
+      const asked = { deps, texts, unpacking, surroundings, transId }
+      withLogFields({ reqId: transId }, () => void answer(asked, raw, response))
+    },
     cutShort,
   }))
 }
@@ -31,28 +40,25 @@ export function addSwift(app: App, deps: SwiftDeps): void {
 const NOWHERE: SwiftPath = { full: '', account: '', container: undefined, object: undefined }
 
 async function answer(
-  { deps, texts, surroundings }: Pick<Exchange, 'deps' | 'texts' | 'surroundings'>,
+  asked: Pick<Exchange, 'deps' | 'texts' | 'unpacking' | 'surroundings' | 'transId'>,
   raw: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const { surroundings, transId } = asked
   const started = performance.now()
-  const transId = createTransId(raw, deps.now())
   const [, path = '/', query = ''] = OURS.exec(raw.url ?? '') ?? []
   const parsed = parsePath(path)
   const exchange: Exchange = {
-    deps,
-    surroundings,
+    ...asked,
     raw,
     response,
     method: raw.method ?? 'GET',
     path: 'bad' in parsed ? NOWHERE : parsed,
     query: parseQuery(query),
-    texts,
     caller: undefined,
     body: 'unread',
     cut: undefined,
     cutStatus: undefined,
-    transId,
     log: surroundings.log,
     finishers: [],
   }
@@ -74,7 +80,7 @@ async function answer(
 async function route(exchange: Exchange, path: string, parsed: SwiftPath | BadPath): Promise<void> {
   if (path === '/info') return probe(exchange, 'application/json; charset=UTF-8', JSON.stringify(INFO))
   if (path === '/healthcheck') {
-    if (!exchange.deps.isReady()) return sendText(exchange, 503, 'DISABLED BY FILE')
+    if ((await exchange.deps.readiness()).length > 0) return sendText(exchange, 503, 'DISABLED BY FILE')
     return probe(exchange, 'text/plain; charset=UTF-8', 'OK')
   }
   if (path.startsWith('/auth/') || 'bad' in parsed || parsed.account === '')
