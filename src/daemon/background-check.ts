@@ -6,9 +6,10 @@ import type { Repair } from '#control/library/repair.ts'
 import type { DamagedObject } from '#control/orbit/check-small-objects.ts'
 import { CheckFindings, type CheckRoot } from '#data/disk/check-findings.ts'
 import { type CheckedFile, type CheckPlace, type DamagedFile, ROUND_START } from '#data/disk/check-round.ts'
-import type { Checker } from '#data/disk/checker.ts'
+import type { Checker, ReadSoFar } from '#data/disk/checker.ts'
 import type { Store } from '#data/store/store.ts'
 import type { CheckState, CheckStates } from './check-state.ts'
+import type { CheckObserver } from './metrics/observer.ts'
 
 export interface BackgroundCheckOptions {
   readonly checker: Checker
@@ -30,6 +31,7 @@ export interface BackgroundCheckOptions {
   readonly startMs?: number
   readonly lookMs?: number
   readonly now: () => number
+  readonly observer?: CheckObserver | undefined
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
 }
 
@@ -109,6 +111,7 @@ export class BackgroundCheck {
     await states.write(begun)
     if (!goesOn) await this.#findMissingManifests(signal)
     let saving: Promise<unknown> = Promise.resolve()
+    let read: ReadSoFar = { bytes: 0, manifests: 0, blocks: 0 }
     await checker.round({
       after: begun.place,
       until: begun.startedAt + ageMs / 2,
@@ -119,7 +122,13 @@ export class BackgroundCheck {
         if (late) log.warn({ bytes, rate }, 'check.rate is too low for check.age: some of it is read later')
       },
       onDamaged: (file) => this.#take(file),
-      onPlace: (place: CheckPlace) => {
+      onPlace: (place: CheckPlace, now) => {
+        this.#options.observer?.onRead({
+          bytes: now.bytes - read.bytes,
+          manifests: now.manifests - read.manifests,
+          blocks: now.blocks - read.blocks,
+        })
+        read = now
         // What is not written down yet must be met again after a crash.
         if (this.#pending.size === 0) saving = saving.then(() => states.write({ ...begun, place }))
       },
@@ -160,6 +169,7 @@ export class BackgroundCheck {
   }
 
   #take(file: DamagedFile): void {
+    this.#options.observer?.onDamaged(file)
     this.#pending.set(file.kind + file.digest, file)
     this.#woken.resolve()
   }
@@ -249,6 +259,7 @@ export class BackgroundCheck {
     if (there.length === 0) return
     for (const file of await checker.soundOf(there, signal)) {
       const whole = await records.mended(file)
+      this.#options.observer?.onMended(file)
       log.info({ kind: file.kind, digest: file.digest }, `a stored ${file.kind} is mended`)
       for (const { id, name } of whole) log.info({ image: id, name }, 'an image is whole again')
     }

@@ -18,6 +18,8 @@ export interface Config {
     readonly port: number
     /** Scheme and host. */
     readonly publicUrl: string | undefined
+    /** How long it still answers, with readiness taken back, before it stops. */
+    readonly noticeMs: number
     readonly drainMs: number
     readonly silenceMs: number
     readonly connections: { readonly total: number; readonly perAddress: number }
@@ -51,6 +53,8 @@ export interface Config {
   readonly quota: number | undefined
   /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
   readonly reserve: number | undefined
+  /** Where metrics are read; undefined where nowhere. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined
   readonly logLevel: string
   /** Every setting as text, and what decided it, for `config show`. */
   readonly effective: readonly EffectiveSetting[]
@@ -125,6 +129,7 @@ export function readConfig(flags: Flags = {}): Config {
     http: {
       ...read('http.listen'),
       publicUrl: read('http.public_url'),
+      noticeMs: read('http.notice_time') ?? 0,
       drainMs: read('http.drain_time'),
       silenceMs: read('http.silence_time'),
       connections: {
@@ -154,6 +159,7 @@ export function readConfig(flags: Flags = {}): Config {
     nbd: readNbd(read),
     quota: read('accounts.quota'),
     reserve: read('store.reserve'),
+    metrics: read('metrics.listen'),
     logLevel: read('log.level'),
     effective,
   })

@@ -1,4 +1,6 @@
+import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -6,6 +8,7 @@ import type { Orbit } from '#control/orbit/orbit.ts'
 import { addApi } from '#edge/api/api.ts'
 import { addConsole } from '#edge/console/console.ts'
 import { type App, createApp } from '#edge/http/app.ts'
+import { addProbes } from '#edge/http/probes.ts'
 import type { NbdService } from '#edge/nbd/service.ts'
 import type { SftpService } from '#edge/sftp/listener.ts'
 import { addSwift } from '#edge/swift/swift.ts'
@@ -14,6 +17,11 @@ import type { Config } from './config.ts'
 import { closeToOthers, makeDataFolder } from './data-folder.ts'
 import { lockDataFolder } from './data-lock.ts'
 import { listenError, reachable } from './listen-error.ts'
+import { addLooks } from './metrics/looks.ts'
+import { createMetrics } from './metrics/metrics.ts'
+import { createObserver } from './metrics/observer.ts'
+import { createReadiness, type Stage } from './readiness.ts'
+import { type MetricsService, serveMetrics } from './serve-metrics.ts'
 import { serveNbd } from './serve-nbd.ts'
 import { serveSftp } from './serve-sftp.ts'
 import { readVersion } from './version.ts'
@@ -33,6 +41,8 @@ export interface Started {
   readonly sftp: { readonly url: string; readonly fingerprint: string } | undefined
   /** Where images are offered over NBD, where they are. */
   readonly nbd: string | undefined
+  /** Where metrics are read, where they are. */
+  readonly metrics: string | undefined
   /** Set where the data folder is new. */
   readonly bootstrapped: Bootstrapped | undefined
 }
@@ -52,13 +62,23 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   if (await closeToOthers(config.data)) {
     log.warn({ folder: config.data }, 'others may look into the data folder; chmod 700 would end that')
   }
-  await using parts = await wire({ config, log, exclusive: true })
-  const state = { ready: false }
+  const metrics = createMetrics({
+    version: readVersion(),
+    onFailure: (error, look) => log.warn({ err: error, look }, 'cannot look for metrics'),
+  })
+  const observer = createObserver(metrics)
+  await using parts = await wire({ config, log, exclusive: true, observer })
+  const state = { isReady: false }
+  const stage = (): Stage => (stopping.aborted ? 'stopping' : state.isReady ? 'serving' : 'starting')
+  const readiness = createReadiness({ ...parts, stage, now: Date.now, log })
   const app = await createApp({
     logger: log,
     silenceMs: config.http.silenceMs,
     connections: config.http.connections,
+    observer: observer.http,
   })
+  closeWhenStopping(app, stopping)
+  addProbes(app, readiness)
   await addApi(app, {
     version: readVersion(),
     auth: parts.auth,
@@ -69,7 +89,6 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
     stopping,
     heartbeatMs: HEARTBEAT_MS,
-    isReady: () => state.ready && !stopping.aborted,
   })
   await addConsole(app, { servers: parts.servers, auth: parts.auth, pingMs: PING_MS })
   addSwift(app, {
@@ -77,14 +96,17 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     orbit: parts.orbit,
     content: parts.contents,
     ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
-    isReady: () => state.ready && !stopping.aborted,
+    readiness,
     now: Date.now,
   })
   const timers: NodeJS.Timeout[] = []
   let sftp: SftpService | undefined
   let nbd: NbdService | undefined
   let check: AsyncDisposable | undefined
+  let scraped: MetricsService | undefined
+  addLooks(metrics, { ...parts, readiness, app, nbd: () => nbd, now: Date.now })
   try {
+    scraped = await serveMetrics(config, { metrics, readiness, log })
     await listen(app, config)
     const url = localUrl(app)
     parts.hosts.add(new URL(url).host)
@@ -94,21 +116,25 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     await parts.jobs.releaseAllLeases()
     await parts.library.start()
     await parts.servers.begin()
-    sftp = await serveSftp(config, parts, log)
+    sftp = await serveSftp(config, parts, { log, observer: observer.sftp })
     nbd = await serveNbd(config, parts, log)
-    check = startBackgroundCheck(config, parts, log)
+    check = startBackgroundCheck(config, parts, { log, observer: observer.check })
     timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
     timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
     timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
-    state.ready = true
+    state.isReady = true
     onStarted({
       url,
       sftp: sftp && { url: sftpUrl(sftp), fingerprint: sftp.fingerprint },
       nbd: nbd && nbdUrl(nbd, config.nbd?.tls !== undefined),
+      metrics: scraped?.url,
       bootstrapped,
     })
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
+    // Others can take them at once; they do not wait for requests here to end.
+    const giving = parts.jobs[Symbol.asyncDispose]()
+    await Promise.all([giving, delay(config.http.noticeMs)])
   } finally {
     for (const timer of timers) clearInterval(timer)
     await Promise.all([
@@ -117,7 +143,15 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
       nbd?.[Symbol.asyncDispose](),
       check?.[Symbol.asyncDispose](),
     ])
+    await scraped?.[Symbol.asyncDispose]()
   }
+}
+
+/** Once it is about to stop, connections that are kept alive end with the answer under way. */
+function closeWhenStopping(app: App, stopping: AbortSignal): void {
+  app.server.prependListener('request', (_request, response: ServerResponse) => {
+    if (stopping.aborted) response.setHeader('connection', 'close')
+  })
 }
 
 /** Expired tokens are of no use to anybody. */

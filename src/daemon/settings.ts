@@ -78,6 +78,7 @@ export const SETTINGS = {
   roles,
   'http.listen': listen,
   'http.public_url': orElse('', publicUrl),
+  'http.notice_time': orElse('none', timeUpTo(3600_000, 5000)),
   'http.drain_time': timeUpTo(3600_000, 10_000),
   'http.silence_time': timeUpTo(DAY_MS, 60_000),
   'http.connections': countFrom(1, 1_000_000, 4096),
@@ -129,6 +130,7 @@ export const SETTINGS = {
   'nbd.listen': listenOrNone('none'),
   'nbd.certificate': orElse('', path('file', '/etc/image-library/nbd.crt')),
   'nbd.key': orElse('', path('file', '/etc/image-library/nbd.key')),
+  'metrics.listen': listenOrNone('none'),
   'log.level': oneOf(LEVELS, 'info'),
 } satisfies Record<string, Setting<unknown>>
 

@@ -8,10 +8,12 @@ import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type Checker, createChecker } from '#data/disk/checker.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { clearQuarantine } from '#data/store/open-store.ts'
+import type { StoreTimes } from '#data/store/measured.ts'
 import type { Store } from '#data/store/store.ts'
 import { BackgroundCheck } from './background-check.ts'
 import { type CheckStates, createCheckStates } from './check-state.ts'
 import type { Config } from './config.ts'
+import type { CheckObserver } from './metrics/observer.ts'
 import { nameRoots } from './name-roots.ts'
 
 export interface CheckParts {
@@ -22,10 +24,14 @@ export interface CheckParts {
 }
 
 /** What looks for damage and mends it, for the daemon and for the operator's commands. */
-export function wireCheck(config: Config, catalog: Catalog): CheckParts {
+export function wireCheck(
+  config: Config,
+  catalog: Catalog,
+  onStoreTimes?: (times: StoreTimes) => void,
+): CheckParts {
   const storePlace = join(config.data, 'store')
   return {
-    checker: createChecker({ storePlace }),
+    checker: createChecker({ storePlace, onStoreTimes }),
     records: createDamageRecords({ catalog, now: Date.now }),
     states: createCheckStates(catalog),
     repair: createRepair({
@@ -54,12 +60,13 @@ export function wireCheck(config: Config, catalog: Catalog): CheckParts {
 export function startBackgroundCheck(
   config: Config,
   { catalog, store }: { readonly catalog: Catalog; readonly store: Store },
-  log: Logger,
+  { log, observer }: { readonly log: Logger; readonly observer: CheckObserver },
 ): AsyncDisposable {
   const ending = new AbortController()
   const { ageMs, rate, quarantineMs } = config.check
   const check = new BackgroundCheck({
-    ...wireCheck(config, catalog),
+    ...wireCheck(config, catalog, observer.onStoreTimes),
+    observer,
     store,
     roots: () => nameRoots(catalog),
     smallObjects: (pace) => checkSmallObjects(catalog, pace),

@@ -19,16 +19,19 @@ import { createContentStore, type OpenContentStore } from '#data/content/create-
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { openStore } from '#data/store/open-store.ts'
-import { createReserve } from '#data/store/reserve.ts'
+import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
 import { catalogPath } from './data-folder.ts'
+import type { Observer } from './metrics/observer.ts'
+import { traceIngest } from './trace-ingest.ts'
 import { wireServers } from './wire-servers.ts'
 
 /** The parts of a running library; disposing of it stops work under way and closes everything. */
 export interface Parts extends AsyncDisposable {
   readonly store: Store
+  readonly reserve: Reserve
   readonly catalog: Catalog
   readonly jobs: JobQueue
   readonly auth: Auth
@@ -47,16 +50,20 @@ export interface WireOptions {
   readonly log: Logger
   /** This process alone serves the folder: what a dead one left behind is cleared at once. */
   readonly exclusive: boolean
+  /** Who counts, where somebody does. */
+  readonly observer?: Observer
 }
 
 /** The one place where everything is put together; the data folder is there. Nothing runs before `library.start`. */
-export async function wire({ config, log, exclusive }: WireOptions): Promise<Parts> {
+export async function wire({ config, log, exclusive, observer }: WireOptions): Promise<Parts> {
   const folder = (name: string) => join(config.data, name)
   // Whatever lies here belonged to a process that is dead.
   if (exclusive) await rm(folder('spool'), { recursive: true, force: true })
   await mkdir(folder('spool'), { recursive: true })
   await using opened = new AsyncDisposableStack()
-  const store = opened.use(await openStore(folder('store'), { exclusive }))
+  const store = opened.use(
+    await openStore(folder('store'), { exclusive, ...(observer && { onTime: observer.onStoreTime }) }),
+  )
   const catalog = opened.use(await openCatalog({ path: catalogPath(config.data) }))
   // Collection would wait half a day for what dead processes were writing.
   if (exclusive) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
@@ -64,7 +71,10 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const now = Date.now
   const elapsed = () => performance.now()
   const jobs = opened.use(
-    createJobQueue({ catalog, owner: holder, now, elapsed, generations: store, random: randomBytes, log }),
+    createJobQueue({
+      ...{ catalog, owner: holder, now, elapsed, generations: store, random: randomBytes, log },
+      onAttempt: observer?.onAttempt,
+    }),
   )
   const auth = createAuth({ catalog, now, random: randomBytes })
   const { threads, uploadsPerAccount, ...registrations } = config.registrations
@@ -72,16 +82,19 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   // What work under way was promised: of accounts' quotas, and of the disk.
   const promised = new Ledger()
   const reserve = createReserve({ directory: config.data, bytes: config.reserve })
+  const ingest = traceIngest(
+    createIngest({
+      storePlace: folder('store'),
+      spoolDirectory: folder('spool'),
+      reserve: config.reserve,
+      threads,
+    }),
+  )
   const library: Library = opened.use(
     createLibrary({
       catalog,
       jobs,
-      ingest: createIngest({
-        storePlace: folder('store'),
-        spoolDirectory: folder('spool'),
-        reserve: config.reserve,
-        threads,
-      }),
+      ingest: observer ? observer.measureIngest(ingest) : ingest,
       parseSourceUrl,
       redactUrl,
       findObject: (url, asker) => createObjectFinder({ orbit, hosts: () => hosts })(url, asker),
@@ -96,6 +109,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       reserve,
       generations: store,
       onVolumeRead: (serverId) => servers.volumeRead(serverId),
+      onEnded: observer?.onRegistrationEnded,
       holder,
       now,
       log,
@@ -111,6 +125,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
       threads: config.orbit.threads,
       reserve: config.reserve,
       keep,
+      ...observer?.pool,
     }),
   )
   const orbit: Orbit = createOrbit({
@@ -131,6 +146,7 @@ export async function wire({ config, log, exclusive }: WireOptions): Promise<Par
   const closing = opened.move()
   return {
     store,
+    reserve,
     catalog,
     jobs,
     auth,

@@ -103,7 +103,6 @@ export async function startApi(options: ApiServerOptions = {}) {
     openForm: options.openForm ?? (() => Promise.reject(new Error('there are no bytes in this test'))),
     stopping: stopping.signal,
     heartbeatMs: 1000,
-    isReady: () => true,
   })
   await app.listen({ host: '127.0.0.1', port: 0 })
   closing.defer(() => app.close())

@@ -93,7 +93,7 @@ export async function openSwift(
     logger: pino({}, { write: (line) => void logged.push(line) }),
     ...(change.silenceMs === undefined ? {} : { silenceMs: change.silenceMs }),
   })
-  addSwift(app, { orbit, content: contents, auth, isReady: () => true, now: Date.now, ...change.deps })
+  addSwift(app, { orbit, content: contents, auth, readiness: async () => [], now: Date.now, ...change.deps })
   opened.defer(() => app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo

@@ -43,6 +43,15 @@ export interface Claim {
   readonly perAccount: number
 }
 
+export interface Backlog {
+  readonly kind: string
+  /** Due, and held by nobody. */
+  readonly waiting: number
+  readonly running: number
+  /** Since when the oldest that waits has been due; null where none waits. */
+  readonly waitingSince: number | null
+}
+
 export interface Jobs {
   insert(job: NewJob): Promise<void>
   find(kind: string, subject: string): Promise<Job | undefined>
@@ -81,6 +90,8 @@ export interface Jobs {
   /** Where the clock was set forward `byMs` just now: what was not due then waits as long as it was to. */
   followLeap(now: number, byMs: number): Promise<void>
   remove(kind: string, subject: string): Promise<void>
+  /** How much there is to do of each kind that there are jobs of. */
+  backlog(now: number): Promise<Backlog[]>
   /** Ends all leases, whoever holds them. @returns the jobs that were held */
   releaseAll(): Promise<Job[]>
   /** Lets a job that nobody works on wait. */
@@ -241,6 +252,26 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
     },
     async remove(kind, subject) {
       await db.deleteFrom('jobs').where('kind', '=', kind).where('subject', '=', subject).execute()
+    },
+    async backlog(now) {
+      const rows = await db
+        .selectFrom('jobs')
+        .select((eb) => {
+          const isHeld = eb('lease_until', '>', now)
+          const isWaiting = eb.and([
+            eb('run_at', '<=', now),
+            eb.or([eb('lease_until', 'is', null), eb('lease_until', '<=', now)]),
+          ])
+          return [
+            'kind',
+            eb.fn.countAll<number>().filterWhere(isWaiting).as('waiting'),
+            eb.fn.countAll<number>().filterWhere(isHeld).as('running'),
+            eb.fn.min<number | null>('run_at').filterWhere(isWaiting).as('waitingSince'),
+          ]
+        })
+        .groupBy('kind')
+        .execute()
+      return rows
     },
     async releaseAll() {
       const query = db.updateTable('jobs').set({ lease_owner: null, lease_until: null })

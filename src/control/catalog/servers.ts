@@ -20,6 +20,8 @@ export interface Servers {
   ): Promise<Server | undefined>
   /** Of those of an account that are not deleted: how many, and MiB of memory. */
   sums(accountId: string): Promise<{ readonly servers: number; readonly ram: number }>
+  /** How many there are of each status that some have, deleted ones left out. */
+  countByStatus(): Promise<{ readonly status: ServerStatus; readonly count: number }[]>
   /** Ports of servers that are not deleted. */
   listSshPorts(): Promise<number[]>
 }
@@ -72,6 +74,11 @@ export function serversTable({ db, random }: TableContext): Servers {
     },
     async listExisting() {
       return (await existing().selectAll().orderBy('created_at').orderBy('id').execute()).map(toServer)
+    },
+    async countByStatus() {
+      const query = existing().select((server) => ['status', server.fn.countAll<number>().as('count')])
+      const rows = await query.groupBy('status').execute()
+      return rows.map(({ status, count }) => ({ status: status as ServerStatus, count }))
     },
     async update(id, change, statuses) {
       const query = db.updateTable('servers').set(toRow(change)).where('id', '=', id)

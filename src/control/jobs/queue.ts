@@ -1,7 +1,8 @@
+import { withLogFields } from '#base/log-context.ts'
 import { Refusal } from '#base/refusal.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
-import type { Random } from '#model/ids.ts'
+import { isId, type Random } from '#model/ids.ts'
 import { isRetryable, lostDelayMs, retryDelayMs } from './retry.ts'
 
 /** One attempt at a job. */
@@ -24,7 +25,7 @@ export interface JobHandler {
   /** Told in the transaction that ends the job. */
   failed(tables: Tables, job: Job, error: unknown): Promise<void>
   /** Told after the transaction of `retrying` (not ended) or `failed` (ended). */
-  settled(job: Job, ended: boolean): Promise<void>
+  settled(job: Job, ended: boolean, error: unknown): Promise<void>
 }
 
 export interface JobLimits {
@@ -40,6 +41,18 @@ export interface JobLog {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
+}
+
+/**
+ * `lost`: its lease; `given back`: the process stops, and another one may take the job at once; `unsettled`: nobody could
+ * write down how it ended, so its lease runs out.
+ */
+export type AttemptOutcome = 'done' | 'retried' | 'failed' | 'cancelled' | 'lost' | 'given back' | 'unsettled'
+
+export interface EndedAttempt {
+  readonly kind: string
+  readonly outcome: AttemptOutcome
+  readonly ms: number
 }
 
 /** Durable work: rows with a lease (docs/decisions/0016-job-leases.md). */
@@ -74,6 +87,8 @@ export interface JobQueueOptions {
   readonly generations: { generation(): Promise<number> }
   readonly random: Random
   readonly log: JobLog
+  /** Told of each attempt once it has ended, for whoever counts. */
+  readonly onAttempt?: ((attempt: EndedAttempt) => void) | undefined
   readonly leaseMs?: number
   readonly heartbeatMs?: number
   readonly pollMs?: number
@@ -105,6 +120,8 @@ export class LeaseLost extends Error {
   }
 }
 
+class Cancelled extends LeaseLost {}
+
 class Stopping extends Error {
   constructor() {
     super('the process is about to stop')
@@ -124,7 +141,7 @@ interface Kind {
 }
 
 export function createJobQueue(options: JobQueueOptions): JobQueue {
-  const { catalog, owner, now, elapsed = now, generations, random, log } = options
+  const { catalog, owner, now, elapsed = now, generations, random, log, onAttempt } = options
   const { leaseMs = 30_000, heartbeatMs = 10_000, pollMs = 1000, attemptsMax = 5 } = options
   const kinds = new Map<string, Kind>()
   const running = new Map<string, Running>()
@@ -152,7 +169,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       if (!job) return
       const abort = new AbortController()
       if (stopped) abort.abort(new Stopping())
-      const done = attempt(job, handler, abort.signal).finally(() => {
+      // Of whatever request it was that woke us, nothing stands on the lines of the job.
+      const done = withLogFields(named(job), () => attempt(job, handler, abort.signal)).finally(() => {
         running.delete(keyOf(job))
         void poll()
       })
@@ -188,6 +206,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
 
   async function attempt(job: Job, handler: JobHandler, signal: AbortSignal): Promise<void> {
     let finished = false
+    let outcome: AttemptOutcome = 'done'
+    const startedAt = elapsed()
     const finish = async <T>(change: (tables: Tables) => Promise<T>): Promise<T> => {
       const result = await catalog.transaction(async (tables) => {
         if (!(await tables.jobs.finish(owner, job))) throw new LeaseLost()
@@ -203,20 +223,29 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     } catch (error) {
       if (finished) log.error({ err: error, ...named(job) }, 'after the end of a job')
       else
-        await settle(job, handler, error, signal).catch((cause) => {
+        outcome = await settle(job, handler, error, signal).catch((cause) => {
           // Its lease runs out by itself, and then it is tried again.
           log.error({ err: cause, ...named(job) }, 'cannot write down how a job ended')
+          return 'unsettled' as const
         })
+    } finally {
+      onAttempt?.({ kind: job.kind, outcome, ms: elapsed() - startedAt })
     }
   }
 
-  async function settle(job: Job, handler: JobHandler, error: unknown, signal: AbortSignal): Promise<void> {
-    if (error instanceof LeaseLost || signal.reason instanceof LeaseLost) return
+  async function settle(
+    job: Job,
+    handler: JobHandler,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<AttemptOutcome> {
+    if (signal.reason instanceof Cancelled) return 'cancelled'
+    if (error instanceof LeaseLost || signal.reason instanceof LeaseLost) return 'lost'
     if (signal.reason instanceof Stopping) {
       const at = now()
       // Not taken for a death of ours, however often the library is started anew while a slow source is read.
       await catalog.relaxed((tables) => tables.jobs.giveBack(owner, job, { now: at, runAt: at }))
-      return
+      return 'given back'
     }
     const failed: Job = { ...job, failures: job.failures + 1 }
     // What is wrong with an image is its owner's business; a stack would only say where we looked.
@@ -238,7 +267,9 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       }
       return true
     })
-    if (held) await handler.settled(failed, !again)
+    if (!held) return 'lost'
+    await handler.settled(failed, !again, error)
+    return again ? 'retried' : 'failed'
   }
 
   async function heartbeat(): Promise<void> {
@@ -279,7 +310,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     heartbeat,
     cancel(kind, subject) {
       for (const { job, abort } of running.values()) {
-        if (job.kind === kind && job.subject === subject) abort.abort(new LeaseLost())
+        if (job.kind === kind && job.subject === subject) abort.abort(new Cancelled())
       }
     },
     settled,
@@ -307,7 +338,7 @@ const keyOf = ({ id, attempt }: Job) => `${id} ${attempt}`
 
 /** A payload may hold secrets, so it stays out of the log. */
 function named({ id, kind, subject, attempt, failures }: Job) {
-  return { job: id, kind, subject, attempt, failures }
+  return { job: id, kind, [isId('img', subject) ? 'image' : 'subject']: subject, attempt, failures }
 }
 
 function messageOf(error: unknown): string {

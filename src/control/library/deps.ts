@@ -35,6 +35,8 @@ export interface LibraryOptions {
   readonly uploadFolder: string
   /** Space of the data folder: asked before bytes are written, and given to what is announced. Both throw NoRoom. */
   readonly reserve: { demand(bytes: number): void; promise(bytes: number): Promised }
+  /** Told when a registration or snapshot has ended: the code where it failed. For whoever counts. */
+  readonly onEnded?: ((failure: string | undefined) => void) | undefined
   /** Told when a job has ended that read a server's volume. */
   readonly onVolumeRead?: (serverId: string) => void
   /** The store's. */

@@ -25,6 +25,7 @@ export interface RegistrationDeps {
     | 'allowSource'
     | 'reserve'
     | 'onVolumeRead'
+    | 'onEnded'
     | 'now'
     | 'redactUrl'
   >
@@ -127,13 +128,13 @@ export class RegistrationHandler implements JobHandler {
   async #publish({ job, finish }: JobRun, result: IngestResult, held: Holding): Promise<void> {
     const { now, redactUrl } = this.#options
     const { manifest, virtualSize, dataSize, addedSize, source } = result
-    await finish(async (tables) => {
+    const failure = await finish(async (tables) => {
       try {
         await held.settle(tables, dataSize)
       } catch (error) {
         if (!(error instanceof QuotaExceeded)) throw error
         await this.#fail(tables, job, error, job.failures + 1)
-        return
+        return toFailure(error).code
       }
       const provenance = toProvenance(result, redactUrl)
       const progress = doneProgress(source.bytes, job.failures + 1)
@@ -141,7 +142,9 @@ export class RegistrationHandler implements JobHandler {
       await tables.images.update(job.subject, { ...change, updatedAt: now() }, ['creating'])
       const sizes = `${virtualSize} bytes, ${dataSize} of them data, ${addedSize} of them new here`
       await this.#tell(tables, job, 'image.available', `The image is available: a disk of ${sizes}.`)
+      return undefined
     })
+    this.#options.onEnded?.(failure)
   }
 
   async retrying(tables: Tables, job: Job, error: unknown, runAt: number): Promise<void> {
@@ -157,9 +160,11 @@ export class RegistrationHandler implements JobHandler {
     await this.#fail(tables, job, error, error instanceof EndsItsProcess ? error.tries : job.failures)
   }
 
-  async settled(job: Job, ended: boolean): Promise<void> {
+  async settled(job: Job, ended: boolean, error: unknown): Promise<void> {
     this.#feed.wake()
-    if (ended) await this.#letGo(job)
+    if (!ended) return
+    this.#options.onEnded?.(toFailure(error).code)
+    await this.#letGo(job)
   }
 
   async #fail(tables: Tables, job: Job, error: unknown, tries: number): Promise<void> {

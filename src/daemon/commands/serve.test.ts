@@ -8,8 +8,9 @@ import { printStarted } from './serve.ts'
 
 const data = mkdtempSync(join(tmpdir(), 'banner-'))
 after(() => rmSync(data, { recursive: true }))
-const started = { url: 'http://127.0.0.1:8080', sftp: undefined, nbd: undefined, bootstrapped: undefined }
-const times = { drainMs: 1, silenceMs: 1, connections: { total: 9, perAddress: 9 } }
+const none = { sftp: undefined, nbd: undefined, metrics: undefined, bootstrapped: undefined }
+const started = { url: 'http://127.0.0.1:8080', ...none }
+const times = { noticeMs: 0, drainMs: 1, silenceMs: 1, connections: { total: 9, perAddress: 9 } }
 const http = { host: '127.0.0.1', port: 8080, publicUrl: 'https://images.example.org', ...times }
 
 test('banner: it names the listener and, beside it, the address that clients use', () => {

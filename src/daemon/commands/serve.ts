@@ -23,7 +23,7 @@ export async function runServe(flags: Flags): Promise<void> {
 
 /** What a person needs to go on, the secrets of a new folder among it. */
 export function printStarted(
-  { url, sftp, nbd, bootstrapped }: Started,
+  { url, sftp, nbd, metrics, bootstrapped }: Started,
   { data, http }: Pick<Config, 'data' | 'http'>,
 ): string {
   const reached = http.publicUrl === undefined ? '' : `, is reached at ${http.publicUrl}`
@@ -38,6 +38,7 @@ export function printStarted(
     `The image library listens on ${url}${reached} and keeps its data in ${data}`,
     ...(sftp ? [`SFTP is on ${sftp.url}, host key ${sftp.fingerprint}`] : []),
     ...(nbd === undefined ? [] : [`Images are offered over NBD on ${nbd}`]),
+    ...(metrics === undefined ? [] : [`Metrics are on ${metrics}/metrics`]),
     ...(made ?? []),
     '',
     ...(existsSync(iniPath(data)) ? printFirstSteps(iniPath(data)) : printNoConfiguration(data)),

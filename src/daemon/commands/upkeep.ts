@@ -8,6 +8,7 @@ import type { CheckReport, Finding } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
 import { sizeOfQuarantine } from '#data/store/open-store.ts'
 import type { CheckState } from '../check-state.ts'
+import { collectionEnded } from '../collection-state.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
 import { nameRoots } from '../name-roots.ts'
@@ -137,12 +138,13 @@ function printReport(report: CheckReport, quarantined: boolean): string {
 
 /** Deletes what nothing needs; also while the library runs. */
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
-  return withParts(flags, async ({ library, store }, { data }) => {
+  return withParts(flags, async ({ library, store, catalog }, { data }) => {
     using _lock = lockCollection(data)
     // The time before the roots, as `collect` asks for: what ends in between is covered by its start.
     const { unclaimedSince, manifests } = await library.operator.roots()
     const dryRun = flags.dryRun ?? false
     const result = await collect({ store, roots: manifests, unclaimedSince, dryRun, signal: untilSignal() })
+    if (!dryRun) await collectionEnded(catalog, { ...result, finishedAt: Date.now() })
     const verb = dryRun ? 'would delete' : 'deleted'
     console.log(
       `${verb} ${count(result.blocksRemoved, 'block')} and ${count(result.manifestsRemoved, 'manifest')}, ` +

@@ -22,6 +22,8 @@ export interface Reserve {
    * @throws NoRoom
    */
   promise(bytes: number): Promised
+  /** Bytes that are free, and those that images leave free. */
+  look(): { readonly free: number; readonly kept: number }
 }
 
 /** Sizes in units of `bsize` bytes. */
@@ -45,13 +47,17 @@ const readFileSystem = (path: string): FileSystem => statfsSync(path)
 /** Watches the free space of the file system that `directory` lies on. */
 export function createReserve({ directory, bytes, statfs = readFileSystem }: ReserveOptions): Reserve {
   const ledger = new Ledger()
-  function check(wanted: number, promised: number): void {
+  function look() {
     const { bsize, blocks, bavail } = statfs(directory)
     const kept = bytes ?? Math.min(MOST, Math.max(LEAST, Math.floor((blocks * bsize) / SHARE)))
-    const free = bavail * bsize
+    return { free: bavail * bsize, kept }
+  }
+  function check(wanted: number, promised: number): void {
+    const { free, kept } = look()
     if (free - promised - wanted < kept) throw new NoRoom({ wanted, free, promised, kept })
   }
   return {
+    look,
     demand: (wanted) => check(wanted, 0),
     promise(wanted) {
       check(wanted, ledger.sum(directory))

@@ -202,7 +202,6 @@ test('places: server types and zones, listed and by id', async () => {
   assert.equal((await call('GET', '/1.0/server_types/typ-zzzzz')).status, 404)
 })
 
-test('probes and the description need no token', async () => {
-  for (const path of ['/healthz', '/readyz', '/openapi.json'])
-    assert.equal((await fetch(`${url}${path}`)).status, 200, path)
+test('the description needs no token', async () => {
+  assert.equal((await fetch(`${url}/openapi.json`)).status, 200)
 })

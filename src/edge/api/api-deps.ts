@@ -21,6 +21,4 @@ export interface ApiDeps {
   readonly stopping: AbortSignal
   /** How often a live stream shows that it lives. */
   readonly heartbeatMs: number
-  /** Says whether requests can be served now. */
-  readonly isReady: () => boolean
 }

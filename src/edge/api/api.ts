@@ -1,6 +1,5 @@
 import swagger from '@fastify/swagger'
 import type { FastifyPluginAsync } from 'fastify'
-import { LibraryError } from '#base/errors.ts'
 import type { App } from '#edge/http/app.ts'
 import { AccountSchema, AccountUpdateSchema } from '#schema/account.ts'
 import { ApiClientCreateSchema, ApiClientSchema, ApiClientUpdateSchema } from '#schema/api-client.ts'
@@ -68,7 +67,7 @@ const RESOURCES = [
   volumeRoutes,
 ]
 
-/** Adds the JSON API: `/token`, everything under `/1.0`, its description and the probes. */
+/** Adds the JSON API: `/token`, everything under `/1.0`, and its description. */
 export async function addApi(app: App, deps: ApiDeps): Promise<void> {
   for (const schema of SCHEMAS) app.addSchema(schema)
   await app.register(swagger, {
@@ -97,11 +96,6 @@ export async function addApi(app: App, deps: ApiDeps): Promise<void> {
     openapi: '/openapi.json',
   }))
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
-  app.get('/healthz', { schema: { hide: true } }, async () => ({ status: 'alive' }))
-  app.get('/readyz', { schema: { hide: true } }, async () => {
-    if (!deps.isReady()) throw new LibraryError('unavailable', 'the library is starting or stopping')
-    return { status: 'ready' }
-  })
 }
 
 const OPENAPI = {

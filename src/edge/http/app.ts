@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
@@ -17,6 +16,7 @@ import { checkHost } from './host.ts'
 import { createInterceptedServer, type Interceptor, type Surroundings } from './intercept.ts'
 import { ClientGone, HttpProblem, OAuthProblem, problemOf } from './problems.ts'
 import { type ParseError, readmit } from './raw-url.ts'
+import { type RequestObserver, requestIdOf } from './request-scope.ts'
 import { VALIDATOR_OPTIONS, validationProblem } from './validation.ts'
 
 export interface AppOptions {
@@ -27,6 +27,7 @@ export interface AppOptions {
   readonly silenceMs?: number
   /** None where it is left out. */
   readonly connections?: ConnectionLimits
+  readonly observer?: RequestObserver
 }
 
 const DEFAULT_BODY_LIMIT = 256 * 1024
@@ -59,10 +60,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
-    genReqId: () => randomUUID(),
+    genReqId: requestIdOf,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     serverFactory: (route) =>
-      createInterceptedServer({ ...SERVER_OPTIONS, shouldUpgradeCallback }, route, interceptors),
+      createInterceptedServer(
+        { ...SERVER_OPTIONS, shouldUpgradeCallback },
+        route,
+        interceptors,
+        options.observer,
+      ),
     // A connection that is kept alive without a request must not hold up a stop.
     forceCloseConnections: 'idle',
     return503OnClosing: false,

@@ -8,9 +8,12 @@ import {
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { type BodyWatch, hasBody } from './body-watch.ts'
+import { type Edge, edgeOf, inRequest, type RequestObserver } from './request-scope.ts'
 
 /** An edge that answers its requests itself, from the raw address on: the router never sees them. */
 export interface Interceptor {
+  /** Its name among edges. */
+  readonly edge: Edge
   /** @param url as it stands in the request line */
   readonly accepts: (url: string) => boolean
   readonly answer: (raw: IncomingMessage, response: ServerResponse) => void
@@ -34,19 +37,24 @@ export function createInterceptedServer(
   options: ServerOptions,
   route: (raw: IncomingMessage, response: ServerResponse) => void,
   interceptors: readonly Interceptor[],
+  observer?: RequestObserver,
 ): Server {
   const find = ({ url = '' }: IncomingMessage) => interceptors.find(({ accepts }) => accepts(url))
-  const server = createServer(options, (raw, response) => {
+  const answer = (raw: IncomingMessage, response: ServerResponse, ownAnswer = route) => {
     const interceptor = find(raw)
-    if (interceptor) interceptor.answer(raw, response)
-    else route(raw, response)
-  })
+    const edge = interceptor?.edge ?? edgeOf(raw.url ?? '')
+    inRequest({ raw, response, edge, observer }, () => {
+      if (interceptor) interceptor.answer(raw, response)
+      else ownAnswer(raw, response)
+    })
+  }
+  const server = createServer(options, (raw, response) => answer(raw, response))
   // Where this event has a listener, Node does not say "100 Continue" by itself.
   server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
-    const interceptor = find(raw)
-    if (interceptor) return interceptor.answer(raw, response)
-    response.writeContinue()
-    route(raw, response)
+    answer(raw, response, () => {
+      response.writeContinue()
+      route(raw, response)
+    })
   })
   return server
 }

@@ -23,6 +23,8 @@ export interface NbdServiceOptions {
 }
 
 export interface NbdService extends AsyncDisposable {
+  /** How many are open now. */
+  readonly connections: number
   /** Of a service that has a host. */
   readonly host: string
   readonly port: number
@@ -56,6 +58,9 @@ export async function startNbdService(options: NbdServiceOptions): Promise<NbdSe
   return {
     host: address,
     port,
+    get connections() {
+      return open.size
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const socket of open.keys()) socket.destroy()

@@ -5,7 +5,7 @@ import { createDesk, type DeskDeps } from './desk.ts'
 import { type HostKeys, readHostKeys } from './host-key.ts'
 import { createLoginGuard } from './login-guard.ts'
 import type { ProcessSetup } from './process-messages.ts'
-import { createSessionProcesses } from './session-processes.ts'
+import { createSessionProcesses, type SftpObserver } from './session-processes.ts'
 
 export interface SftpServiceOptions extends Omit<DeskDeps, 'guard'> {
   readonly host: string
@@ -20,6 +20,7 @@ export interface SftpServiceOptions extends Omit<DeskDeps, 'guard'> {
   readonly perLogin: number
   readonly processes: number
   readonly setup: Omit<ProcessSetup, 'hostKeys'>
+  readonly observer?: SftpObserver | undefined
   readonly now: () => number
   readonly log: Logger
 }
@@ -38,13 +39,14 @@ export interface SftpService {
  * connection is handed to one, and what that must know it asks here.
  */
 export async function startSftpService(options: SftpServiceOptions): Promise<SftpService> {
-  const { host, port, now, log } = options
+  const { host, port, now, log, observer } = options
   const { privateKeys, fingerprint }: HostKeys = await readHostKeys(options.keyFolder)
   const guard = createLoginGuard({ perLogin: options.perLogin, now })
   const processes = createSessionProcesses({
     count: options.processes,
     setup: { ...options.setup, hostKeys: privateKeys },
     openDesk: () => createDesk({ ...options, guard }),
+    observer,
     log,
   })
   const connections = createCounts(options.connections)
@@ -60,6 +62,8 @@ export async function startSftpService(options: SftpServiceOptions): Promise<Sft
       return
     }
     const staying = visit.move()
+    observer?.onConnection(1)
+    staying.defer(() => observer?.onConnection(-1))
     processes.give(socket, address, () => staying.dispose())
   }
 

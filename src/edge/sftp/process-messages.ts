@@ -1,6 +1,7 @@
 import type { StorePlace } from '#data/store/open-store.ts'
 import type { RpcAnswer, RpcCall } from './rpc.ts'
 import type { SshLimits } from './ssh-server.ts'
+import type { Measured } from './traffic.ts'
 
 /** What a process with connections is started with. */
 export interface ProcessSetup {
@@ -25,4 +26,6 @@ export type ToProcess =
 export type FromProcess =
   | { readonly kind: 'closed'; readonly id: number }
   | { readonly kind: 'bug'; readonly message: string; readonly stack: string | undefined }
+  /** About once a second where there is something to say, and before a connection's end is told. */
+  | ({ readonly kind: 'measured' } & Measured)
   | RpcCall

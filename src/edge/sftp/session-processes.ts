@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { OpenDesk } from './desk.ts'
 import type { FromProcess, ProcessSetup, ToProcess } from './process-messages.ts'
 import { answerCall } from './rpc.ts'
+import type { Measured } from './traffic.ts'
 
 /**
  * Every packet leaves memory outside of the heap behind, a GiB of it for each GiB. With a small young heap it is
@@ -14,7 +15,18 @@ const HEAP = ['--max-semi-space-size=1', '--single-threaded-gc']
 /** How long a process that was told to stop may take once its connections are closed. */
 const EXIT_MS = 5_000
 
+/** Who counts. */
+export interface SftpObserver {
+  /** Of all processes, some of it at a time. */
+  readonly onMeasured: (measured: Measured) => void
+  /** A connection was let in, or is gone. */
+  readonly onConnection: (by: 1 | -1) => void
+  /** A process ended by itself. */
+  readonly onDeath: () => void
+}
+
 export interface SessionProcessesDeps {
+  readonly observer?: SftpObserver | undefined
   /** As many at most; each is started when there is a connection for it. */
   readonly count: number
   readonly setup: ProcessSetup
@@ -40,7 +52,7 @@ interface Running {
 }
 
 export function createSessionProcesses(deps: SessionProcessesDeps): SessionProcesses {
-  const { count, setup, openDesk, log } = deps
+  const { count, setup, openDesk, log, observer } = deps
   const running = new Set<Running>()
   let last = 0
 
@@ -58,7 +70,10 @@ export function createSessionProcesses(deps: SessionProcessesDeps): SessionProce
     child.on('error', (error) => log.error({ err: error }, 'a process for SFTP cannot be reached'))
     child.once('exit', (code, signal) => {
       running.delete(self)
-      if (code !== 0) log.error({ code, signal }, 'a process for SFTP ended; its connections are gone')
+      if (code !== 0) {
+        log.error({ code, signal }, 'a process for SFTP ended; its connections are gone')
+        observer?.onDeath()
+      }
       for (const onClosed of connections.values()) onClosed()
       connections.clear()
       desk[Symbol.asyncDispose]().then(ended.resolve, ended.reject)
@@ -76,7 +91,8 @@ export function createSessionProcesses(deps: SessionProcessesDeps): SessionProce
     } else if (message.kind === 'closed') {
       self.connections.get(message.id)?.()
       self.connections.delete(message.id)
-    } else {
+    } else if (message.kind === 'measured') observer?.onMeasured(message)
+    else {
       const { message: text, stack } = message
       log.error({ err: { type: 'Error', message: text, stack } }, 'SFTP connection failed')
     }

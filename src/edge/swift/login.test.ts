@@ -106,7 +106,7 @@ test('info and health: anybody may ask', async () => {
   ])
   assert.equal((await ask('GET', '!/healthcheck', { token: null })).text, 'OK')
   assert.equal((await ask('POST', '!/info', { token: null })).status, 405)
-  await using starting = await openSwift({ deps: { isReady: () => false } })
+  await using starting = await openSwift({ deps: { readiness: async () => ['the library is starting'] } })
   const answer = await starting.ask('GET', '!/healthcheck', { token: null })
   assert.deepEqual([answer.status, answer.text], [503, 'DISABLED BY FILE'])
 })
