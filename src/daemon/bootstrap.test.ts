@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
+import { SyncedFiles } from '../../test/support/synced-files.ts'
 import { type BootstrapDeps, bootstrap, iniPath } from './bootstrap.ts'
+import { makeDataFolder } from './data-folder.ts'
 
 const URL_TEXT = 'http://127.0.0.1:8080'
 
@@ -86,4 +88,18 @@ test('bootstrap: a catalog that was restored without its configuration gets no o
   await rm(ini)
   assert.equal(await bootstrap(deps), undefined)
   assert.equal(existsSync(ini), false)
+})
+
+test('bootstrap: once it says that it is done, a power cut takes neither folder nor configuration', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'bootstrap-'))
+  using synced = await SyncedFiles.watch()
+  const data = join(parent, 'above', 'data')
+  await makeDataFolder(data)
+  synced.assertSafe(join(parent, 'above'))
+  await using opened = await openFolder()
+  await bootstrap({ ...opened.deps, data })
+  synced.assertSafe(join(parent, 'above'))
+  await bootstrap({ ...opened.deps, data, apiUrl: 'http://127.0.0.1:9090' })
+  synced.assertSafe(join(parent, 'above'))
+  await rm(parent, { recursive: true })
 })

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { syncFolder } from '#base/sync-folder.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { randomText } from '#model/ids.ts'
@@ -125,4 +126,5 @@ async function writeIni(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`
   await writeFile(temporary, text, { mode: 0o600, flush: true })
   await rename(temporary, path)
+  await syncFolder(dirname(path))
 }

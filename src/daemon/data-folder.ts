@@ -1,6 +1,9 @@
 import { access, chmod, constants, mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import type { CatalogPlace } from '#control/catalog/catalog.ts'
+import type { Config } from './config.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 
 /** Nobody else may look in: there are hashes of passwords, and URLs that carry the right to read something. */
 const FOLDER_MODE = 0o700
@@ -13,6 +16,11 @@ const FOLDERS = ['store', 'spool', 'uploads', 'servers']
 
 export const catalogPath = (folder: string): string => join(folder, CATALOG)
 
+type Places = Pick<Config, 'data' | 'catalog'>
+
+/** In the data folder, unless the settings name a database. */
+export const catalogPlace = ({ data, catalog }: Places): CatalogPlace => catalog ?? { path: catalogPath(data) }
+
 /**
  * Makes the data folder, and those above it, where they are missing. One by one: Node's recursive mkdir never ends
  * where the system has a folder but makes none in it, as in /proc.
@@ -22,15 +30,22 @@ export async function makeDataFolder(folder: string): Promise<void> {
   const missing: string[] = []
   try {
     for (let at = folder; !(await exists(at)); at = dirname(at)) missing.unshift(at)
-    for (const each of missing) await mkdir(each, { mode: FOLDER_MODE })
+    for (const each of missing) {
+      await mkdir(each, { mode: FOLDER_MODE })
+      await syncFolder(dirname(each))
+    }
     await demandUsable(folder)
   } catch (error) {
     throw unusable(folder, error)
   }
 }
 
-/** @throws not_found where no library is in it; invalid, denied or unavailable */
-export async function demandLibrary(folder: string): Promise<void> {
+/**
+ * Where the catalog is in a database, the folder may be new.
+ * @throws not_found where no library is in it; invalid, denied or unavailable
+ */
+export async function demandLibrary({ data: folder, catalog }: Places): Promise<void> {
+  if (catalog) return await makeDataFolder(folder)
   let found: boolean
   try {
     found = await exists(folder)

@@ -4,6 +4,8 @@ import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { LibraryError } from '#base/errors.ts'
+import { SyncedFiles } from '../../../test/support/synced-files.ts'
 import { type LibraryFixture, openLibrary } from './library.fixtures.ts'
 
 const never = { signal: new AbortController().signal }
@@ -49,4 +51,21 @@ test('upload: a disk that refuses is told as such, and what came is gone on from
   })
   await rm(path, { recursive: true })
   assert.equal((await library.uploads.receive(owner, id, 0, chunks('x'), never)).received, 1)
+})
+
+test('upload: what was said to be received survives a power cut, also where the first part broke off', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, options } = fixture
+  using synced = await SyncedFiles.watch()
+  const { id } = await registerUpload(fixture)
+  await library.uploads.receive(owner, id, 0, chunks('one'), never)
+  synced.assertSafe(options.uploadFolder)
+  const broken = await registerUpload(fixture)
+  async function* breaking() {
+    yield Buffer.from('one')
+    throw new LibraryError('unavailable', 'the client went away')
+  }
+  await assert.rejects(library.uploads.receive(owner, broken.id, 0, breaking(), never))
+  await library.uploads.receive(owner, broken.id, 3, chunks('two'), never)
+  synced.assertSafe(options.uploadFolder)
 })

@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 import { isId } from '#model/ids.ts'
 import type { LibraryOptions } from './deps.ts'
 
@@ -78,16 +79,14 @@ export class UploadFiles {
       onProgress(size)
     }
     await keeping(file.sync())
-    if (offset === 0) await keeping(this.#syncNames())
+    // Each time: the part that made the file may have broken off before it came to this.
+    await keeping(this.#syncNames())
     return size
   }
 
   /** Else a power cut could leave the bytes of an upload without a name. */
   async #syncNames(): Promise<void> {
-    for (const path of [this.#folder, dirname(this.#folder)]) {
-      await using folder = await open(path, 'r')
-      await folder.sync()
-    }
+    for (const path of [this.#folder, dirname(this.#folder)]) await syncFolder(path)
   }
 
   /**

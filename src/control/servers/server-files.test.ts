@@ -6,7 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
-import { addLayerFile, nextLayer, removeFolder, removeOtherLayers, writeSeed } from './server-files.ts'
+import { createLayer } from '#data/volume/create-layer.ts'
+import { SyncedFiles } from '../../../test/support/synced-files.ts'
+import {
+  addLayerFile,
+  linkBase,
+  makeFolder,
+  nextLayer,
+  removeFolder,
+  removeOtherLayers,
+  writeSeed,
+} from './server-files.ts'
 
 const run = promisify(execFile)
 const OWNER = { uid: 931_998, gid: 931_998 }
@@ -118,4 +128,25 @@ test('server files: so many that they cannot be looked through are refused', asy
   await removeFolder(folder)
   await assert.rejects(readdir(folder), { code: 'ENOENT' })
   await rm(folder, { force: true })
+})
+
+test('server files: a layer and a base survive a power cut once they are there, the folder too', async (t) => {
+  const parent = await mkdtemp(join(tmpdir(), 'server-files-'))
+  t.after(() => rm(parent, { recursive: true }))
+  const [servers, base] = [join(parent, 'servers'), join(parent, 'base')]
+  await mkdir(servers)
+  await writeFile(base, 'base', { flush: true })
+  using synced = await SyncedFiles.watch()
+  const folder = join(servers, 'srv-aaaaa')
+  await makeFolder(folder, undefined)
+  await addLayerFile(createLayer, folder, { name: 'layer-0.qcow2', size: 2 ** 20, owner: undefined })
+  synced.assertSafe(folder)
+  await addLayerFile(createLayer, folder, { name: 'layer-1.qcow2', size: 2 ** 20, owner: undefined })
+  synced.assertSafe(folder)
+  await writeFile(base, 'base', { flush: true })
+  assert.ok(await linkBase(base, folder))
+  synced.assertSafe(folder)
+  await rm(join(folder, 'layer-1.qcow2'))
+  assert.ok(await linkBase(base, folder), 'it is there already, but perhaps not on stable storage')
+  synced.assertSafe(folder)
 })

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import fs, { existsSync } from 'node:fs'
 import * as files from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { createRandom, type Random } from '#data/codec/codec.fixtures.ts'
+import { SyncedFiles } from '../../../test/support/synced-files.ts'
 import { blockingFiles } from './blocking-files.ts'
 import { exampleBlock, isError, storeContract } from './contract.ts'
 import type { FileOperations } from './file-set.ts'
@@ -301,4 +303,70 @@ test('filesystem store: the quarantine is counted, and what came before a time i
   assert.deepEqual(await clearQuarantine(folder, Date.now() - 3600_000), { files: 0, bytes: 0 })
   assert.equal((await clearQuarantine(folder, Date.now() + 3600_000)).files, 2)
   assert.deepEqual(await files.readdir(join(folder, 'quarantine')), [])
+})
+
+for (const listed of [false, true]) {
+  test(`filesystem store: a sync without the program ${listed ? 'of a few ' : ''}brings all of it to stable storage`, async () => {
+    const folder = await makeFolder()
+    const store = await openFilesystemStore(folder, { syncCommand: '/nowhere/sync' })
+    using synced = await SyncedFiles.watch()
+    const [first, second] = [exampleBlock(1), exampleBlock(2)]
+    // The first sync covers the folders that opening made.
+    await store.sync()
+    for (const { digest, stored } of [first, second]) {
+      await store.blocks.put(digest, stored)
+      await store.manifests.put(digest, [Uint8Array.of(1)])
+    }
+    const digests = [first.digest, second.digest]
+    await store.sync(listed ? { blocks: digests, manifests: digests } : undefined)
+    for (const kind of ['blocks', 'manifests']) synced.assertSafe(join(folder, kind))
+  })
+}
+
+test('filesystem store: a manifest, and what mends, is on stable storage before it has its name', async () => {
+  const folder = await makeFolder()
+  const calls: string[] = []
+  const open = async (...args: Parameters<typeof files.open>) => {
+    const handle = await files.open(...args)
+    const sync = handle.sync.bind(handle)
+    return Object.assign(handle, {
+      sync: async () => {
+        await sync()
+        calls.push('sync')
+      },
+    })
+  }
+  const note = hooked(async (call) => void calls.push(call))
+  const store = await openFilesystemStore(folder, { files: { ...note, open } })
+  const { digest, stored } = exampleBlock(1)
+  await store.blocks.put(digest, stored)
+  const steps: readonly [string, () => Promise<void>][] = [
+    ['link', () => store.manifests.put(digest, [Uint8Array.of(1)])],
+    ['rename', () => store.blocks.mend(digest, stored)],
+    ['rename', () => store.manifests.mend(digest, [Uint8Array.of(1)])],
+  ]
+  for (const [naming, step] of steps) {
+    calls.length = 0
+    await step()
+    assert.ok(calls.includes('sync') && calls.indexOf('sync') < calls.lastIndexOf(naming), `${calls}`)
+  }
+})
+
+test('filesystem store: files of the blocking kind are synced as well', async () => {
+  const folder = await makeFolder()
+  const synced: number[] = []
+  await using handle = await blockingFiles.open(join(folder, 'file'), 'w')
+  const { fsyncSync } = fs
+  fs.fsyncSync = (fd) => {
+    synced.push(fd)
+    fsyncSync(fd)
+  }
+  syncBuiltinESMExports()
+  try {
+    await handle.sync()
+  } finally {
+    fs.fsyncSync = fsyncSync
+    syncBuiltinESMExports()
+  }
+  assert.equal(synced.length, 1)
 })

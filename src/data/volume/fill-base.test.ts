@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -19,6 +20,7 @@ import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
 import { plainBytes, randomDisk, storeDisk, type TestDisk } from '../../../test/support/store-disk.ts'
+import { SyncedFiles } from '../../../test/support/synced-files.ts'
 import { fillBase } from './fill-base.ts'
 import type { FillOptions } from './volume.ts'
 
@@ -243,5 +245,29 @@ describe(`filling a base (seed ${seed})`, () => {
     }
     await fill(store, manifest, { path })
     await assertFilled(path, plainBytes(disk))
+  })
+
+  test('once it is filled, and at each place that is remembered, a power cut takes nothing of it', async () => {
+    using synced = await SyncedFiles.watch()
+    const parent = await mkdtemp(join(tmpdir(), 'fill-'))
+    const home = join(parent, 'bases')
+    await mkdir(home)
+    await using there = await open(parent, 'r')
+    await there.sync()
+    const path = join(home, 'base')
+    const store = memoryStore()
+    const manifest = await storeDisk(store, longDisk(140))
+    let remembered = 0
+    const onProgress = () => {
+      if (!existsSync(`${path}.progress`) || remembered > 0) return
+      remembered++
+      const { done } = JSON.parse(readFileSync(`${path}.progress`, 'utf8'))
+      assert.ok(done > 0 && synced.has(`${path}.partial`), 'what is said to be there was written out')
+      assert.ok(synced.has(`${path}.progress`))
+    }
+    await fill(store, manifest, { path, onProgress })
+    assert.equal(remembered, 1)
+    synced.assertSafe(home)
+    await rm(parent, { recursive: true })
   })
 })
