@@ -66,6 +66,15 @@ export const credentialRights = (): { credential: string; edge: string; word: Wo
     Object.entries(edges).map(([edge, word]) => ({ credential, edge, word: wordOf(word) })),
   )
 
+/** Whether a change ends what somebody has open. */
+export const endings = (): { change: string; opened: string; ends: boolean }[] =>
+  readTable('What ends what is open').flatMap(({ change = '', ...opened }) =>
+    Object.entries(opened).map(([name, word]) => {
+      if (word !== 'ends' && word !== 'goes on') throw new Error(`docs/rights.md: ${word} is no word`)
+      return { change, opened: name, ends: word === 'ends' }
+    }),
+  )
+
 export const routeRights = (): RouteRight[] =>
   readTable('Routes').map(({ route = '', thing = '', verb = '' }) => {
     const [, method = '', path = ''] = /^`([A-Z]+) (\S+)`$/.exec(route) ?? []

@@ -55,7 +55,11 @@ export interface RightsWorld extends AsyncDisposable {
   /** Makes an image in a state as docs/rights.md names it. */
   addImage(what: string, change?: Partial<Image>): Promise<string>
   /** A server, of which there is nothing but its row, and its volume. */
-  addServer(status: ServerStatus, locked?: boolean): Promise<{ server: string; volume: string }>
+  addServer(
+    status: ServerStatus,
+    locked?: boolean,
+    accountId?: string,
+  ): Promise<{ server: string; volume: string }>
   addUser(): Promise<string>
   addClient(): Promise<string>
   addKey(): Promise<string>
@@ -172,7 +176,6 @@ async function addPeople(auth: Auth, catalog: Catalog) {
       actor('member of two accounts', 'full', (await login(shared.email)).accessToken, {
         ...{ isUser: true, accountId: account },
       }),
-      actor('revoked client', 'full', revoked.token),
       actor('infrastructure', 'infrastructure', await tokenOf(full, 'infrastructure')),
       actor('orbit', 'storage', await tokenOf(full, 'orbit'), { orbitRole: 'full' }),
       actor('user for orbit', 'storage', (await login(user.email, 'orbit')).accessToken, {
@@ -186,6 +189,7 @@ async function addPeople(auth: Auth, catalog: Catalog) {
     dead: {
       unknown: randomBytes(20).toString('hex'),
       malformed: 'x',
+      revoked: revoked.token,
       expired: await tokenOf(full, undefined, past),
       refresh: jo.refreshToken ?? assert.fail('no refresh token'),
     },
@@ -239,19 +243,19 @@ function thingsOf({
   }
   return {
     addImage,
-    async addServer(status: ServerStatus, locked = false) {
+    async addServer(status: ServerStatus, locked = false, accountId = account) {
       const imageId = await addImage('private')
       const [type] = await catalog.serverTypes.list()
       const [zone] = await catalog.zones.list()
       assert.ok(type && zone)
-      const { id: _, slot: __, ...row } = fakeServer({ accountId: account, imageId, status, locked, ...at() })
+      const { id: _, slot: __, ...row } = fakeServer({ accountId, imageId, status, locked, ...at() })
       const goal = status === 'deleted' ? 'deleted' : 'stopped'
       const deletedAt = status === 'deleted' ? Date.now() : null
       const macAddress = `02:24:19:ff:00:${(made++ % 256).toString(16).padStart(2, '0')}`
       const ids = { typeId: type.id, zoneId: zone.id }
       const { id: server } = await catalog.servers.insert({ ...row, ...ids, goal, deletedAt, macAddress })
       const { id: ___, ...disk } = fakeVolume({
-        accountId: account,
+        accountId,
         serverId: server,
         imageId,
         manifest,

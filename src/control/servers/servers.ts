@@ -121,8 +121,8 @@ export interface Servers extends AsyncDisposable {
   activateConsole(session: Session, id: string): Promise<ShownServer>
   /**
    * Attaches to a console.
-   * @throws not_found where token and server do not belong together or who made it is let in no more, in the same time whether the server exists or
-   * not; conflict where it does not run
+   * @throws not_found where token and server do not belong together, in the same time whether the server exists or not,
+   * or its maker is let in no more; conflict where it does not run
    */
   attachConsole(id: string, token: string, kind: ConsoleKind): Promise<AttachedConsole>
 

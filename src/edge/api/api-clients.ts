@@ -53,12 +53,12 @@ export function apiClientRoutes(app: App, deps: ApiDeps): void {
     },
   )
 
-  const revoke = one('revokeApiClient', 'Revoke an API client; tokens it has live until they expire')
+  const revoke = one('revokeApiClient', 'Revoke an API client; its tokens and what it has open end')
   app.delete<ById>('/api_clients/:id', { schema: revoke }, async (request) =>
     print(request, await auth.clients.revoke(sessionOf(request), request.params.id)),
   )
 
-  const reset = one('resetApiClientSecret', 'Make a new secret; the old one ends')
+  const reset = one('resetApiClientSecret', 'Make a new secret; the old one, its tokens and what they have open end')
   app.post<ById>('/api_clients/:id/reset_secret', { schema: reset }, async (request) => {
     const { client, secret } = await auth.clients.resetSecret(sessionOf(request), request.params.id)
     return print(request, client, secret)
