@@ -95,7 +95,7 @@ describe('slow uploads', () => {
     await until(() => clients.filter(isRefused).length >= 15)
     const grown = residentMiB() - before
     assert.ok(grown < 200, `30 lists of 6 MB took ${grown} MiB`)
-    assert.match(clients.find(isRefused)?.answer ?? '', /too many long lists are being read/)
+    assert.match(clients.find(isRefused)?.answer ?? '', /too many long lists are under way/)
     for (const { socket } of clients) socket.destroy()
     while ((await owner.send('POST', '?bulk-delete', { body: names })).status !== 200) await delay(20)
   })

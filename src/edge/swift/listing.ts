@@ -1,6 +1,7 @@
 import type { ContainerRow, ListQuery, ObjectRow } from '#control/orbit/orbit.ts'
 import { type Exchange, type Headers, headerOf } from './exchange.ts'
 import { isTrue } from './metadata.ts'
+import { holdText } from './receive-body.ts'
 import { SwiftProblem, sendBytes } from './reply.ts'
 import { printIsoDate } from './times.ts'
 
@@ -94,7 +95,10 @@ export function sendListing(
         : path.container === undefined
           ? printAccountXml(path.account, rows)
           : printContainerXml(path.container, rows)
-  sendBytes(exchange, text === '' ? 204 : 200, headers, Buffer.from(text))
+  const body = Buffer.from(text)
+  // A client may take it as slowly as it likes.
+  holdText(exchange).add(body.length)
+  sendBytes(exchange, body.length === 0 ? 204 : 200, headers, body)
 }
 
 function printPlain(rows: readonly { readonly name: string }[]): string {

@@ -7,6 +7,9 @@ import { SwiftProblem } from './reply.ts'
 /** Bytes of the value of one header. */
 export const MAX_HEADER_VALUE = 8192
 
+/** Bytes of a Content-Type: a listing has thousands of them. */
+const MAX_TYPE = 1024
+
 /** The headers of an object that are kept beside its type and its metadata. */
 const KEPT = [
   'content-encoding',
@@ -51,8 +54,9 @@ function readPrefixed({ raw: { rawHeaders } }: Exchange, prefix: string): Map<st
 export function readAttributes(exchange: Exchange): ObjectAttributes {
   const headers: Record<string, string> = {}
   for (const name of KEPT) {
-    const value = headerOf(exchange, name)
-    if (value) headers[name] = value
+    const value = headerOf(exchange, name) ?? ''
+    if (value.length > MAX_HEADER_VALUE) throw new SwiftProblem(400, `Header value too long: ${name}`)
+    if (value !== '') headers[name] = value
   }
   const contentType = readContentType(exchange)
   const deleteAt = readDeleteAt(exchange)
@@ -78,6 +82,7 @@ export function readIfNoneMatch(exchange: Exchange): boolean {
 function readContentType(exchange: Exchange): string | undefined {
   const value = headerOf(exchange, 'content-type')
   if (!value || isTrue(headerOf(exchange, 'x-detect-content-type'))) return undefined
+  if (value.length > MAX_TYPE) throw new SwiftProblem(400, `Content-Type longer than ${MAX_TYPE}`)
   if (/;\s*swift_/i.test(value)) {
     throw new SwiftProblem(400, 'Invalid Content-Type, swift_* is not a valid parameter name.')
   }

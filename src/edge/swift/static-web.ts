@@ -7,6 +7,7 @@ import { printDisabledPage, printListingPage } from './listing-page.ts'
 import { isTrue } from './metadata.ts'
 import { wantsManifest } from './object.ts'
 import { encodePath } from './path.ts'
+import { holdText } from './receive-body.ts'
 import { answerOf } from './refusals.ts'
 import { SwiftProblem, sendBytes } from './reply.ts'
 import { sendObject, sendObjectHead } from './send-object.ts'
@@ -157,8 +158,9 @@ async function sendListingPage(
     const query = { limit: LISTING_LIMIT, delimiter: '/', ...(prefix === '' ? {} : { prefix }) }
     const { rows } = await deps.orbit.containers.list(caller, site.path, query)
     if (prefix !== '' && rows.length === 0) throw new SwiftProblem(404)
-    const page = printListingPage({ title, prefix, rows, css })
-    sendBytes(exchange, 200, { 'Content-Type': HTML }, Buffer.from(page))
+    const page = Buffer.from(printListingPage({ title, prefix, rows, css }))
+    holdText(exchange).add(page.length)
+    sendBytes(exchange, 200, { 'Content-Type': HTML }, page)
   } catch (error) {
     await refuse(exchange, caller, site, error)
   }
