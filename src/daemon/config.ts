@@ -12,6 +12,8 @@ import { readSettingsFile } from './settings-file.ts'
 export interface Config {
   /** An absolute path. */
   readonly data: string
+  /** The database with the catalog; undefined where it lies in the data folder. */
+  readonly catalog: { readonly url: string; readonly connections: number } | undefined
   readonly roles: ReadonlySet<Role>
   readonly http: {
     readonly host: string
@@ -84,6 +86,7 @@ export interface EffectiveSetting {
 export interface Flags {
   readonly config?: string
   readonly data?: string
+  readonly catalog?: string
   readonly roles?: string
   readonly http?: string
   readonly sftp?: string
@@ -105,6 +108,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   const fromFlags = [
     ['data', '--data', flags.data],
+    ['catalog', '--catalog', flags.catalog],
     ['roles', '--roles', flags.roles],
     ['http.listen', '--http', flags.http],
     ['sftp.listen', '--sftp', flags.sftp],
@@ -125,6 +129,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   return Object.freeze({
     data: resolve(read('data')),
+    catalog: readCatalog(read),
     roles: read('roles'),
     http: {
       ...read('http.listen'),
@@ -163,6 +168,12 @@ export function readConfig(flags: Flags = {}): Config {
     logLevel: read('log.level'),
     effective,
   })
+}
+
+function readCatalog(read: ReadSetting): Config['catalog'] {
+  const url = read('catalog')
+  const connections = read('catalog.connections')
+  return url === undefined ? undefined : { url, connections }
 }
 
 function readSftp(read: ReadSetting): SftpConfig | undefined {

@@ -1,9 +1,9 @@
 import { access, chmod, constants, mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
+import { syncFolder } from '#base/sync-folder.ts'
 import type { CatalogPlace } from '#control/catalog/catalog.ts'
 import type { Config } from './config.ts'
-import { syncFolder } from '#base/sync-folder.ts'
 
 /** Nobody else may look in: there are hashes of passwords, and URLs that carry the right to read something. */
 const FOLDER_MODE = 0o700
@@ -16,10 +16,9 @@ const FOLDERS = ['store', 'spool', 'uploads', 'servers']
 
 export const catalogPath = (folder: string): string => join(folder, CATALOG)
 
-type Places = Pick<Config, 'data' | 'catalog'>
-
 /** In the data folder, unless the settings name a database. */
-export const catalogPlace = ({ data, catalog }: Places): CatalogPlace => catalog ?? { path: catalogPath(data) }
+export const catalogPlace = ({ data, catalog }: Pick<Config, 'data' | 'catalog'>): CatalogPlace =>
+  catalog ?? { path: catalogPath(data) }
 
 /**
  * Makes the data folder, and those above it, where they are missing. One by one: Node's recursive mkdir never ends
@@ -40,12 +39,8 @@ export async function makeDataFolder(folder: string): Promise<void> {
   }
 }
 
-/**
- * Where the catalog is in a database, the folder may be new.
- * @throws not_found where no library is in it; invalid, denied or unavailable
- */
-export async function demandLibrary({ data: folder, catalog }: Places): Promise<void> {
-  if (catalog) return await makeDataFolder(folder)
+/** @throws not_found where no library is in it; invalid, denied or unavailable */
+export async function demandLibrary(folder: string): Promise<void> {
   let found: boolean
   try {
     found = await exists(folder)

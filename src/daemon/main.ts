@@ -9,6 +9,7 @@ import { readVersion } from './version.ts'
 function onData(command: Command): Command {
   return command
     .option('--data <dir>', 'the data folder (default ./data)')
+    .option('--catalog <url>', 'where the catalog is, if not in it: postgres://USER@HOST/DATABASE')
     .option('--config <file>', 'a settings file; see docs/guides/settings.md')
 }
 

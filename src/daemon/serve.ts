@@ -113,7 +113,8 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     const { auth, catalog } = parts
     const apiUrl = config.http.publicUrl ?? url
     const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
-    await parts.jobs.releaseAllLeases()
+    // In a database, they are those of others, too.
+    if (!config.catalog) await parts.jobs.releaseAllLeases()
     await parts.library.start()
     await parts.servers.begin()
     sftp = await serveSftp(config, parts, { log, observer: observer.sftp })

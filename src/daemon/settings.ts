@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { GiB, KiB, MiB, TiB } from '#base/bytes.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
+import { POSTGRES_URL_RULE, parsePostgresUrl } from '#control/catalog/postgres-url.ts'
 import type { NetworkSetting } from '#control/servers/deps.ts'
 import { createAddressRule } from '#data/source/address.ts'
 import { roles } from './roles.ts'
@@ -25,6 +26,15 @@ const publicUrl: Setting<string> = {
     const url = URL.parse(text)
     const isOrigin = url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`
     return isOrigin ? { value: url.origin } : undefined
+  },
+}
+
+const postgresUrl: Setting<string> = {
+  byDefault: '',
+  rule: POSTGRES_URL_RULE,
+  parse(text) {
+    const url = parsePostgresUrl(text)
+    return url === undefined ? undefined : { value: url }
   },
 }
 
@@ -75,6 +85,8 @@ const DAY_MS = 24 * 3600_000
 
 export const SETTINGS = {
   data: path('folder', './data'),
+  catalog: orElse('', postgresUrl),
+  'catalog.connections': countFrom(3, 1000, 12),
   roles,
   'http.listen': listen,
   'http.public_url': orElse('', publicUrl),

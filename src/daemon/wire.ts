@@ -23,7 +23,7 @@ import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
-import { catalogPath } from './data-folder.ts'
+import { catalogPlace } from './data-folder.ts'
 import type { Observer } from './metrics/observer.ts'
 import { traceIngest } from './trace-ingest.ts'
 import { wireServers } from './wire-servers.ts'
@@ -64,9 +64,9 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const store = opened.use(
     await openStore(folder('store'), { exclusive, ...(observer && { onTime: observer.onStoreTime }) }),
   )
-  const catalog = opened.use(await openCatalog({ path: catalogPath(config.data) }))
-  // Collection would wait half a day for what dead processes were writing.
-  if (exclusive) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
+  const catalog = opened.use(await openCatalog(catalogPlace(config)))
+  // Collection would wait half a day for what dead processes were writing; in a database, others may be alive.
+  if (exclusive && !config.catalog) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
   const now = Date.now
   const elapsed = () => performance.now()

@@ -1,6 +1,6 @@
 import type { Session } from '#model/session.ts'
 import { type Config, type Flags, readConfig } from './config.ts'
-import { demandLibrary } from './data-folder.ts'
+import { demandLibrary, makeDataFolder } from './data-folder.ts'
 import { createLog } from './log.ts'
 import { type Parts, wire } from './wire.ts'
 
@@ -10,7 +10,8 @@ export async function withParts<T>(
   work: (parts: Parts, config: Config) => Promise<T>,
 ): Promise<T> {
   const config = readConfig(flags)
-  await demandLibrary(config.data)
+  // Where the catalog is in a database, the folder may be new.
+  await (config.catalog ? makeDataFolder : demandLibrary)(config.data)
   await using parts = await wire({ config, log: createLog('warn'), exclusive: false })
   return await work(parts, config)
 }
