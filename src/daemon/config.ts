@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
+import type { S3Address } from '#data/store/s3/place.ts'
 import { type NbdConfig, readNbd, readServers, type ServersConfig } from './config-servers.ts'
 import type { Role } from './roles.ts'
 import type { Setting } from './setting-kinds.ts'
@@ -12,6 +13,8 @@ import { readSettingsFile } from './settings-file.ts'
 export interface Config {
   /** An absolute path. */
   readonly data: string
+  /** The object store with blocks and manifests; undefined where they lie in the data folder. */
+  readonly store: S3Address | undefined
   /** The database with the catalog; undefined where it lies in the data folder. */
   readonly catalog: { readonly url: string; readonly connections: number } | undefined
   readonly roles: ReadonlySet<Role>
@@ -86,6 +89,7 @@ export interface EffectiveSetting {
 export interface Flags {
   readonly config?: string
   readonly data?: string
+  readonly store?: string
   readonly catalog?: string
   readonly roles?: string
   readonly http?: string
@@ -108,6 +112,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   const fromFlags = [
     ['data', '--data', flags.data],
+    ['store', '--store', flags.store],
     ['catalog', '--catalog', flags.catalog],
     ['roles', '--roles', flags.roles],
     ['http.listen', '--http', flags.http],
@@ -129,6 +134,7 @@ export function readConfig(flags: Flags = {}): Config {
   }
   return Object.freeze({
     data: resolve(read('data')),
+    store: read('store'),
     catalog: readCatalog(read),
     roles: read('roles'),
     http: {

@@ -10,6 +10,7 @@ function onData(command: Command): Command {
   return command
     .option('--data <dir>', 'the data folder (default ./data)')
     .option('--catalog <url>', 'where the catalog is, if not in it: postgres://USER@HOST/DATABASE')
+    .option('--store <url>', 'where blocks lie, if not in it: s3://BUCKET/PREFIX?endpoint=http://HOST:PORT')
     .option('--config <file>', 'a settings file; see docs/guides/settings.md')
 }
 

@@ -15,14 +15,14 @@ export async function serveSftp(
   if (!config.sftp) return undefined
   const { host, port, processes, connections, perAddress, perLogin, ...limits } = config.sftp
   const folder = (name: string) => join(config.data, name)
-  const { auth, orbit, keep } = parts
+  const { auth, orbit, keep, storePlace } = parts
   try {
     return await startSftpService({
       ...{ host, port, connections, perAddress, perLogin, processes },
       ...{ auth, orbit, keep },
       keyFolder: folder('ssh'),
       setup: {
-        storePlace: folder('store'),
+        storePlace,
         spoolDirectory: folder('spool'),
         reserve: config.reserve,
         threads: config.orbit.threads,

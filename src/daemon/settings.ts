@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { POSTGRES_URL_RULE, parsePostgresUrl } from '#control/catalog/postgres-url.ts'
 import type { NetworkSetting } from '#control/servers/deps.ts'
 import { createAddressRule } from '#data/source/address.ts'
+import { parseS3Address, S3_RULE, type S3Address } from '#data/store/s3/place.ts'
 import { roles } from './roles.ts'
 import {
   countFrom,
@@ -35,6 +36,18 @@ const postgresUrl: Setting<string> = {
   parse(text) {
     const url = parsePostgresUrl(text)
     return url === undefined ? undefined : { value: url }
+  },
+}
+
+const s3Address: Setting<S3Address> = {
+  byDefault: '',
+  rule: S3_RULE,
+  parse(text) {
+    try {
+      return { value: parseS3Address(text) }
+    } catch {
+      return undefined
+    }
   },
 }
 
@@ -85,6 +98,7 @@ const DAY_MS = 24 * 3600_000
 
 export const SETTINGS = {
   data: path('folder', './data'),
+  store: orElse('', s3Address),
   catalog: orElse('', postgresUrl),
   'catalog.connections': countFrom(3, 1000, 12),
   roles,

@@ -7,14 +7,19 @@ import { createRepair, type Repair } from '#control/library/repair.ts'
 import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type Checker, createChecker } from '#data/disk/checker.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
-import { clearQuarantine } from '#data/store/open-store.ts'
 import type { StoreTimes } from '#data/store/measured.ts'
+import { clearQuarantine, type StorePlace } from '#data/store/open-store.ts'
 import type { Store } from '#data/store/store.ts'
 import { BackgroundCheck } from './background-check.ts'
 import { type CheckStates, createCheckStates } from './check-state.ts'
 import type { Config } from './config.ts'
 import type { CheckObserver } from './metrics/observer.ts'
 import { nameRoots } from './name-roots.ts'
+
+export interface CheckStore {
+  readonly catalog: Catalog
+  readonly storePlace: StorePlace
+}
 
 export interface CheckParts {
   readonly checker: Checker
@@ -26,10 +31,9 @@ export interface CheckParts {
 /** What looks for damage and mends it, for the daemon and for the operator's commands. */
 export function wireCheck(
   config: Config,
-  catalog: Catalog,
+  { catalog, storePlace }: CheckStore,
   onStoreTimes?: (times: StoreTimes) => void,
 ): CheckParts {
-  const storePlace = join(config.data, 'store')
   return {
     checker: createChecker({ storePlace, onStoreTimes }),
     records: createDamageRecords({ catalog, now: Date.now }),
@@ -59,20 +63,20 @@ export function wireCheck(
 /** Checks in the background until it is disposed of; nothing where the settings say so. */
 export function startBackgroundCheck(
   config: Config,
-  { catalog, store }: { readonly catalog: Catalog; readonly store: Store },
+  { catalog, store, storePlace }: CheckStore & { readonly store: Store },
   { log, observer }: { readonly log: Logger; readonly observer: CheckObserver },
 ): AsyncDisposable {
   const ending = new AbortController()
   const { ageMs, rate, quarantineMs } = config.check
   const check = new BackgroundCheck({
-    ...wireCheck(config, catalog, observer.onStoreTimes),
+    ...wireCheck(config, { catalog, storePlace }, observer.onStoreTimes),
     observer,
     store,
     roots: () => nameRoots(catalog),
     smallObjects: (pace) => checkSmallObjects(catalog, pace),
     async clearQuarantine() {
       if (quarantineMs === undefined) return
-      const { files, bytes } = await clearQuarantine(join(config.data, 'store'), Date.now() - quarantineMs)
+      const { files, bytes } = await clearQuarantine(storePlace, Date.now() - quarantineMs)
       if (files > 0) log.info({ files, bytes }, 'removed from the quarantine what had been there for long')
     },
     ageMs: ageMs ?? 0,

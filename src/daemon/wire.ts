@@ -18,12 +18,13 @@ import type { Servers } from '#control/servers/servers.ts'
 import { createContentStore, type OpenContentStore } from '#data/content/create-content-store.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
-import { openStore } from '#data/store/open-store.ts'
+import { openStore, type StorePlace } from '#data/store/open-store.ts'
 import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
 import type { Config } from './config.ts'
 import { catalogPlace } from './data-folder.ts'
+import { holdStorePlace } from './hold-store-place.ts'
 import type { Observer } from './metrics/observer.ts'
 import { traceIngest } from './trace-ingest.ts'
 import { wireServers } from './wire-servers.ts'
@@ -31,6 +32,8 @@ import { wireServers } from './wire-servers.ts'
 /** The parts of a running library; disposing of it stops work under way and closes everything. */
 export interface Parts extends AsyncDisposable {
   readonly store: Store
+  /** Where threads and processes find it. */
+  readonly storePlace: StorePlace
   readonly reserve: Reserve
   readonly catalog: Catalog
   readonly jobs: JobQueue
@@ -61,8 +64,9 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   if (exclusive) await rm(folder('spool'), { recursive: true, force: true })
   await mkdir(folder('spool'), { recursive: true })
   await using opened = new AsyncDisposableStack()
+  const storePlace = await holdStorePlace(config, opened)
   const store = opened.use(
-    await openStore(folder('store'), { exclusive, ...(observer && { onTime: observer.onStoreTime }) }),
+    await openStore(storePlace, { exclusive, ...(observer && { onTime: observer.onStoreTime }) }),
   )
   const catalog = opened.use(await openCatalog(catalogPlace(config)))
   // Collection would wait half a day for what dead processes were writing; in a database, others may be alive.
@@ -84,7 +88,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const reserve = createReserve({ directory: config.data, bytes: config.reserve })
   const ingest = traceIngest(
     createIngest({
-      storePlace: folder('store'),
+      storePlace,
       spoolDirectory: folder('spool'),
       reserve: config.reserve,
       threads,
@@ -119,7 +123,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const keep = () => guard.keep()
   const contents: OpenContentStore = opened.use(
     createContentStore({
-      storePlace: folder('store'),
+      storePlace,
       spoolDirectory: folder('spool'),
       store,
       threads: config.orbit.threads,
@@ -146,6 +150,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const closing = opened.move()
   return {
     store,
+    storePlace,
     reserve,
     catalog,
     jobs,

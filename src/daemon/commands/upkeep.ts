@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -50,8 +49,9 @@ export function runCheck(flags: CheckFlags): Promise<void> {
 
 /** Says how far the background check is, and what is known to be damaged; reads nothing that is stored. */
 function showCheckStatus(flags: Flags): Promise<void> {
-  return withParts(flags, async ({ catalog }, config) => {
-    const { states, records } = wireCheck(config, catalog)
+  return withParts(flags, async (parts, config) => {
+    const { catalog } = parts
+    const { states, records } = wireCheck(config, parts)
     const state = await states.read()
     console.log(state ? printState(state) : 'nothing was checked in the background yet')
     if (state?.stopped)
@@ -65,7 +65,7 @@ function showCheckStatus(flags: Flags): Promise<void> {
         console.log(`  needed by ${what}`)
     }
     for (const { path, why } of state?.objects ?? []) console.log(`damaged object ${path}: ${why}`)
-    const { files, bytes } = await sizeOfQuarantine(join(config.data, 'store'))
+    const { files, bytes } = await sizeOfQuarantine(parts.storePlace)
     if (files > 0) console.log(`${count(files, 'damaged file')} in the quarantine, ${count(bytes, 'byte')}`)
     if (damaged.length + (state?.objects ?? []).length > 0 || state?.stopped) process.exitCode = EXIT_DAMAGED
     else console.log('nothing is known to be damaged or missing')
@@ -92,8 +92,8 @@ async function namesOf(catalog: Catalog): Promise<Map<string, string[]>> {
 
 /** Reads an image's bytes once more, from a server's copy of the disk or its source, which mends it. */
 export function repairImage(id: string, flags: Flags): Promise<void> {
-  return withParts(flags, async ({ catalog }, config) => {
-    const { checker, records, repair } = wireCheck(config, catalog)
+  return withParts(flags, async (parts, config) => {
+    const { checker, records, repair } = wireCheck(config, parts)
     const signal = untilSignal()
     const from = await repair(id, signal)
     for (const file of await checker.soundOf(await records.list(), signal)) await records.mended(file)

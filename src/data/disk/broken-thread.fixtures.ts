@@ -45,7 +45,7 @@ const ways: Record<Wrong, () => unknown> = {
   },
   async 'waits in the middle of a put'() {
     const { storePlace, writer } = workerData as IngestThreadData
-    await using handle = await open(join(storePlace, 'temporary', `${writer}half`), 'w')
+    await using handle = await open(join(String(storePlace), 'temporary', `${writer}half`), 'w')
     await handle.write('half of a block')
     send({ kind: 'announced', bytes: undefined })
     await new Promise(() => {})

@@ -51,7 +51,8 @@ export async function storeDisk<T extends IngestedDisk>(
   const stopping = new AbortController()
   const stop = (reason: unknown) => stopping.abort(reason)
   const signal = AbortSignal.any([deps.signal, stopping.signal])
-  const reserve = createReserve({ directory: storePlace, bytes: deps.reserve })
+  const directory = typeof storePlace === 'string' ? storePlace : spoolDirectory
+  const reserve = createReserve({ directory, bytes: deps.reserve })
   reserve.demand(0)
   using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
   await using manifest = new ManifestWriter({ directory: spoolDirectory })
