@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
 import { after, before, describe, test } from 'node:test'
 import { send } from '../support/orbit.ts'
 import { apiAttempts, createThings, orbitAttempts, tryApi } from '../support/rights-attempts.ts'
-import { tryNbd, trySftp } from '../support/rights-logins.ts'
+import { bulkAttempts, createBulkThings } from '../support/rights-bulk.ts'
+import { askNbd, tryNbd, trySftp } from '../support/rights-logins.ts'
 import { createOrbitThings } from '../support/rights-orbit.ts'
 import { credentialRights, imageRights, rightOf, routeRights } from '../support/rights-table.ts'
 import { openRightsWorld, type RightsWorld } from '../support/rights-world.ts'
@@ -66,6 +69,26 @@ describe('rights at every edge', needs('nbdinfo'), () => {
     }
   })
 
+  test('Orbit in bulk: copies, deletes and archives need the rights to all that they touch', async () => {
+    const things = await createOrbitThings(world, world.account, world.actors[0]?.token ?? '')
+    const attempt = await createBulkThings(world, things)
+    const attempts = bulkAttempts(world)
+    await tryAll(attempts, attempt)
+    assert.ok(attempts.length > 500, `${attempts.length} combinations`)
+  })
+
+  test('event streams: begin for whom the lists of events are, and for nobody else', async () => {
+    const image = await world.addImage('private')
+    const { server } = await world.addServer('inactive')
+    for (const path of ['/1.0/events', `/1.0/images/${image}/events`, `/1.0/servers/${server}/events`]) {
+      for (const { name, token, accountId } of world.actors) {
+        const query = accountId === undefined ? '' : `?account_id=${accountId}`
+        const { status } = await world.api(token, 'GET', path + query)
+        assert.equal(await statusOfStream(world, token, path + query), status, `${name}: ${path}`)
+      }
+    }
+  })
+
   test('Orbit: a temporary URL opens one object in one way, and nothing of an account that is suspended', async () => {
     const owner = world.clients.suspended
     world.setStatus(world.suspended, 'active')
@@ -112,6 +135,21 @@ describe('rights at every edge', needs('nbdinfo'), () => {
     assert.deepEqual(await trySftp(world, { id, secret }, paths), [true, true, true])
     for (const who of [revoked, clients.suspended, { ...clients.full, secret: 'wrong' }])
       assert.equal(await trySftp(world, who), undefined, who.id)
+  })
+
+  test('NBD: an image opens in each of its states to whom the document says', async () => {
+    for (const state of new Set(imageRights().map(({ what }) => what))) {
+      const image = await world.addImage(state)
+      for (const { name, role, token } of world.actors) {
+        const [there, none] = [
+          await askNbd(world, `${token}/${image}`),
+          await askNbd(world, `${token}/img-zzzzz`),
+        ]
+        const word = rightOf(imageRights(), state, 'use', role)
+        // One without bytes is refused in other words, to whoever may know of it.
+        assert.equal(there !== none, word === 'yes', `${name}: ${state}: ${there}`)
+      }
+    }
   })
 
   test('NBD: a token opens what its bearer may use; what exists and what does not look alike', async () => {
@@ -190,6 +228,15 @@ describe('rights at every edge', needs('nbdinfo'), () => {
     }
   })
 })
+
+/** The status with which a stream begins, or is refused. */
+async function statusOfStream({ daemon }: RightsWorld, token: string, path: string): Promise<number> {
+  const headers = { authorization: `Bearer ${token}`, accept: 'text/event-stream' }
+  const request = get(`${daemon.url}${path}`, { headers })
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  response.on('error', () => {}).destroy()
+  return response.statusCode ?? 0
+}
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0

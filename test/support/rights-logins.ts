@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import ssh2 from 'ssh2'
+import { ask, connectTo, goData, greet } from '#edge/nbd/nbd.fixtures.ts'
+import { OPTION } from '#edge/nbd/protocol.ts'
 import { sftpPort } from './orbit.ts'
 import type { RightsWorld } from './rights-world.ts'
 
@@ -49,4 +51,13 @@ export async function tryNbd(
   } catch (error) {
     return String(error instanceof Error && 'stderr' in error ? error.stderr : error).replaceAll(name, 'NAME')
   }
+}
+
+/** The answer to GO for an export by this name, in hex, its own name left out. */
+export async function askNbd({ daemon }: Pick<RightsWorld, 'daemon'>, name: string): Promise<string> {
+  const port = Number(/nbd:\/\/127\.0\.0\.1:([1-9]\d*)/.exec(daemon.output())?.[1])
+  using client = await connectTo({ host: '127.0.0.1', port })
+  await greet(client)
+  const answers = await ask(client, OPTION.go, goData(name))
+  return answers.map(({ reply, data }) => `${reply.toString(16)} ${data}`.replaceAll(name, 'NAME')).join('\n')
 }

@@ -75,6 +75,14 @@ export const endings = (): { change: string; opened: string; ends: boolean }[] =
     }),
   )
 
+/** What requests about several things need: verbs of Orbit. */
+export const bulkRights = (): { request: string; source: string; target: string }[] =>
+  readTable('Orbit in bulk').map((row) => ({
+    request: row.request ?? '',
+    source: row['of the source'] ?? '',
+    target: row['of the target'] ?? '',
+  }))
+
 export const routeRights = (): RouteRight[] =>
   readTable('Routes').map(({ route = '', thing = '', verb = '' }) => {
     const [, method = '', path = ''] = /^`([A-Z]+) (\S+)`$/.exec(route) ?? []

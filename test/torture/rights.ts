@@ -7,6 +7,7 @@ import {
   orbitAttempts,
   tryApi,
 } from '../support/rights-attempts.ts'
+import { bulkAttempts, createBulkThings } from '../support/rights-bulk.ts'
 import { createOrbitThings } from '../support/rights-orbit.ts'
 import { imageRights, routeRights } from '../support/rights-table.ts'
 import { openRightsWorld, type RightsWorld } from '../support/rights-world.ts'
@@ -33,7 +34,8 @@ export const rights: Attack = {
     }
     const things = await createOrbitThings(world, world.account, world.actors[0]?.token ?? '')
     const make = createThings(world)
-    const [api, orbit] = [apiAttempts(world), orbitAttempts(world)]
+    const [api, orbit, bulk] = [apiAttempts(world), orbitAttempts(world), bulkAttempts(world)]
+    const tryBulk = await createBulkThings(world, things)
     const steps: (() => Promise<void>)[] = [
       () => tryApi(world, pick(api), make),
       () => things.attempt(pick(orbit)),
@@ -45,11 +47,12 @@ export const rights: Attack = {
         if (signed === 'PUT' && method === 'PUT')
           await things.withUrl('DELETE', 'DELETE', 'container', 'missing')
       },
+      () => tryBulk(pick(bulk)),
       () => changeImage(world, pick, round),
       () => suspend(world, pick, things.ask),
     ]
     // API and Orbit have most of the combinations.
-    const weighted = [0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4]
+    const weighted = [0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 4, 5]
     const most = round.short ? SHORT : LONG
     for (let done = 0; done < most && !round.signal.aborted; done++) {
       await (steps[pick(weighted)] ?? assert.fail())()
