@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import type { IngestCall } from '#control/library/library.fixtures.ts'
+import { Faults, failingCatalog } from '../../../test/support/failing.ts'
 import { openServers, type ServersFixture } from './servers.fixtures.ts'
 
 const RUNS = Number(process.env.RUNS ?? 30)
@@ -123,6 +124,8 @@ const LIFE: readonly Part[] = [
   ...[snap(2), writes('c'), stop, start, writes('d'), readSnapshot(2), merge, destroy],
 ]
 
+const NONE = { of: new Faults(), due: [], kind: 0 }
+
 /** A client tries again what could not be done. */
 async function attempt(work: () => Promise<void>): Promise<'done' | 'failed'> {
   try {
@@ -137,10 +140,17 @@ async function attempt(work: () => Promise<void>): Promise<'done' | 'failed'> {
 /**
  * Goes through a server's life; the daemon dies at these steps, and where they are negative its machines with it;
  * others just fail once.
+ * @param calls calls to the catalog that fail, too, and of what kind
  * @returns how many steps there were
  */
-async function live(deaths: readonly number[], faults: readonly number[] = []): Promise<number> {
-  await using at = await openServers()
+async function live(
+  deaths: readonly number[],
+  faults: readonly number[] = [],
+  calls: { readonly of: Faults; readonly due: readonly number[]; readonly kind: number } = NONE,
+): Promise<number> {
+  await using at = await openServers({}, (catalog) => failingCatalog(catalog, calls.of))
+  // A daemon that cannot begin says so and ends.
+  calls.of.arm(calls.due, calls.kind)
   let known: string | undefined
   const story: Story = {
     written: [],
@@ -207,4 +217,27 @@ test('servers: whichever step fails once, each goes on as it should and keeps ev
       })
     }
   }
+})
+
+/** Calls to the catalog between two that fail; as many lives fail each of them. */
+const STRIDE = 97
+
+test('servers: whichever call to the catalog fails, each goes on as it should and leaves nothing', async (t) => {
+  const first = Number(process.env.OFFSET ?? randomInt(1, STRIDE + 1))
+  const lives = process.env.OFFSET ? 1 : Math.min(Math.ceil(RUNS / 2), STRIDE)
+  let failed = 0
+  for (let run = 0; run < lives; run++) {
+    // Spread over all, wherever it begins.
+    const offset = 1 + ((first - 1 + run * 13) % STRIDE)
+    const calls = new Faults()
+    const due = Array.from({ length: 1000 }, (_, index) => offset + index * STRIDE)
+    try {
+      await live([], [], { of: calls, due, kind: offset })
+    } catch (cause) {
+      const names = calls.failed.join(', ')
+      throw new Error(`${names} failed (run again with OFFSET=${offset})`, { cause })
+    }
+    failed += calls.failed.length
+  }
+  t.diagnostic(`${failed} calls failed, in ${lives} lives`)
 })

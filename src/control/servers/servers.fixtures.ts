@@ -62,9 +62,10 @@ export interface ServersFixture extends AsyncDisposable {
   leftovers(): Promise<string[]>
 }
 
-/** Servers on fakes, with an image to build them from and a daemon that can die. */
+/** Servers on fakes, with an image to build them from and a daemon that can die. @param catalogOf what daemons see */
 export async function openServers(
   settings: Partial<ServersOptions['settings']> = {},
+  catalogOf: (catalog: Catalog) => Catalog = (catalog) => catalog,
 ): Promise<ServersFixture> {
   const folder = await mkdtemp(join(tmpdir(), 'servers-'))
   let timers = new FakeTimers()
@@ -79,7 +80,7 @@ export async function openServers(
     // Those of a dead one never run.
     timers = new FakeTimers()
     const opened = createServers({
-      catalog: daemon.guard(catalog),
+      catalog: daemon.guard(catalogOf(catalog)),
       library: library.library,
       hypervisor: daemon.hypervisor,
       createLayer: daemon.createLayer,

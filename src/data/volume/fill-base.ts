@@ -1,11 +1,10 @@
 import { constants } from 'node:fs'
 import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { basename } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
 import type { Promised } from '#base/ledger.ts'
 import { orAbort } from '#base/or-abort.ts'
-import { syncFolder } from '#base/sync-folder.ts'
 import { BLOCK_SIZE, blockLength } from '#data/block/block.ts'
 import { loadPlain } from '#data/form/disk-blocks.ts'
 import { bytesOf, type Loaded, letGo } from '#data/form/pieces.ts'
@@ -35,9 +34,8 @@ export const fillBase: FillBase = async (options) => {
       await file.chmod(0o444)
       await file.sync()
       await rename(partialOf(path), path)
-      await syncFolder(dirname(path))
     }
-    // Also what a crash left between the two.
+    // Also what a crash left between the two; forgetting brings all these names to stable storage.
     await rm(partialOf(path), { force: true })
     await forgetProgress(path)
   })
