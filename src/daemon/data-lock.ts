@@ -26,6 +26,13 @@ export const lockCollection = (folder: string): Disposable =>
     hint: 'wait for that one to end',
   })
 
+/** Makes this the only one that adds to a backup, or removes from it. @throws conflict */
+export const lockBackup = (folder: string): Disposable =>
+  takeLock(folder, 'lock.sqlite', {
+    message: `another backup to ${folder} is under way`,
+    hint: 'wait for that one to end',
+  })
+
 /**
  * Holds a lock until it is disposed of or the process ends, in whatever way. Node has no flock, but SQLite locks its
  * files, and the kernel takes those locks away with the process: none is ever stale.

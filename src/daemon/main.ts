@@ -9,8 +9,8 @@ import { readVersion } from './version.ts'
 function onData(command: Command): Command {
   return command
     .option('--data <dir>', 'the data folder (default ./data)')
-    .option('--catalog <url>', 'where the catalog is, if not in it: postgres://USER@HOST/DATABASE')
     .option('--store <url>', 'where blocks lie, if not in it: s3://BUCKET/PREFIX?endpoint=http://HOST:PORT')
+    .option('--catalog <url>', 'where the catalog is, if not in it: postgres://USER@HOST/DATABASE')
     .option('--config <file>', 'a settings file; see docs/guides/settings.md')
 }
 
@@ -42,6 +42,7 @@ function createProgram(): Command {
   addPeople(program)
   addServerTypes(program)
   addUpkeep(program)
+  addMoving(program)
   return program
 }
 
@@ -156,6 +157,25 @@ function addUpkeep(program: Command): void {
     .option('--accelerator <name>')
     .option('--allow-source <cidr>', '', appendTo)
     .action(async (flags: Flags) => (await upkeep()).showConfig(flags))
+}
+
+function parseKeep(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It must be a number from 1 to 999999.')
+}
+
+function addMoving(program: Command): void {
+  const backup = () => import('./commands/backup.ts')
+  onData(
+    program.command('backup').description('add a snapshot of the library to a backup; also while it runs'),
+  )
+    .argument('<folder>', 'of the backup, on another disk')
+    .option('--keep <number>', 'then remove all snapshots but so many of the newest', parseKeep)
+    .option('--verify', 'read what is in the backup already as well, and mend what is damaged there')
+    .option('--rate <size>', 'copy at most so much a second on average, such as 50MiB', parseRate)
+    .option('--prune', 'add nothing: only remove what no snapshot needs')
+    .option('--list', 'add nothing: only list the snapshots')
+    .action(async (folder: string, flags) => (await backup()).runBackup(folder, flags))
 }
 
 /**

@@ -1,11 +1,13 @@
-import type { Catalog } from '#control/catalog/catalog.ts'
+import type { Tables } from '#control/catalog/catalog.ts'
 import type { CheckRoot } from '#data/disk/check-findings.ts'
 
 /** Rows that are read at a time. */
 const PAGE = 1000
 
+type Named = Pick<Tables, 'accounts' | 'images' | 'objects' | 'pins' | 'servers' | 'volumes'>
+
 /** The manifests that must be readable, by the images, objects and servers that need them. */
-export async function* nameRoots(catalog: Catalog): AsyncGenerator<CheckRoot> {
+export async function* nameRoots(catalog: Named): AsyncGenerator<CheckRoot> {
   const { images, pins, objects } = catalog
   const unnamed = new Set([...(await images.listManifests()), ...(await pins.listManifests())])
   for (const { id: accountId } of await catalog.accounts.list()) {
@@ -30,7 +32,7 @@ export async function* nameRoots(catalog: Catalog): AsyncGenerator<CheckRoot> {
 }
 
 /** Servers whose volumes do not stand alone yet: they read what their base does not have from the image. */
-async function* nameServers(catalog: Catalog): AsyncGenerator<CheckRoot> {
+async function* nameServers(catalog: Named): AsyncGenerator<CheckRoot> {
   const servers = await catalog.servers.listExisting()
   const volumes = await catalog.volumes.ofServers(servers.map(({ id }) => id))
   const names = new Map(servers.map(({ id, name }) => [id, name]))

@@ -46,6 +46,9 @@ export type MovedName = keyof typeof MOVED
 /** The tables that move, each behind those that it refers to. */
 export const MOVED_TABLES = Object.keys(MOVED) as readonly MovedName[]
 
+/** The setting that says that a catalog is being filled, or was left. */
+export const MOVING = 'moving'
+
 const PAGE = 500
 /** Rows inserted by one statement; each column of each is a parameter, of which there may be 32766. */
 const INSERTED = 100
@@ -104,7 +107,7 @@ export function rowsTable({ db: typed, dialect }: TableContext): Rows {
             eb(eb.refTuple(...tuple(key)), '>', eb.tuple(...tuple(key.map((column) => after[column])))),
           )
         const rows = (await query.execute()) as Row[]
-        for (const row of rows) yield table === 'jobs' ? asWaiting(row) : row
+        for (const row of rows) if (isMoved(table, row)) yield table === 'jobs' ? asWaiting(row) : row
         last = rows.at(-1)
         if (rows.length < page || !last) return
       }
@@ -143,6 +146,9 @@ export function rowsTable({ db: typed, dialect }: TableContext): Rows {
     },
   }
 }
+
+/** Where a library goes is said of each of its catalogs, and not the same of both. */
+const isMoved = (table: MovedName, row: Row) => table !== 'settings' || row.name !== MOVING
 
 /** At least one, which the types of tuples ask for. */
 const tuple = <T>(values: readonly T[]) => values as unknown as [T, T]

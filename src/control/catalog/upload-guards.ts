@@ -1,5 +1,8 @@
 import type { TableContext } from './context.ts'
 
+/** Earlier than any generation of a store: whoever began in it keeps all that is stored. */
+export const KEEP_ALL = 0
+
 /** A process that is writing blocks which nothing names yet. */
 export interface GuardRow {
   readonly holder: string
@@ -15,7 +18,7 @@ export interface UploadGuards {
   listOverdue(now: number, lastsMs: number): Promise<GuardRow[]>
   /** Removes one that was not renewed since it was listed. */
   removeUnchanged(row: GuardRow): Promise<void>
-  /** Where no process writes. */
+  /** Where no process writes; that of a backup, which keeps everything, stays. */
   removeAll(): Promise<void>
   /** Of all processes. */
   firstSince(): Promise<number | undefined>
@@ -46,7 +49,7 @@ export function uploadGuardsTable({ db }: TableContext): UploadGuards {
       await query.where('expires_at', '=', expiresAt).execute()
     },
     async removeAll() {
-      await db.deleteFrom('upload_guards').execute()
+      await db.deleteFrom('upload_guards').where('since', '>', KEEP_ALL).execute()
     },
     async firstSince() {
       const row = await db

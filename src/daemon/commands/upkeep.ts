@@ -1,9 +1,7 @@
-import { MiB } from '#base/bytes.ts'
-import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { type CheckProgress, check } from '#data/disk/check.ts'
-import type { CheckReport, Finding } from '#data/disk/check-findings.ts'
+import type { CheckReport } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
 import { sizeOfQuarantine } from '#data/store/open-store.ts'
 import type { CheckState } from '../check-state.ts'
@@ -11,8 +9,11 @@ import { collectionEnded } from '../collection-state.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
 import { nameRoots } from '../name-roots.ts'
+import { count, printMib } from '../print-count.ts'
+import { printFindings } from '../print-findings.ts'
 import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
+import { untilSignal } from '../until-signal.ts'
 import type { Parts } from '../wire.ts'
 import { wireCheck } from '../wire-check.ts'
 import { withParts } from '../with-parts.ts'
@@ -114,25 +115,17 @@ async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<Ch
 }
 
 const printProgress = ({ manifests, blocks, bytes }: CheckProgress): string =>
-  `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${Math.floor(bytes / MiB)} MiB`
-
-const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`
+  `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${printMib(bytes)}`
 
 function printReport(report: CheckReport, quarantined: boolean): string {
   const [manifests, blocks] = [count(report.manifests, 'manifest'), count(report.blocks, 'block')]
   const read = `${manifests} and ${blocks} (${count(report.bytes, 'byte')}) are sound`
-  const list = (kind: string, findings: readonly Finding[]) =>
-    findings.flatMap((finding) => [
-      `${kind} ${finding.kind} ${finding.digest}: ${finding.why}`,
-      ...finding.hurts.map((what) => `  needed by ${what}`),
-    ])
-  const findings = [...list('damaged', report.damaged), ...list('missing', report.missing)]
+  const findings = printFindings(report)
   if (quarantined && report.damaged.length > 0) {
     findings.push(
       'moved what was read and is wrong to the quarantine; registering the same image again mends it',
     )
   }
-  if (report.truncated) findings.push('there is more; mend these and check again')
   return [...findings, findings.length === 0 ? `${read}; nothing is damaged or missing` : read].join('\n')
 }
 
@@ -157,13 +150,4 @@ export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promis
 export async function showConfig(flags: Flags): Promise<void> {
   const rows = readConfig(flags).effective.map(({ key, value, from }) => [key, '=', value, `(${from})`])
   console.log(printRows(['setting', '', 'value', 'from'], rows))
-}
-
-/** Ends a long command where the first signal comes. */
-function untilSignal(): AbortSignal {
-  const controller = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => controller.abort(new LibraryError('unavailable', `ended by ${signal}`)))
-  }
-  return controller.signal
 }

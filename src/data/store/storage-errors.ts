@@ -6,6 +6,12 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
+/** Whether there was no room for what was written, as the system says or somebody who translated that. */
+export function isFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '') || isFull(error.cause)
+}
+
 /**
  * Translates what the file system says, once, where it enters.
  * @param attempt what was attempted on what: "put block 1234…"
@@ -13,7 +19,7 @@ export function systemCode(error: unknown): string | undefined {
 export function storageError(attempt: string, cause: unknown): unknown {
   const code = systemCode(cause)
   if (cause instanceof LibraryError || code === undefined) return cause
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isFull(cause)) {
     const hint = 'Free space on the file system of the data folder, or raise its quota; then try again.'
     return new LibraryError('unavailable', `${attempt}: no space left in the store`, { cause, hint })
   }
