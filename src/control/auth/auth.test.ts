@@ -338,6 +338,23 @@ test('users: an API client is not one, and may change none', async () => {
   assert.equal((await auth.users.show(session, user.id)).email, 'jo@example.com')
 })
 
+test('users: learn of few email addresses whether they are taken', async () => {
+  await using setup = await withUser()
+  const { auth, account, clock, loginAs, password, sessionOf } = setup
+  const attributes = { name: 'Al', email: 'al@example.com', password, accountIds: [account.id] }
+  const al = await auth.operator.createUser(attributes)
+  const session = await sessionOf(granted(await loginAs(al.email, password)).accessToken)
+  const wish = (email: string) => auth.users.update(session, al.id, { email })
+  const told = await Promise.allSettled(Array.from({ length: 20 }, () => wish('jo@example.com')))
+  const codes = told.map((result) => (result.status === 'rejected' ? result.reason.code : 'none'))
+  assert.equal(codes.filter((code) => code === 'conflict').length, 5)
+  assert.equal(codes.filter((code) => code === 'unavailable').length, 15)
+  await assert.rejects(wish('free@example.com'), { code: 'unavailable' })
+  assert.equal((await auth.users.update(session, al.id, { name: 'Ali' })).name, 'Ali')
+  clock.at += HOUR / 2
+  assert.equal((await wish('free@example.com')).email, 'free@example.com')
+})
+
 test("accounts: Orbit's quota is set and taken away, the rest of the metadata stays", async () => {
   await using setup = await setUp()
   const { auth, account, catalog } = setup

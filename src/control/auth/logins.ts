@@ -15,10 +15,17 @@ export interface CheckedUser {
   readonly password: string
 }
 
+export interface LoginsDeps {
+  readonly catalog: Pick<Catalog, 'users' | 'apiClients'>
+  readonly limits: LoginLimits
+  /** Compares a password with its hash, or with none in the same time. */
+  readonly verify?: typeof verifyPassword
+}
+
 export type Logins = ReturnType<typeof createLogins>
 
 /** Checks what somebody says who he is. */
-export function createLogins({ catalog, limits }: { catalog: Catalog; limits: LoginLimits }) {
+export function createLogins({ catalog, limits, verify = verifyPassword }: LoginsDeps) {
   /** By email, or by id. */
   const findUser = (name: string): Promise<User | undefined> =>
     isId('usr', name) ? catalog.users.find(name) : catalog.users.findByEmail(name)
@@ -44,7 +51,7 @@ export function createLogins({ catalog, limits }: { catalog: Catalog; limits: Lo
       }
     }
     limits.begin(attempt)
-    const matches = await verifyPassword(password, stored)
+    const matches = await verify(password, stored)
     if (!matches || !user || stored === undefined) return WRONG_PASSWORD
     limits.succeeded(attempt)
     return { ok: true, value: { user, password: stored } }

@@ -6,9 +6,13 @@ import type { User } from '#model/user.ts'
 import { demandAccount } from './accounts.ts'
 import type { UserAttributes } from './auth.ts'
 import { readEmail, readPassword, readSshKey, readText } from './fields.ts'
+import { LoginLimit } from './login-limit.ts'
 import { hashPassword } from './passwords.ts'
 
 export function createUsers({ catalog, now }: { catalog: Catalog; now: () => number }) {
+  /** That an email address is taken tells that somebody has it: nobody is told so of many. */
+  const taken = new LoginLimit({ now })
+
   async function find(session: Session, action: 'see' | 'change', id: string): Promise<User> {
     const user = await catalog.users.find(id)
     const verdict = user ? may(session, { action, user }) : 'not_found'
@@ -48,7 +52,18 @@ export function createUsers({ catalog, now }: { catalog: Catalog; now: () => num
     },
     async update(session: Session, id: string, attributes: UserAttributes): Promise<User> {
       await find(session, 'change', id)
-      return change(id, attributes)
+      if (attributes.email === undefined) return change(id, attributes)
+      if (taken.delayMs(id) > 0) {
+        throw new LibraryError(
+          'unavailable',
+          'change email_address: too many were taken, wait before the next',
+        )
+      }
+      // Before it is looked at, so that many at once count as many.
+      taken.begin(id)
+      const user = await change(id, attributes)
+      taken.takeBack(id)
+      return user
     },
     setPassword: (id: string, password: string) => change(id, { password }),
     async create(attributes: {
