@@ -75,7 +75,7 @@ export interface SftpConfig {
   readonly graceMs: number
   readonly tries: number
   readonly idleMs: number
-  /** Open files and directories of one channel. */
+  /** Open files and directories of one connection. */
   readonly handles: number
 }
 

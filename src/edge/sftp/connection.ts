@@ -3,6 +3,7 @@ import type { Connection, ServerChannel, Session } from 'ssh2'
 import { createAuthentication } from './authentication.ts'
 import { speedUp } from './fast-cipher.ts'
 import { PacketCutter } from './framing.ts'
+import type { HandleCount } from './open-handles.ts'
 import { createOutlet } from './outlet.ts'
 import { type Desk, filesOf } from './rpc-methods.ts'
 import { SftpSession, type SftpSessionDeps } from './sftp-session.ts'
@@ -17,7 +18,7 @@ export interface ConnectionOptions {
   readonly address: string
   readonly desk: Desk
   readonly limits: SshLimits
-  readonly session: Omit<SftpSessionDeps, 'files' | 'outlet' | 'onPressure' | 'onTaken'>
+  readonly session: Omit<SftpSessionDeps, 'files' | 'handles' | 'outlet' | 'onPressure' | 'onTaken'>
   readonly onLogin: () => void
 }
 
@@ -34,6 +35,7 @@ export interface ServedConnection {
 export function serveConnection(options: ConnectionOptions): ServedConnection {
   const { connection, socket, address, desk, limits, onLogin } = options
   const { now, onBug } = options.session
+  const handles: HandleCount = { max: limits.handles, open: 0 }
   const channels = new Map<SftpSession, () => Promise<void>>()
   let lastActive = now()
   let login: number | undefined
@@ -87,7 +89,7 @@ export function serveConnection(options: ConnectionOptions): ServedConnection {
     const files = filesOf(desk, number)
     const cutter = new PacketCutter((packet) => session.receive(packet))
     const onTaken = (packet: Buffer) => cutter.giveBack(packet)
-    const session = new SftpSession({ ...options.session, files, outlet, onPressure, onTaken })
+    const session = new SftpSession({ ...options.session, files, handles, outlet, onPressure, onTaken })
     let ending: Promise<void> | undefined
     const finish = () => {
       ending ??= session.end().finally(() => channels.delete(session))

@@ -28,14 +28,20 @@ export type Handle =
       rest: readonly DirectoryEntry[]
     }
 
+/** How many handles all channels of a connection may have together, and have. */
+export interface HandleCount {
+  readonly max: number
+  open: number
+}
+
 /** What a client knows by a number that we gave it. */
 export class OpenHandles {
   readonly #handles = new Map<number, Handle>()
-  readonly #max: number
+  readonly #count: HandleCount
   #last = 0
 
-  constructor(max: number) {
-    this.#max = max
+  constructor(count: HandleCount) {
+    this.#count = count
   }
 
   get count(): number {
@@ -44,12 +50,13 @@ export class OpenHandles {
 
   /** To be asked before a handle is made. */
   demandRoom(): void {
-    if (this.#handles.size >= this.#max) throw failure('too many open files')
+    if (this.#count.open >= this.#count.max) throw failure('too many open files')
   }
 
   add(handle: Handle): Buffer {
     this.#last = (this.#last + 1) >>> 0
     this.#handles.set(this.#last, handle)
+    this.#count.open++
     const name = Buffer.allocUnsafe(4)
     name.writeUInt32BE(this.#last, 0)
     return name
@@ -64,12 +71,14 @@ export class OpenHandles {
   take(name: Buffer): Handle {
     const handle = this.get(name)
     this.#handles.delete(name.readUInt32BE(0))
+    this.#count.open--
     return handle
   }
 
   takeAll(): Handle[] {
     const all = [...this.#handles.values()]
     this.#handles.clear()
+    this.#count.open -= all.length
     return all
   }
 }

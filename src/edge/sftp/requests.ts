@@ -3,7 +3,7 @@ import { attributeFields, longName, readAttributes, type ShownAttributes } from 
 import { copyData } from './copy-data.ts'
 import { limitsFields, statvfsFields } from './extensions.ts'
 import { type Files, mtimeOf } from './files.ts'
-import { type Handle, OpenHandles } from './open-handles.ts'
+import { type Handle, type HandleCount, OpenHandles } from './open-handles.ts'
 import type { Outlet } from './outlet.ts'
 import { endsInSlash, type Place, parsePath, printPlace } from './paths.ts'
 import { ReadHandle } from './read-handle.ts'
@@ -32,7 +32,7 @@ export interface RequestsDeps {
   /** Where answers of reads and writes go, which come when they come. */
   readonly outlet: Outlet
   readonly onRefused: (id: number, error: unknown) => void
-  readonly handlesMax: number
+  readonly handles: HandleCount
   readonly now: () => number
   /** Ends files that are being read. */
   readonly ended: AbortSignal
@@ -53,7 +53,7 @@ export class Requests {
   constructor(deps: RequestsDeps) {
     this.#deps = deps
     this.#workspace = new Workspace(deps)
-    this.#handles = new OpenHandles(deps.handlesMax)
+    this.#handles = new OpenHandles(deps.handles)
     this.#requests = new Map<number, Request>([
       [REQUEST.open, (id, fields) => this.#open(id, fields)],
       [REQUEST.close, (id, fields) => this.#close(id, fields)],
@@ -77,7 +77,7 @@ export class Requests {
       ['fstatvfs@openssh.com', (id, fields) => this.#statvfs(id, this.#handles.get(fields.bytes()).place)],
       ['fsync@openssh.com', (id, fields) => this.#fsync(id, fields)],
       ['lsetstat@openssh.com', (id, fields) => this.#setstat(id, fields)],
-      ['limits@openssh.com', async (id) => extendedReply(id, limitsFields(deps.handlesMax))],
+      ['limits@openssh.com', async (id) => extendedReply(id, limitsFields(deps.handles.max))],
       ['expand-path@openssh.com', async (id, fields) => realpathReply(id, withoutHome(fields.bytes()))],
       ['copy-data', (id, fields) => this.#copyData(id, fields)],
       ['home-directory', async (id) => realpathReply(id, Buffer.alloc(0))],

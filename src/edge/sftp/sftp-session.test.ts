@@ -198,7 +198,7 @@ test('session: open says what is in the way', async (t) => {
 test('session: handles are bounded, and come back', async (t) => {
   const { connect, put } = await openFixture(t)
   await put('a', 'x')
-  const client = await connect('owner', { handlesMax: 2 })
+  const client = await connect('owner', { handles: { max: 2, open: 0 } })
   const handles = [await client.open('/c/a'), await client.open('/c/a')]
   await assert.rejects(client.open('/c/a'), /too many open files/)
   assert.equal(await client.status(REQUEST.opendir, '/c'), STATUS.failure)

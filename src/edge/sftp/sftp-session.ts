@@ -1,6 +1,7 @@
 import type { ContentStore } from '#data/content/content.ts'
 import { EXTENSIONS } from './extensions.ts'
 import type { Files } from './files.ts'
+import type { HandleCount } from './open-handles.ts'
 import type { Outlet } from './outlet.ts'
 import { Requests } from './requests.ts'
 import { failure, failureOf, SftpFailure } from './sftp-failure.ts'
@@ -15,7 +16,7 @@ export interface SftpSessionDeps {
   readonly files: Files
   readonly contents: ContentStore
   readonly outlet: Outlet
-  readonly handlesMax: number
+  readonly handles: HandleCount
   readonly now: () => number
   /** Where requests should stop coming in, and where they may go on. */
   readonly onPressure: (tooMuch: boolean) => void

@@ -130,7 +130,7 @@ export class TestClient {
   constructor(deps: Pick<SftpSessionDeps, 'files' | 'contents'> & Partial<SftpSessionDeps>) {
     const cutter = new PacketCutter((packet) => this.#receive(packet))
     this.session = new SftpSession({
-      handlesMax: 256,
+      handles: { max: 256, open: 0 },
       now: Date.now,
       // Whoever still reads it is found out.
       onTaken: (packet) => void packet.fill(0xee),

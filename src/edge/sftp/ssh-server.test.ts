@@ -134,6 +134,32 @@ test('ssh: channels of a connection are bounded', async (t) => {
   await assert.rejects(openSftp(client), /open failure|Channel/)
 })
 
+test('ssh: all channels of a connection have so many files open, and closing one makes room', async (t) => {
+  const { login } = await listen(t, { handles: 3 })
+  const { client } = await login()
+  const [one, other] = [await openSftp(client), await openSftp(client)]
+  const opening = (of: typeof one) => (path: string) =>
+    new Promise<Buffer>((resolve, reject) => {
+      of.sftp.open(path, 'w', (error, handle) => (error ? reject(error) : resolve(handle)))
+    })
+  await Promise.all(['a', 'b'].map((name) => opening(one)(`/c/${name}`)))
+  const handle = await opening(other)('/c/c')
+  await assert.rejects(opening(one)('/c/d'), /too many open files/)
+  await assert.rejects(other.list('/c'), /too many open files/)
+  await promisify<Buffer, void>(other.sftp.close.bind(other.sftp))(handle)
+  await opening(one)('/c/d')
+  one.sftp.end()
+  while (true) {
+    try {
+      await other.list('/c')
+      return
+    } catch {
+      // What the channel left open is closed once its end is known.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+})
+
 test('ssh: who does not log in, or is no SSH client, is not waited for', async (t) => {
   const { port } = await listen(t, { graceMs: 150 })
   for (const hello of [

@@ -12,7 +12,7 @@ export interface SshLimits {
   readonly tries: number
   /** Milliseconds without a request or anything of an answer. */
   readonly idleMs: number
-  /** Open files and directories of one channel. */
+  /** Open files and directories of one connection. */
   readonly handles: number
 }
 
@@ -69,7 +69,7 @@ export function createSshServer(deps: SshServerDeps): SshServer {
       const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
       const grace = setTimeout(() => socket.destroy(), limits.graceMs)
       const onLogin = () => clearTimeout(grace)
-      const session = { contents, now, onBug, signal: killed.signal, handlesMax: limits.handles }
+      const session = { contents, now, onBug, signal: killed.signal }
       let state: ServedConnection | undefined
       // The library tells of a connection without its socket, so each has a server of its own; and what it says next
       // may be in the same chunk of bytes.
