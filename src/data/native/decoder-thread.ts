@@ -1,12 +1,20 @@
 /** The thread of a decoder process that decodes: one stream, or batches of clusters until its user is gone. */
+import { once } from 'node:events'
 import { Socket } from 'node:net'
+import { parentPort } from 'node:worker_threads'
 import type { ByteStream } from '#base/bytes.ts'
+import { assert } from '#base/errors.ts'
 import { decodeGzip } from '#data/format/gzip/decode.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
 import { decodeBatch } from './batch.ts'
 import { Conversation } from './conversation.ts'
 import { type DecodeOrder, printFailure, type StreamOrder } from './orders.ts'
 import { CONNECTION } from './process-facts.ts'
+
+// Nothing is read before this process has no rights any more.
+assert(parentPort, 'the decoding thread is a worker thread')
+parentPort.postMessage('ready')
+await once(parentPort, 'message')
 
 const user = new Conversation(new Socket({ fd: CONNECTION }))
 

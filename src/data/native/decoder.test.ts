@@ -149,6 +149,10 @@ test('decoder: it has no rights, nor any descriptors but its own', async () => {
     const [gid, ...sameGid] = new Set(status.get('Gid')?.split('\t'))
     assert.deepEqual([sameUid, sameGid, uid === gid, Number(uid) >= 65_534], [[], [], true, true])
     assert.equal(status.get('Groups')?.trim(), '')
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')
+      assert.match(text, new RegExp(`^Uid:\t${uid}\t${uid}\t${uid}\t${uid}$`, 'm'), `thread ${thread}`)
+    }
   }
   const limits = readFileSync(`/proc/${pid}/limits`, 'utf8')
   assert.match(limits, /^Max file size +0 +0 /m)

@@ -18,8 +18,6 @@ function becomeUser(id: number): void {
   if (process.getuid?.() !== id || process.getgid?.() !== id) throw new Error('the rights are not gone')
 }
 
-const [user] = process.argv.slice(2)
-if (user !== undefined) becomeUser(Number(user))
 process.stdin.on('close', die).resume()
 const thread = new Worker(new URL('./decoder-thread.ts', import.meta.url), {
   env: {},
@@ -30,3 +28,9 @@ thread.on('error', (error) => {
   process.exit((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY' ? OUT_OF_MEMORY : 1)
 })
 thread.on('exit', die)
+// It has read its program, which others may have no right to read.
+thread.once('message', () => {
+  const [user] = process.argv.slice(2)
+  if (user !== undefined) becomeUser(Number(user))
+  thread.postMessage('begin')
+})
