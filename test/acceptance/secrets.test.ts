@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir, readFile } from 'node:fs/promises'
+import { lstat, readdir, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
 import { send } from '../support/orbit.ts'
 import { execute } from '../support/registration.ts'
@@ -73,6 +74,13 @@ describe('secrets', needs('nbdinfo'), () => {
     await world[Symbol.asyncDispose]()
     source.close()
   })
+
+  /** Its server was made without QEMU, and so without a request. */
+  function setUserData(data: string, server: string, userData: string): void {
+    using database = new DatabaseSync(join(data, 'catalog.sqlite'))
+    database.exec('pragma busy_timeout = 5000')
+    database.prepare('update servers set user_data = ? where id = ?').run(userData, server)
+  }
 
   async function settle(id: string) {
     for (;;) {
@@ -184,14 +192,79 @@ describe('secrets', needs('nbdinfo'), () => {
     }
   })
 
+  test('what is planted in servers, their consoles and SSH', async () => {
+    const { daemon } = world
+    const { server } = await world.addServer('active')
+    const userData = Buffer.from(secret('user data of a server')).toString('base64')
+    planted.set('user data in Base64', userData)
+    setUserData(daemon.data, server, userData)
+    for (const data of [userData, `${secret('user data that is no Base64')}!`]) {
+      const body = { image: world.publicImage, server_type: 'none', user_data: data }
+      assert.ok((await ask('POST', '/1.0/servers', body)).status >= 400)
+    }
+    // The owner is told what is his; everybody else, and he in lists, are not.
+    const own = await world.api(token, 'GET', `/1.0/servers/${server}`)
+    assert.ok(own.text.includes(userData))
+    const activated = await world.api(token, 'POST', `/1.0/servers/${server}/activate_console`)
+    const consoleToken = JSON.parse(activated.text).console_token as string
+    planted.set('console token', consoleToken)
+    for (const path of ['/1.0/servers', '/1.0/volumes', '/1.0/events', `/1.0/servers/${server}/events`])
+      await ask('GET', path)
+    for (const { role, token: other } of world.actors) {
+      if (role.startsWith('foreign')) await ask('GET', `/1.0/servers/${server}`, undefined, other)
+    }
+    const upgrade = {
+      ...{ connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' },
+      'sec-websocket-key': Buffer.alloc(16).toString('base64'),
+    }
+    const url = `${daemon.url}/console/${server}/serial?password=${consoleToken}`
+    const attached = await send('GET', url, { headers: upgrade })
+    assert.equal(attached.status, 409, attached.text)
+    told.push(attached.text)
+    for (const name of await readdir(join(daemon.data, 'ssh'))) {
+      const text = await readFile(join(daemon.data, 'ssh', name), 'utf8')
+      if (!text.includes('PRIVATE KEY')) continue
+      const line = text.split('\n').find((line) => line.length > 40 && !line.includes('-')) ?? ''
+      planted.set(`private key in ${name}`, line)
+    }
+    await ask('POST', '/1.0/ssh_keys', {
+      public_key: `-----BEGIN OPENSSH PRIVATE KEY-----\n${secret('private key sent as a public one')}`,
+    })
+    const privateKey = await trySftp(world, { id: secret('name of a user for SFTP'), secret: 'wrong' })
+    assert.equal(privateKey, undefined)
+  })
+
+  test('files that hold secrets are for their owner alone', async () => {
+    const { data } = world.daemon
+    const files = await readdir(data, { recursive: true, withFileTypes: true })
+    const open: string[] = []
+    for (const file of files) {
+      const path = join(file.parentPath, file.name)
+      const found = await lstat(path).catch(() => undefined)
+      if (found && (found.mode & 0o077) !== 0 && !path.startsWith(join(data, 'store'))) open.push(path)
+    }
+    assert.deepEqual(open, [])
+    assert.equal((await lstat(data)).mode & 0o077, 0)
+  })
+
   test('none of it stands in the log, in processes, in settings or in what anybody is told', async () => {
     const { daemon } = world
     const folders = await readdir('/proc')
-    const commands: string[] = []
+    const read = (pid: string, name: string) => readFile(join('/proc', pid, name), 'utf8').catch(() => '')
+    const parents = new Map<string, string>()
     for (const pid of folders.filter((name) => /^\d+$/.test(name))) {
-      const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '')
-      if (line.includes(daemon.data) || pid === String(daemon.process.pid)) commands.push(line)
+      const [, parent = ''] = /^PPid:\s*(\d+)$/m.exec(await read(pid, 'status')) ?? []
+      parents.set(pid, parent)
     }
+    const isOurs = (pid: string): boolean =>
+      pid === String(daemon.process.pid) || (parents.has(pid) && isOurs(parents.get(pid) ?? ''))
+    const commands: string[] = []
+    for (const pid of parents.keys()) {
+      const line = await read(pid, 'cmdline')
+      if (isOurs(pid)) commands.push(line, await read(pid, 'environ'))
+      else if (line.includes(daemon.data)) commands.push(line)
+    }
+    assert.ok(commands.length > 2, 'processes for SFTP are looked at, too')
     const { stdout } = await execute('bin/image-library', [
       'config',
       'show',
@@ -234,7 +307,7 @@ describe('secrets', needs('nbdinfo'), () => {
     const names = (await readdir(world.daemon.data)).filter((name) => name.startsWith('catalog.sqlite'))
     const files = await Promise.all(names.map((name) => readFile(join(world.daemon.data, name), 'latin1')))
     const kept = [...planted].filter(([, value]) => files.some((text) => text.includes(value)))
-    const keys = ['key of temporary URLs', 'key of a container']
+    const keys = ['key of temporary URLs', 'key of a container', 'user data in Base64']
     assert.deepEqual(
       kept.map(([what]) => what).filter((what) => !keys.includes(what)),
       [],
