@@ -553,9 +553,9 @@ test('queue: a refused image is no trouble of ours: it is told without a stack',
   await fixture.add('img-00001')
   await queue.poll()
   await queue.settled()
-  const [line] = fixture.told as { category: string; reason: string; subject: string; err?: unknown }[]
+  const [line] = fixture.told as { category: string; reason: string; image: string; err?: unknown }[]
   assert.deepEqual(
-    [line?.category, line?.reason, line?.subject, line?.err],
+    [line?.category, line?.reason, line?.image, line?.err],
     ['truncated', 'The file ends too early.', 'img-00001', undefined],
   )
 })
