@@ -17,9 +17,9 @@ export interface DecoderHost {
 }
 
 /**
- * Starts decoder processes for threads, from the main thread: so they can be ended and waited for when a thread is ended
- * in the middle. It listens on a socket that only this process's user can reach, and hands each connection to a new
- * process.
+ * Starts decoder processes for threads, from the main thread: so they can be ended and waited for when a thread is
+ * ended in the middle. It listens on a socket that only this process's user can reach, and hands each connection to
+ * a new process.
  * @param folder where the socket lies, closed to other users
  */
 export function createDecoderHost(folder: string, options: StartOptions = {}): DecoderHost {

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { deflateRawSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { KiB, MiB } from '#base/bytes.ts'
 import { Refusal } from '#base/refusal.ts'
+import { isRetryable } from '#control/jobs/retry.ts'
 import { toFailure } from '#control/library/failure.ts'
 import type { Wrong } from './broken-decoder.fixtures.ts'
 import { createClusterDecoder } from './cluster-decoder.ts'
@@ -164,6 +165,18 @@ test('decoder: it has no rights, nor any descriptors but its own', async () => {
   })
   assert.deepEqual(inherited, [])
   await running.return()
+})
+
+test('decoder: where none can be started, it is no fault of what it was for', async () => {
+  const execPath = process.execPath
+  process.execPath = '/nowhere/node'
+  try {
+    const { error } = await decode(inChunks(gzipSync('a')), GZIP)
+    assert.match(String(error), /start a decoder: the system starts no such process/)
+    assert.equal(isRetryable(error), true)
+  } finally {
+    process.execPath = execPath
+  }
 })
 
 test('decoder: clusters come in batches; the first bad one ends its own', async () => {

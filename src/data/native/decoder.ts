@@ -1,6 +1,7 @@
 /**
- * The program of a decoder process: whatever native code decodes of strangers' bytes, it decodes here. This thread gives
- * up all rights and then only watches for the end of who started it, which it learns whatever the decoding thread does.
+ * The program of a decoder process: whatever native code decodes of strangers' bytes, it decodes here. This thread
+ * gives up all rights and then only watches for the end of who started it, which it learns whatever the decoding
+ * thread does.
  */
 import { Worker } from 'node:worker_threads'
 import { OUT_OF_MEMORY } from './process-facts.ts'

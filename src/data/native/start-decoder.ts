@@ -8,7 +8,7 @@ import { Refusal } from '#base/refusal.ts'
 import { CONNECTION, OUT_OF_MEMORY } from './process-facts.ts'
 import { unprivilegedId } from './unprivileged.ts'
 
-/** Memory that can be written: 600 MiB of it Node reserves in any case; the largest window that can be set has 1 GiB. */
+/** Memory that can be written: Node reserves 600 MiB in any case; the largest window that can be set has 1 GiB. */
 const DATA = 2 * GiB
 const FILES = 64
 /** Threads and processes; Node has a dozen. Counted by user, so only where each process has one of its own. */
@@ -92,7 +92,10 @@ function watchEnd(child: ChildProcess): Promise<Error | undefined> {
   })
 }
 
-function notStarted(cause: Error): LibraryError {
+/** Exit codes of prlimit and setpriv where they cannot do what they are to, or start what follows. */
+const NOT_STARTED = [126, 127]
+
+function notStarted(cause: unknown): LibraryError {
   return new LibraryError('unavailable', 'start a decoder: the system starts no such process', {
     cause,
     hint: 'Install util-linux (prlimit, setpriv); raise the limit on processes.',
@@ -104,6 +107,7 @@ function reasonOf(code: number | null, signal: string | null, said: string): Err
   if (signal === 'SIGXCPU') {
     return new LibraryError('too_large', 'decode: it takes more processor time than it may')
   }
+  if (code !== null && NOT_STARTED.includes(code)) return notStarted(said)
   if (code === OUT_OF_MEMORY) return tooMuchMemory()
   return new Error(`a decoder ended with ${signal ?? `code ${code}`}`, { cause: said })
 }
