@@ -54,10 +54,7 @@ export function createUsers({ catalog, now }: { catalog: Catalog; now: () => num
       await find(session, 'change', id)
       if (attributes.email === undefined) return change(id, attributes)
       if (taken.delayMs(id) > 0) {
-        throw new LibraryError(
-          'unavailable',
-          'change email_address: too many were taken, wait before the next',
-        )
+        throw new LibraryError('denied', 'change email_address: too many were taken, wait before the next')
       }
       // Before it is looked at, so that many at once count as many.
       taken.begin(id)
