@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { Kysely, type LogEvent } from 'kysely'
 import { SYSTEM } from '#model/event.ts'
 import { type Image, NO_PROVENANCE } from '#model/image.ts'
+import { onEach } from '../../../test/support/catalogs.ts'
 import { type Catalog, openCatalog, type Tables } from './catalog.ts'
 import { openSqlite } from './dialect-sqlite.ts'
 import { imagesTable } from './images.ts'
@@ -62,15 +63,14 @@ function addEvent(tables: Tables, accountId: string, message = 'm') {
   })
 }
 
-test('catalog: what was written is there when it is opened again, seeds once', async () => {
-  await using file = await temporaryFile()
+onEach('catalog: what was written is there when it is opened again, seeds once', async (open) => {
   let image: Image
   {
-    await using catalog = await openCatalog({ path: file.path })
+    await using catalog = await open()
     const { id: accountId } = await addAccount(catalog)
     image = await catalog.images.insert({ ...IMAGE, accountId, public: true, minRam: 512 })
   }
-  await using catalog = await openCatalog({ path: file.path })
+  await using catalog = await open()
   assert.deepEqual(await catalog.images.find(image.id), image)
   assert.deepEqual(
     (await catalog.zones.list()).map((zone) => zone.handle),
@@ -114,13 +114,7 @@ test('catalog: erasing waits for nobody who reads', async () => {
   reader.exec('commit')
 })
 
-test('catalog: a file of a newer version is refused, and one that is no catalog', async () => {
-  await using file = await temporaryFile()
-  await (await openCatalog({ path: file.path }))[Symbol.asyncDispose]()
-  const database = new DatabaseSync(file.path)
-  database.exec("insert into kysely_migration values ('9999-future', '2999-01-01')")
-  database.close()
-  await assert.rejects(openCatalog({ path: file.path }), { code: 'unavailable' })
+test('catalog: a file that cannot be one is refused', async () => {
   await assert.rejects(openCatalog({ path: '/nonexistent/catalog.db' }), { code: 'unavailable' })
 })
 
@@ -141,15 +135,18 @@ test('catalog: a start cut off while it makes the tables leaves none, and the ne
   assert.equal((await catalog.zones.list()).length, 2)
 })
 
-test('transaction: a failure undoes all of it, and others wait meanwhile', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+onEach('transaction: a failure undoes all of it, and others wait meanwhile', async (open) => {
+  await using catalog = await open()
   const order: string[] = []
+  const begun = Promise.withResolvers<void>()
   const failing = catalog.transaction(async (tables) => {
     await tables.settings.set('a', 'half')
+    begun.resolve()
     await tables.settings.set('b', 'half')
     order.push('first')
     throw new Error('stop')
   })
+  await begun.promise
   const following = catalog.transaction(async (tables) => {
     order.push('second')
     assert.equal(await tables.settings.get('a'), undefined)
@@ -159,10 +156,9 @@ test('transaction: a failure undoes all of it, and others wait meanwhile', async
   assert.deepEqual(order, ['first', 'second'])
 })
 
-test('snapshot: sees one moment whatever others write, and ends also where reading fails', async () => {
-  await using file = await temporaryFile()
-  await using catalog = await openCatalog({ path: file.path })
-  await using other = await openCatalog({ path: file.path })
+onEach('snapshot: sees one moment whatever others write, and ends also where reading fails', async (open) => {
+  await using catalog = await open()
+  await using other = await open()
   await catalog.settings.set('a', 'old')
   const seen = await catalog.snapshot(async ({ settings }) => {
     const before = await settings.get('a')
@@ -176,18 +172,18 @@ test('snapshot: sees one moment whatever others write, and ends also where readi
   await catalog.transaction(({ settings }) => settings.set('a', 'newer'))
 })
 
-test('rows: have all columns by name, in statements that are used again', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+onEach('rows: have all columns by name, in statements that are used again', async (open) => {
+  await using catalog = await open()
   const account = await addAccount(catalog)
   for (let count = 0; count < 2; count++) assert.deepEqual(await catalog.accounts.find(account.id), account)
   assert.deepEqual(await catalog.accounts.list(), [account])
 })
 
-test('ids: one that is taken is drawn again, also inside a transaction', async () => {
+onEach('ids: one that is taken is drawn again, also inside a transaction', async (open) => {
   let draws = 0
   // Each id comes three times before the next.
   const random = (count: number) => new Uint8Array(count).fill(Math.floor(draws++ / 3))
-  await using catalog = await openCatalog({ path: ':memory:', random })
+  await using catalog = await open(random)
   const ids = await catalog.transaction(async (tables) => {
     const { id: accountId } = await addAccount(tables)
     const first = await tables.images.insert({ ...IMAGE, accountId })
@@ -198,40 +194,43 @@ test('ids: one that is taken is drawn again, also inside a transaction', async (
   assert.deepEqual(ids, ['img-00000', 'img-11111', 'img-22222'])
 })
 
-test('events: numbers rise by one in the order of commits, and a failed transaction leaves no gap', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
-  await catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'first'))
-  const failing = catalog.transaction(async (tables) => {
-    await addEvent(tables, 'acc-00001', 'never')
-    throw new Error('stop')
-  })
-  await Promise.allSettled([
-    failing,
-    catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'second')),
-  ])
-  const events = await catalog.events.list({ accountId: 'acc-00001', after: 0, limit: 10 })
-  assert.deepEqual(
-    events.map(({ sequence, message }) => [sequence, message]),
-    [
-      [1, 'first'],
-      [2, 'second'],
-    ],
-  )
-  assert.deepEqual(await catalog.events.list({ accountId: 'acc-00002', after: 0, limit: 10 }), [])
-  const after = await catalog.events.list({
-    accountId: 'acc-00001',
-    resourceId: 'img-00001',
-    after: 1,
-    limit: 10,
-  })
-  assert.deepEqual(
-    after.map((event) => event.message),
-    ['second'],
-  )
-})
+onEach(
+  'events: numbers rise by one in the order of commits, and a failed transaction leaves no gap',
+  async (open) => {
+    await using catalog = await open()
+    await catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'first'))
+    const failing = catalog.transaction(async (tables) => {
+      await addEvent(tables, 'acc-00001', 'never')
+      throw new Error('stop')
+    })
+    await Promise.allSettled([
+      failing,
+      catalog.transaction((tables) => addEvent(tables, 'acc-00001', 'second')),
+    ])
+    const events = await catalog.events.list({ accountId: 'acc-00001', after: 0, limit: 10 })
+    assert.deepEqual(
+      events.map(({ sequence, message }) => [sequence, message]),
+      [
+        [1, 'first'],
+        [2, 'second'],
+      ],
+    )
+    assert.deepEqual(await catalog.events.list({ accountId: 'acc-00002', after: 0, limit: 10 }), [])
+    const after = await catalog.events.list({
+      accountId: 'acc-00001',
+      resourceId: 'img-00001',
+      after: 1,
+      limit: 10,
+    })
+    assert.deepEqual(
+      after.map((event) => event.message),
+      ['second'],
+    )
+  },
+)
 
-test('images: a change is made only in the statuses it is meant for', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+onEach('images: a change is made only in the statuses it is meant for', async (open) => {
+  await using catalog = await open()
   const { id: accountId } = await addAccount(catalog)
   const { id } = await catalog.images.insert({ ...IMAGE, accountId, status: 'deleting' })
   assert.equal(await catalog.images.update(id, { status: 'available' }, ['creating']), undefined)
@@ -283,40 +282,43 @@ async function fill(catalog: Catalog, count: number) {
   return { accounts, images }
 }
 
-test('listing: holds exactly the own and the public available images, in order, page by page as in one', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
-  const { accounts, images } = await fill(catalog, 300)
-  for (const { id } of accounts) {
-    const expected = images
-      .filter((image) =>
-        image.accountId === id ? image.status !== 'deleted' : image.public && image.status === 'available',
+onEach(
+  'listing: holds exactly the own and the public available images, in order, page by page as in one',
+  async (open) => {
+    await using catalog = await open()
+    const { accounts, images } = await fill(catalog, 300)
+    for (const { id } of accounts) {
+      const expected = images
+        .filter((image) =>
+          image.accountId === id ? image.status !== 'deleted' : image.public && image.status === 'available',
+        )
+        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+        .map((image) => image.id)
+      const whole = await catalog.images.listVisible(id, {})
+      assert.deepEqual(
+        whole.map((image) => image.id),
+        expected,
       )
-      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-      .map((image) => image.id)
-    const whole = await catalog.images.listVisible(id, {})
-    assert.deepEqual(
-      whole.map((image) => image.id),
-      expected,
-    )
-    for (const limit of [1, 7, 1000]) {
-      const paged: string[] = []
-      for (let after = undefined as Image | undefined; ; ) {
-        const page = await catalog.images.listVisible(id, after ? { after, limit } : { limit })
-        paged.push(...page.map((image) => image.id))
-        after = page.at(-1)
-        if (!after) break
-        assert.ok(page.length <= limit)
+      for (const limit of [1, 7, 1000]) {
+        const paged: string[] = []
+        for (let after = undefined as Image | undefined; ; ) {
+          const page = await catalog.images.listVisible(id, after ? { after, limit } : { limit })
+          paged.push(...page.map((image) => image.id))
+          after = page.at(-1)
+          if (!after) break
+          assert.ok(page.length <= limit)
+        }
+        assert.deepEqual(paged, expected, `pages of ${limit}`)
       }
-      assert.deepEqual(paged, expected, `pages of ${limit}`)
+      const byId = new Map(images.map((image) => [image.id, image]))
+      for (const { ancestor, ...image } of whole) {
+        assert.deepEqual(image, byId.get(image.id))
+        assert.equal(ancestor?.id ?? null, image.ancestorId)
+        if (ancestor) assert.equal(ancestor.accountId, byId.get(ancestor.id)?.accountId)
+      }
     }
-    const byId = new Map(images.map((image) => [image.id, image]))
-    for (const { ancestor, ...image } of whole) {
-      assert.deepEqual(image, byId.get(image.id))
-      assert.equal(ancestor?.id ?? null, image.ancestorId)
-      if (ancestor) assert.equal(ancestor.accountId, byId.get(ancestor.id)?.accountId)
-    }
-  }
-})
+  },
+)
 
 test('listing: takes one query, however many images there are', async () => {
   await using file = await temporaryFile()
@@ -341,20 +343,23 @@ test('listing: takes one query, however many images there are', async () => {
   }
 })
 
-test('pins: are overdue where they expired or would last too long; what was renewed since stays', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
-  await catalog.pins.set('m1', 'one', 100)
-  await catalog.pins.set('m1', 'two', 50)
-  await catalog.pins.set('m1', 'two', 200)
-  assert.deepEqual(await catalog.pins.listOverdue(99, 101), [])
-  const one = { manifest: 'm1', holder: 'one', expiresAt: 100 }
-  const two = { manifest: 'm1', holder: 'two', expiresAt: 200 }
-  assert.deepEqual(await catalog.pins.listOverdue(100, 100), [one])
-  assert.deepEqual(await catalog.pins.listOverdue(50, 100), [two])
-  await catalog.pins.set('m1', 'two', 300)
-  for (const pin of [one, two]) await catalog.pins.removeUnchanged(pin)
-  await catalog.pins.remove('m1', 'three')
-  assert.deepEqual(await catalog.pins.listManifests(), ['m1'])
-  await catalog.pins.remove('m1', 'two')
-  assert.deepEqual(await catalog.pins.listManifests(), [])
-})
+onEach(
+  'pins: are overdue where they expired or would last too long; what was renewed since stays',
+  async (open) => {
+    await using catalog = await open()
+    await catalog.pins.set('m1', 'one', 100)
+    await catalog.pins.set('m1', 'two', 50)
+    await catalog.pins.set('m1', 'two', 200)
+    assert.deepEqual(await catalog.pins.listOverdue(99, 101), [])
+    const one = { manifest: 'm1', holder: 'one', expiresAt: 100 }
+    const two = { manifest: 'm1', holder: 'two', expiresAt: 200 }
+    assert.deepEqual(await catalog.pins.listOverdue(100, 100), [one])
+    assert.deepEqual(await catalog.pins.listOverdue(50, 100), [two])
+    await catalog.pins.set('m1', 'two', 300)
+    for (const pin of [one, two]) await catalog.pins.removeUnchanged(pin)
+    await catalog.pins.remove('m1', 'three')
+    assert.deepEqual(await catalog.pins.listManifests(), ['m1'])
+    await catalog.pins.remove('m1', 'two')
+    assert.deepEqual(await catalog.pins.listManifests(), [])
+  },
+)

@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { CompiledQuery, type Dialect, Kysely } from 'kysely'
+import {
+  CompiledQuery,
+  type Dialect,
+  HandleEmptyInListsPlugin,
+  Kysely,
+  replaceWithNoncontingentExpression,
+} from 'kysely'
 import type { Random } from '#model/ids.ts'
 import { type Accounts, accountsTable } from './accounts.ts'
 import { type ApiClients, apiClientsTable } from './api-clients.ts'
@@ -14,7 +20,7 @@ import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
 import { type Jobs, jobsTable } from './jobs.ts'
 import { type Leases, leasesTable } from './leases.ts'
-import { migrate } from './migrations.ts'
+import { listPending, type MigrateOptions, migrate } from './migrate.ts'
 import { type Objects, objectsTable } from './objects.ts'
 import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
 import { type Pins, pinsTable } from './pins.ts'
@@ -99,16 +105,36 @@ export type CatalogOptions = CatalogPlace & {
 /** Opens a catalog and brings its tables up to date. @throws unavailable; invalid where that can be no catalog */
 export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
   const { random = randomBytes, upTo, ...place } = options
-  return await openOn('path' in place ? openSqlite(place.path) : openPostgres(place), random, upTo)
+  return await openOn(openDialect(place), random, { upTo })
 }
 
+/** The database alone, whatever tables it has. */
+export const openDialect = (place: CatalogPlace): CatalogDialect =>
+  'path' in place ? openSqlite(place.path) : openPostgres(place)
+
+/** The names of the changes of tables that are still to be made; makes none. @throws unavailable */
+export async function pendingMigrations(place: CatalogPlace): Promise<string[]> {
+  const dialect = openDialect(place)
+  await using db = new Kysely<Schema>({ dialect: dialect.kysely })
+  return await listPending(db, dialect)
+}
+
+/** A list may be empty, which not every database understands. */
+const PLUGINS = [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })]
+
 /** The same for a database that is open, and is closed with the catalog. */
-export async function openOn(dialect: CatalogDialect, random: Random, upTo?: string): Promise<Catalog> {
+export async function openOn(
+  dialect: CatalogDialect,
+  random: Random,
+  options: MigrateOptions = {},
+): Promise<Catalog> {
   await using opened = new AsyncDisposableStack()
-  const open = (which: Dialect) => opened.adopt(new Kysely<Schema>({ dialect: which }), (db) => db.destroy())
+  const open = (which: Dialect) =>
+    opened.adopt(new Kysely<Schema>({ dialect: which, plugins: PLUGINS }), (db) => db.destroy())
   const db = open(dialect.kysely)
+  await dialect.demandUsable?.(db)
   const writing = dialect.writing === dialect.kysely ? db : open(dialect.writing)
-  await migrate(dialect.migrating === dialect.kysely ? db : open(dialect.migrating), dialect, upTo)
+  await migrate(dialect.migrating === dialect.kysely ? db : open(dialect.migrating), dialect, options)
   const changes = new Changes()
   const on = (part: Kysely<Schema>, touch: (topic: Topic) => void) =>
     createTables({ db: part, dialect, random, touch })

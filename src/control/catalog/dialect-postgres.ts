@@ -1,4 +1,5 @@
 import { PostgresDialect, sql } from 'kysely'
+import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 import { MOVED_AWAY } from './postgres-errors.ts'
 import { CHANNEL, listenPostgres } from './postgres-listener.ts'
@@ -40,6 +41,11 @@ export function openPostgres({ url, ...change }: PostgresOptions): CatalogDialec
     writing: pool({ connections: writers }),
     migrating: pool({ connections: 1, statementMs: undefined }),
     lockForClaim: (query) => query.modifyEnd(sql`for update of jobs skip locked`),
+    async demandUsable(db) {
+      const { rows } = await sql<{ server_encoding: string }>`show server_encoding`.execute(db)
+      if (rows[0]?.server_encoding === 'UTF8') return
+      throw new LibraryError('invalid', 'use the catalog: its database must have the encoding UTF8')
+    },
     claiming: (kind) => sql`select pg_advisory_xact_lock(${sql.lit(CLAIMS)}, hashtext(${kind}))`,
     lockForChange: (query) => query.forUpdate(),
     types: {

@@ -1,4 +1,4 @@
-import type { ColumnDataType, Dialect, Expression, RawBuilder, SelectQueryBuilder } from 'kysely'
+import type { ColumnDataType, Dialect, Expression, Kysely, RawBuilder, SelectQueryBuilder } from 'kysely'
 import type { Topic } from './changes.ts'
 import type { Schema } from './schema.ts'
 
@@ -9,6 +9,8 @@ export interface CatalogDialect {
   readonly writing: Dialect
   /** For changes of tables, which may take long. */
   readonly migrating: Dialect
+  /** @throws invalid where no catalog can be kept in this database */
+  readonly demandUsable?: (db: Kysely<Schema>) => Promise<void>
   /** What begins a claim: whoever counts the jobs that run is the only one who adds to them. Undefined where he is. */
   readonly claiming: ((kind: string) => RawBuilder<unknown>) | undefined
   /** Does not wait for a row that somebody changes just now, but takes another. */

@@ -1,7 +1,6 @@
 import { type Kysely, sql } from 'kysely'
-import { type Migration, Migrator } from 'kysely/migration'
-import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
+import type { Steps } from './migrate.ts'
 import { createDamageTables } from './migration-damage.ts'
 import { createLeaseTable } from './migration-leases.ts'
 import { createOrbitTables } from './migration-orbit.ts'
@@ -9,7 +8,7 @@ import { createServerTables } from './migration-servers.ts'
 import { seed } from './seeds.ts'
 
 /** In order of their names; what was once released is never edited, only followed by another. */
-const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string, Migration>> => ({
+export const migrationsOf = ({ types, clustered }: TableTypes): Steps => ({
   '0001-foundation': {
     async up(db) {
       await createAccountTables(db)
@@ -25,39 +24,10 @@ const migrationsOf = ({ types, clustered }: TableTypes): Readonly<Record<string,
   '0006-snapshot-jobs': { up: nameSnapshotJobs },
   '0007-generations': { up: nameGenerations },
   '0008-leases': { up: createLeaseTable },
+  '0009-compatibility': { up: createCompatibilityTable, since: '0008-leases' },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
-
-/**
- * Brings the tables up to date, or to where an older version had them.
- * @throws unavailable where that fails, or the catalog is newer than this program; invalid where it is newer than `upTo`,
- * or that is unknown
- */
-export async function migrate<T>(db: Kysely<T>, types: TableTypes, upTo?: string): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrationsOf(types) } })
-  if (upTo !== undefined) await demandReachable(migrator, upTo)
-  const { error } = await (upTo === undefined ? migrator.migrateToLatest() : migrator.migrateTo(upTo))
-  if (error) {
-    throw new LibraryError('unavailable', 'bring the catalog up to date', {
-      cause: error,
-      hint: 'Was the data folder used by a newer version of this program?',
-    })
-  }
-}
-
-/** Tables are never made older than they are. */
-async function demandReachable(migrator: Migrator, upTo: string): Promise<void> {
-  const known = await migrator.getMigrations()
-  if (!known.some(({ name }) => name === upTo))
-    throw new LibraryError('invalid', `make tables as of ${JSON.stringify(upTo)}: this program is older`, {
-      hint: 'use the version of the program that the backup was made with, or a newer one',
-    })
-  if (known.some(({ name, executedAt }) => name > upTo && executedAt))
-    throw new LibraryError('invalid', `make tables as of ${upTo}: the catalog is newer`, {
-      hint: 'begin with a new data folder or database',
-    })
-}
 
 async function createAccountTables(db: Kysely<unknown>): Promise<void> {
   await db.schema
@@ -251,4 +221,13 @@ async function nameGenerations(db: Kysely<unknown>): Promise<void> {
   await db.schema.alterTable('jobs').renameColumn('first_started_at', 'generation').execute()
   await sql`update jobs set generation = null`.execute(db)
   await sql`delete from upload_guards`.execute(db)
+}
+
+/** Who may go on with newer tables than it knows, from this step on: programs that know `since`. */
+async function createCompatibilityTable(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('compatibility')
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .addColumn('since', 'text', (column) => column.notNull())
+    .execute()
 }

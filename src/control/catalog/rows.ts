@@ -38,8 +38,8 @@ const MOVED = {
   damage_hurts: { key: ['manifest', 'kind', 'digest'] },
 } satisfies Partial<Record<keyof Schema, MovedTable>>
 
-/** Says who is doing something at this moment, or has logged in. */
-export const NOT_MOVED = ['tokens', 'reader_pins', 'upload_guards', 'leases'] as const
+/** Says who is doing something at this moment, or has logged in; or is made anew with the tables. */
+export const NOT_MOVED = ['tokens', 'reader_pins', 'upload_guards', 'leases', 'compatibility'] as const
 
 export type MovedName = keyof typeof MOVED
 

@@ -7,8 +7,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import type { Server } from '#model/server.ts'
 import type { Volume } from '#model/volume.ts'
+import { onEach } from '../../../test/support/catalogs.ts'
 import { storedImage } from '../../../test/support/fake-servers.ts'
-import { type Catalog, openCatalog, type Tables } from './catalog.ts'
+import { openCatalog, type Tables } from './catalog.ts'
 
 const SERVER: Omit<Server, 'id' | 'slot' | 'accountId' | 'imageId'> = {
   name: '',
@@ -67,19 +68,16 @@ async function temporaryFile() {
   }
 }
 
-const openEmpty = (random = randomBytes as (count: number) => Uint8Array): Promise<Catalog> =>
-  openCatalog({ path: ':memory:', random })
-
-test('servers: one of an image, a type or a zone that there is not is refused', async () => {
-  await using catalog = await openEmpty()
+onEach('servers: one of an image, a type or a zone that there is not is refused', async (open) => {
+  await using catalog = await open()
   const owner = await addOwner(catalog)
   for (const change of [{ imageId: 'img-zzzzz' }, { typeId: 'typ-zzzzz' }, { zoneId: 'zon-zzzzz' }])
-    await assert.rejects(addServer(catalog, owner, change), /FOREIGN KEY/)
+    await assert.rejects(addServer(catalog, owner, change), /foreign key/i)
   assert.deepEqual(await catalog.servers.listExisting(), [])
 })
 
-test('servers: a change is made only in the statuses it is meant for', async () => {
-  await using catalog = await openEmpty()
+onEach('servers: a change is made only in the statuses it is meant for', async (open) => {
+  await using catalog = await open()
   const { id } = await addServer(catalog, await addOwner(catalog))
   assert.equal(await catalog.servers.update(id, { status: 'active' }, ['inactive']), undefined)
   assert.equal(await catalog.servers.update(id, { status: 'active' }, []), undefined)
@@ -87,8 +85,8 @@ test('servers: a change is made only in the statuses it is meant for', async () 
   assert.equal((await catalog.servers.find(id))?.status, 'creating')
 })
 
-test('servers: what was written is read back in all columns', async () => {
-  await using catalog = await openEmpty()
+onEach('servers: what was written is read back in all columns', async (open) => {
+  await using catalog = await open()
   const made = await addServer(catalog, await addOwner(catalog))
   assert.deepEqual(await catalog.servers.find(made.id), made)
   const change = {
@@ -110,33 +108,36 @@ test('servers: what was written is read back in all columns', async () => {
   assert.deepEqual(await catalog.servers.update(made.id, ended, ['active']), { ...made, ...change, ...ended })
 })
 
-test('servers: slots are the smallest free ones, and only those of deleted servers come again', async () => {
-  await using catalog = await openEmpty()
-  const owner = await addOwner(catalog)
-  const servers: Server[] = []
-  for (let count = 0; count < 4; count++) servers.push(await addServer(catalog, owner))
-  assert.deepEqual(
-    servers.map(({ slot }) => slot),
-    [0, 1, 2, 3],
-  )
-  for (const index of [0, 2])
-    await catalog.servers.update(servers[index]!.id, { status: 'deleted', deletedAt: 2 }, ['creating'])
-  await catalog.servers.update(servers[1]!.id, { status: 'failed' }, ['creating'])
-  const again = [
-    await addServer(catalog, owner),
-    await addServer(catalog, owner),
-    await addServer(catalog, owner),
-  ]
-  assert.deepEqual(
-    again.map(({ slot }) => slot),
-    [0, 2, 4],
-  )
-})
+onEach(
+  'servers: slots are the smallest free ones, and only those of deleted servers come again',
+  async (open) => {
+    await using catalog = await open()
+    const owner = await addOwner(catalog)
+    const servers: Server[] = []
+    for (let count = 0; count < 4; count++) servers.push(await addServer(catalog, owner))
+    assert.deepEqual(
+      servers.map(({ slot }) => slot),
+      [0, 1, 2, 3],
+    )
+    for (const index of [0, 2])
+      await catalog.servers.update(servers[index]!.id, { status: 'deleted', deletedAt: 2 }, ['creating'])
+    await catalog.servers.update(servers[1]!.id, { status: 'failed' }, ['creating'])
+    const again = [
+      await addServer(catalog, owner),
+      await addServer(catalog, owner),
+      await addServer(catalog, owner),
+    ]
+    assert.deepEqual(
+      again.map(({ slot }) => slot),
+      [0, 2, 4],
+    )
+  },
+)
 
-test('servers: an id that is taken is drawn again without a slot being left out', async () => {
+onEach('servers: an id that is taken is drawn again without a slot being left out', async (open) => {
   let draws = 0
   const random = (count: number) => new Uint8Array(count).fill(Math.floor(draws++ / 3))
-  await using catalog = await openEmpty(random)
+  await using catalog = await open(random)
   const owner = await addOwner(catalog)
   const servers = await catalog.transaction(async (tables) => [
     await addServer(tables, owner),
@@ -149,10 +150,9 @@ test('servers: an id that is taken is drawn again without a slot being left out'
   )
 })
 
-test('servers: two processes that insert at once never share a slot', async () => {
-  await using file = await temporaryFile()
-  await using one = await openCatalog({ path: file.path })
-  await using two = await openCatalog({ path: file.path })
+onEach('servers: two processes that insert at once never share a slot', async (open) => {
+  await using one = await open()
+  await using two = await open()
   const owner = await addOwner(one)
   const slots = (
     await Promise.all(Array.from({ length: 20 }, (_, index) => addServer(index % 2 === 0 ? one : two, owner)))
@@ -176,64 +176,70 @@ test('servers: the database itself forbids a slot twice, but not that of a delet
   clash.run(first.slot, second.id)
 })
 
-test('servers and volumes: lists have what exists and was deleted lately, oldest first, of one account', async () => {
-  await using catalog = await openEmpty()
-  const owner = await addOwner(catalog)
-  const other = await addOwner(catalog)
-  const seed = randomBytes(60)
-  console.log(`seed ${seed.toString('hex')}`)
-  const servers: Server[] = []
-  const volumes: Volume[] = []
-  for (const byte of seed) {
-    const whose = byte % 4 === 0 ? other : owner
-    const deletedAt = byte % 3 === 0 ? byte : null
-    const createdAt = byte % 16
-    const status = deletedAt === null ? ({} as const) : ({ status: 'deleted', deletedAt } as const)
-    const server = await addServer(catalog, whose, { createdAt, ...status })
-    servers.push(server)
-    volumes.push(
-      await catalog.volumes.insert({ ...VOLUME, ...whose, serverId: server.id, createdAt, ...status }),
+onEach(
+  'servers and volumes: lists have what exists and was deleted lately, oldest first, of one account',
+  async (open) => {
+    await using catalog = await open()
+    const owner = await addOwner(catalog)
+    const other = await addOwner(catalog)
+    const seed = randomBytes(60)
+    console.log(`seed ${seed.toString('hex')}`)
+    const servers: Server[] = []
+    const volumes: Volume[] = []
+    for (const byte of seed) {
+      const whose = byte % 4 === 0 ? other : owner
+      const deletedAt = byte % 3 === 0 ? byte : null
+      const createdAt = byte % 16
+      const status = deletedAt === null ? ({} as const) : ({ status: 'deleted', deletedAt } as const)
+      const server = await addServer(catalog, whose, { createdAt, ...status })
+      servers.push(server)
+      volumes.push(
+        await catalog.volumes.insert({ ...VOLUME, ...whose, serverId: server.id, createdAt, ...status }),
+      )
+    }
+    const expected = (all: readonly (Server | Volume)[], since: number) =>
+      all
+        .filter(({ accountId }) => accountId === owner.accountId)
+        .filter(({ deletedAt }) => deletedAt === null || deletedAt >= since)
+        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+    for (const since of [0, 100, 101, 200, 1000]) {
+      assert.deepEqual(await catalog.servers.list(owner.accountId, since), expected(servers, since))
+      assert.deepEqual(await catalog.volumes.list(owner.accountId, since), expected(volumes, since))
+    }
+    assert.equal(
+      (await catalog.servers.listExisting()).length,
+      servers.filter(({ deletedAt }) => deletedAt === null).length,
     )
-  }
-  const expected = (all: readonly (Server | Volume)[], since: number) =>
-    all
-      .filter(({ accountId }) => accountId === owner.accountId)
-      .filter(({ deletedAt }) => deletedAt === null || deletedAt >= since)
-      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-  for (const since of [0, 100, 101, 200, 1000]) {
-    assert.deepEqual(await catalog.servers.list(owner.accountId, since), expected(servers, since))
-    assert.deepEqual(await catalog.volumes.list(owner.accountId, since), expected(volumes, since))
-  }
-  assert.equal(
-    (await catalog.servers.listExisting()).length,
-    servers.filter(({ deletedAt }) => deletedAt === null).length,
-  )
-  const ids = servers.map(({ id }) => id)
-  assert.equal((await catalog.volumes.ofServers(ids)).length, volumes.length)
-  assert.deepEqual(await catalog.volumes.ofServers([]), [])
-})
+    const ids = servers.map(({ id }) => id)
+    assert.equal((await catalog.volumes.ofServers(ids)).length, volumes.length)
+    assert.deepEqual(await catalog.volumes.ofServers([]), [])
+  },
+)
 
-test('servers: sums and ports leave out what is deleted, and are those of nothing at first', async () => {
-  await using catalog = await openEmpty()
-  const owner = await addOwner(catalog)
-  assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 0, ram: 0 })
-  assert.equal(await catalog.volumes.sumSize(owner.accountId), 0)
-  const kept = await addServer(catalog, owner, { sshPort: 2200, ram: 512 })
-  const gone = await addServer(catalog, owner, { sshPort: 2201, status: 'deleting' })
-  await addServer(catalog, await addOwner(catalog), { sshPort: 2202 })
-  const disk = await catalog.volumes.insert({ ...VOLUME, ...owner, serverId: gone.id })
-  await catalog.volumes.insert({ ...VOLUME, ...owner, serverId: kept.id, size: 5 })
-  assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 2, ram: 1536 })
-  assert.equal(await catalog.volumes.sumSize(owner.accountId), VOLUME.size + 5)
-  await catalog.servers.update(gone.id, { status: 'deleted', deletedAt: 2 }, ['deleting'])
-  await catalog.volumes.update(disk.id, { status: 'deleted', deletedAt: 2 })
-  assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 1, ram: 512 })
-  assert.equal(await catalog.volumes.sumSize(owner.accountId), 5)
-  assert.deepEqual(await catalog.servers.listSshPorts(), [2200, 2202])
-})
+onEach(
+  'servers: sums and ports leave out what is deleted, and are those of nothing at first',
+  async (open) => {
+    await using catalog = await open()
+    const owner = await addOwner(catalog)
+    assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 0, ram: 0 })
+    assert.equal(await catalog.volumes.sumSize(owner.accountId), 0)
+    const kept = await addServer(catalog, owner, { sshPort: 2200, ram: 512 })
+    const gone = await addServer(catalog, owner, { sshPort: 2201, status: 'deleting' })
+    await addServer(catalog, await addOwner(catalog), { sshPort: 2202 })
+    const disk = await catalog.volumes.insert({ ...VOLUME, ...owner, serverId: gone.id })
+    await catalog.volumes.insert({ ...VOLUME, ...owner, serverId: kept.id, size: 5 })
+    assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 2, ram: 1536 })
+    assert.equal(await catalog.volumes.sumSize(owner.accountId), VOLUME.size + 5)
+    await catalog.servers.update(gone.id, { status: 'deleted', deletedAt: 2 }, ['deleting'])
+    await catalog.volumes.update(disk.id, { status: 'deleted', deletedAt: 2 })
+    assert.deepEqual(await catalog.servers.sums(owner.accountId), { servers: 1, ram: 512 })
+    assert.equal(await catalog.volumes.sumSize(owner.accountId), 5)
+    assert.deepEqual(await catalog.servers.listSshPorts(), [2200, 2202])
+  },
+)
 
-test('volumes: manifests are needed until the volume stands alone or is gone', async () => {
-  await using catalog = await openEmpty()
+onEach('volumes: manifests are needed until the volume stands alone or is gone', async (open) => {
+  await using catalog = await open()
   const owner = await addOwner(catalog)
   const { id: serverId } = await addServer(catalog, owner)
   const add = (manifest: string) => catalog.volumes.insert({ ...VOLUME, ...owner, serverId, manifest })
@@ -247,8 +253,8 @@ test('volumes: manifests are needed until the volume stands alone or is gone', a
   assert.deepEqual((await catalog.volumes.find(one.id))?.layers, VOLUME.layers)
 })
 
-test('server types: one that a server was ever built as stays, others can be removed', async () => {
-  await using catalog = await openEmpty()
+onEach('server types: one that a server was ever built as stays, others can be removed', async (open) => {
+  await using catalog = await open()
   const owner = await addOwner(catalog)
   const type = await catalog.serverTypes.insert({
     name: 'Tiny',
@@ -272,15 +278,15 @@ test('server types: one that a server was ever built as stays, others can be rem
   assert.equal((await catalog.servers.find(id))?.ram, 1024)
 })
 
-test('zones: are found by id and by handle', async () => {
-  await using catalog = await openEmpty()
+onEach('zones: are found by id and by handle', async (open) => {
+  await using catalog = await open()
   assert.deepEqual(await catalog.zones.find('gb1-b'), { id: 'zon-gb1bb', handle: 'gb1-b' })
   assert.deepEqual(await catalog.zones.find('zon-gb1bb'), { id: 'zon-gb1bb', handle: 'gb1-b' })
   assert.equal(await catalog.zones.find('gb1'), undefined)
 })
 
-test('accounts: limits are by default until they are set, each by itself, and set back', async () => {
-  await using catalog = await openEmpty()
+onEach('accounts: limits are by default until they are set, each by itself, and set back', async (open) => {
+  await using catalog = await open()
   const { accountId } = await addOwner(catalog)
   const byDefault = { servers: 'default', ram: 'default', disk: 'default' } as const
   assert.deepEqual(await catalog.accounts.limits(accountId), byDefault)
@@ -308,6 +314,8 @@ test('migration: a catalog of before servers keeps what it has and gets their ta
       database.exec(`alter table accounts drop column ${column}`)
     database.exec('drop index images_manifest; drop table damaged_files; drop table damage_hurts')
     database.exec('alter table images drop column damaged_at')
+    database.exec('alter table jobs rename column generation to first_started_at')
+    database.exec('drop table leases; drop table compatibility')
     database.exec("delete from kysely_migration where name > '0004'")
   }
   await using catalog = await openCatalog({ path: file.path })
