@@ -142,7 +142,11 @@ export function createFakeServers(): FakeServers {
           throw new LibraryError('not_found', 'there is no such console')
         const [stream, guest] = duplexPair()
         fake.consoles.push({ kind, guest, stream })
-        return { backlog: fake.backlog, stream, holder: HOLDER }
+        return {
+          backlog: fake.backlog,
+          stream,
+          holder: { ...HOLDER, accountId: fake.shown.server.accountId },
+        }
       }),
     listVolumes: () => call('listVolumes', [], () => [shownVolume()]),
     showVolume: (_session, id) => call('showVolume', [id], shownVolume),

@@ -8,7 +8,12 @@ import { pino } from 'pino'
 import { WebSocket } from 'ws'
 import { LibraryError } from '#base/errors.ts'
 import { createApp } from '#edge/http/app.ts'
-import { CONSOLE_TOKEN, createFakeServers } from '../../../test/support/fake-servers.ts'
+import {
+  CONSOLE_TOKEN,
+  createFakeServers,
+  fakeServer,
+  fakeShown,
+} from '../../../test/support/fake-servers.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
 import { addConsole, type ConsoleDeps } from './console.ts'
 
@@ -377,7 +382,7 @@ test('console: a client that answers no ping is cut off', async () => {
 })
 
 test('console: so many may attach to one server and to all, and room is given back', async () => {
-  await using server = await startConsole({ most: { all: 3, ofOne: 2 } })
+  await using server = await startConsole({ most: { all: 4, ofOne: 2 } })
   const path = `${PATH}/serial${GOOD}`
   const first = await server.attach(path)
   const second = await server.attach(path)
@@ -393,12 +398,26 @@ test('console: so many may attach to one server and to all, and room is given ba
   await (await server.attach(path)).client.close()
 })
 
-test('console: when all places are taken, nobody is let in', async () => {
-  await using server = await startConsole({ most: { all: 1, ofOne: 2 } })
-  const { client } = await server.attach(`${PATH}/serial${GOOD}`)
-  const { status, headers } = await server.ask(`${PATH}/serial${GOOD}`, UPGRADE)
-  assert.deepEqual([status, headers['retry-after']], [503, '5'])
-  client.terminate()
+test('console: an account has as many places as it leaves to others, who may find none', async () => {
+  await using server = await startConsole({ most: { all: 4, ofOne: 4 } })
+  const asOf = (accountId: string) => {
+    server.servers.shown = fakeShown({ server: fakeServer({ accountId }) })
+  }
+  const refused = async () => {
+    const { status, headers } = await server.ask(`${PATH}/serial${GOOD}`, UPGRADE)
+    assert.deepEqual([status, headers['retry-after']], [503, '5'])
+  }
+  const clients: Awaited<ReturnType<typeof server.attach>>[] = []
+  for (const [accountId, places] of [
+    ['acc-aaaaa', 2],
+    ['acc-bbbbb', 1],
+    ['acc-ccccc', 0],
+  ] as const) {
+    asOf(accountId)
+    for (let place = 0; place < places; place++) clients.push(await server.attach(`${PATH}/serial${GOOD}`))
+    await refused()
+  }
+  for (const { client } of clients) client.terminate()
 })
 
 test('console: a stop of the library ends clients, also those that do not read', async () => {

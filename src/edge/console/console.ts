@@ -3,6 +3,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
+import { Shares } from '#base/shares.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
 import { networkOf } from '#control/auth/login-limits.ts'
@@ -103,6 +104,7 @@ function createAttach(
   const failures = new LoginLimit({ now })
   const clients = createCounts(most.all)
   const clientsOf = createCounts(most.ofOne)
+  const shares = new Shares({ total: most.all, busy: 'too many consoles are attached to' })
   return async (request: FastifyRequest<ById>, kind: ConsoleKind): Promise<Attached> => {
     const { id } = request.params
     const connection = request.raw.socket
@@ -126,6 +128,9 @@ function createAttach(
       throw new LibraryError('conflict', message, { hint: 'Detach one of them first.' })
     }
     onceClosed(connection, () => visitOf[Symbol.dispose]())
+    const share = shares.enter(found.holder.accountId)
+    onceClosed(connection, () => share[Symbol.dispose]())
+    share.add(1)
     if (isStopping()) throw new LibraryError('unavailable', 'the library is stopping')
     return { ...found, stay }
   }

@@ -188,6 +188,18 @@ test('listener: connections are counted in all, by address and by account, and t
   assert.equal(pins.held, 1)
 })
 
+test('listener: an account has no more connections than it leaves to others', async (t) => {
+  const { connect, pins } = await start(t, { limits: { connections: 4 } })
+  const clients = [await connect(), await connect(), await connect()] as const
+  using _all = { [Symbol.dispose]: () => clients.forEach((client) => void client[Symbol.dispose]()) }
+  await open(clients[0], `${OWN}/${IMAGE}`)
+  await open(clients[1], `${OWN}/${IMAGE}`)
+  const refused = await open(clients[2], `${OWN}/${IMAGE}`)
+  assert.notEqual(refused[0]?.reply, REPLY.ack)
+  assert.match(String(refused[0]?.data), /too many connections read images/)
+  assert.equal(pins.held, 2)
+})
+
 async function makeCertificate(t: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'nbd-tls-'))
   t.after(() => rm(folder, { recursive: true }))

@@ -3,6 +3,7 @@ import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { type Counts, createCounts } from '#base/counts.ts'
 import { LibraryError } from '#base/errors.ts'
+import { Shares } from '#base/shares.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { LoginLimit } from '#control/auth/login-limit.ts'
 import { networkOf } from '#control/auth/login-limits.ts'
@@ -60,6 +61,11 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
   const connections = createCounts(limits.connections)
   const addresses = createCounts(limits.perAddress)
   const accounts = createCounts(limits.perAccount)
+  // An idle connection may be a disk that somebody has mounted, so none is ended; but a few accounts cannot have all.
+  const shares = new Shares({
+    total: limits.connections,
+    busy: 'open an export: too many connections read images',
+  })
 
   function admit(socket: Socket): (Disposable & { exports: Exports }) | undefined {
     const address = socket.remoteAddress ?? ''
@@ -89,7 +95,7 @@ export async function startNbdListener(options: NbdListenerOptions): Promise<Nbd
       failures.succeeded(network)
       if (!isId('img', id) || more.length > 0) throw noSuchExport()
       const image = await find(options, { session, token, id })
-      const opened = await openImage(options, image, { accounts, hangUp })
+      const opened = await openImage(options, image, { accounts, shares, hangUp })
       log.info({ account: image.session.accountId, image: id, address }, 'NBD opened')
       return opened
     },
@@ -152,15 +158,22 @@ async function unlessHidden<T>(asked: Promise<T>): Promise<T | undefined> {
   }
 }
 
+interface Limiting {
+  readonly accounts: Counts
+  readonly shares: Shares
+  readonly hangUp: () => void
+}
+
 /** Holds all that a connection needs of an image. */
 async function openImage(
   { auth, library, openDisk }: Pick<NbdListenerOptions, 'auth' | 'library' | 'openDisk'>,
   { manifest, session }: Found,
-  { accounts, hangUp }: { readonly accounts: Counts; readonly hangUp: () => void },
+  { accounts, shares, hangUp }: Limiting,
 ): Promise<OpenExport> {
   await using opening = new AsyncDisposableStack()
   if (!opening.use(accounts.enter(session.accountId)))
     throw new LibraryError('denied', 'open an export: too many connections of this account read images')
+  opening.use(shares.enter(session.accountId)).add(1)
   opening.use(auth.stays.enter(session)).signal.addEventListener('abort', hangUp)
   opening.use(await library.acquirePins([manifest]))
   return await openExport(openDisk, manifest, opening.move())
