@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
-import { type AloneOptions, runAlone } from './alone.ts'
+import { type AloneOptions, runAlone, tryAlone } from './alone.ts'
 
 const log = { info() {}, warn() {}, error() {} }
 
@@ -127,4 +127,17 @@ test('alone: work that ends by itself is done once, and one that fails is done a
   }
   await runAlone('task', work, options('a'), new AbortController().signal)
   assert.equal(runs, 2)
+})
+
+test('alone: once, unless another is at it; what it throws is thrown', async (t) => {
+  const { options } = await open(t)
+  const { signal } = new AbortController()
+  const first = Promise.withResolvers<string>()
+  const running = tryAlone('collection', () => first.promise, options('a'), signal)
+  while (await tryAlone('collection', async () => {}, options('b'), signal)) await new Promise(setImmediate)
+  first.resolve('all')
+  assert.deepEqual(await running, { result: 'all' })
+  const broken = tryAlone('collection', () => Promise.reject(new Error('disk')), options('b'), signal)
+  await assert.rejects(broken, /disk/)
+  assert.deepEqual(await tryAlone('collection', async () => 1, options('a'), signal), { result: 1 })
 })

@@ -1,6 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { JobLog } from './queue.ts'
+
+const RENEW_MS = 10_000
 
 export interface AloneOptions {
   readonly catalog: Pick<Catalog, 'beside'>
@@ -14,25 +17,45 @@ export interface AloneOptions {
 }
 
 /** Work that must not be done by two processes at once, such as a check of everything that is stored. */
-export type Task = (signal: AbortSignal) => Promise<void>
+export type Task<T> = (signal: AbortSignal) => Promise<T>
 
 /**
- * Does `work` while this process has the lease of that name, again after it was lost, until the signal aborts or the
- * work ends by itself. Resolves once nothing of it is running and the lease is given back; never rejects.
+ * Does `work` while this process has the lease of that name, again after it was lost or the work failed, until the
+ * signal aborts or the work ends by itself. Resolves once nothing of it is running; never rejects.
  * @param work is told to stop by its signal where the lease is lost, and before it may be another's
  */
 export async function runAlone(
   name: string,
-  work: Task,
+  work: Task<void>,
   options: AloneOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { renewMs = 10_000 } = options
+  const { renewMs = RENEW_MS, log } = options
   const lease = new Lease(name, options)
   while (!signal.aborted) {
-    if ((await lease.take()) && (await lease.hold(work, signal))) return
+    try {
+      if (await lease.take()) return await lease.hold(work, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      log.warn({ err: error, lease: name }, 'what one process does for all has to begin again')
+    }
     await pause(renewMs, signal)
   }
+}
+
+/**
+ * Does `work` once, unless another process is at work of that name.
+ * @returns what came of it; undefined where another process has the lease
+ * @throws what the work throws
+ */
+export async function tryAlone<T>(
+  name: string,
+  work: Task<T>,
+  options: AloneOptions,
+  signal: AbortSignal,
+): Promise<{ readonly result: T } | undefined> {
+  const lease = new Lease(name, options)
+  return (await lease.take()) ? { result: await lease.hold(work, signal) } : undefined
 }
 
 /** One name's lease, as this process has it. */
@@ -64,29 +87,28 @@ class Lease {
     }
   }
 
-  /** @returns whether the work is done, and need not be done again */
-  async hold(work: Task, signal: AbortSignal): Promise<boolean> {
-    const { renewMs = 10_000, log } = this.#options
-    const ending = new AbortController()
-    const end = AbortSignal.any([signal, ending.signal])
-    let isDone = false
-    const working = work(end)
-      .then(
-        () => {
-          isDone = !ending.signal.aborted
-        },
-        (error) => {
-          if (!end.aborted) log.warn({ err: error, task: this.#name }, 'a task of this process ended')
-        },
-      )
-      .finally(() => ending.abort(new Error(`${this.#name} is done`)))
+  /** @throws what the work throws; unavailable where the lease was lost meanwhile */
+  async hold<T>(work: Task<T>, signal: AbortSignal): Promise<T> {
+    const { renewMs = RENEW_MS } = this.#options
+    const [lost, done] = [new AbortController(), new AbortController()]
+    const watching = this.#watch(renewMs, lost, AbortSignal.any([signal, lost.signal, done.signal]))
+    try {
+      const result = await work(AbortSignal.any([signal, lost.signal]))
+      lost.signal.throwIfAborted()
+      return result
+    } finally {
+      done.abort()
+      await watching
+      await this.#release()
+    }
+  }
+
+  async #watch(renewMs: number, lost: AbortController, end: AbortSignal): Promise<void> {
     while (!end.aborted) {
       await pause(renewMs, end)
-      if (!end.aborted && !(await this.take())) ending.abort(new Error(`another process does ${this.#name}`))
+      if (end.aborted || (await this.take())) continue
+      lost.abort(new LibraryError('unavailable', `another process does the ${this.#name} by now`))
     }
-    await working
-    await this.#release()
-    return isDone || signal.aborted
   }
 
   async #release(): Promise<void> {
