@@ -51,7 +51,13 @@ export interface Config {
     /** How long damaged files are kept; undefined for ever. */
     readonly quarantineMs: number | undefined
   }
+  readonly collect: {
+    /** Undefined where only the operator's command does it. */
+    readonly everyMs: number | undefined
+  }
   readonly servers: ServersConfig
+  /** Scheme and host of the process that runs the servers, where that is another. */
+  readonly serversUrl: string | undefined
   /** Undefined where nobody listens. */
   readonly nbd: NbdConfig | undefined
   /** Bytes of image data and uploads; undefined for no bound. */
@@ -166,7 +172,9 @@ export function readConfig(flags: Flags = {}): Config {
       rate: read('check.rate'),
       quarantineMs: read('check.quarantine'),
     },
+    collect: { everyMs: read('collect.every') },
     servers: readServers(read),
+    serversUrl: read('servers.url'),
     nbd: readNbd(read),
     quota: read('accounts.quota'),
     reserve: read('store.reserve'),

@@ -2,16 +2,13 @@ import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { Auth } from '#control/auth/auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
-import type { Orbit } from '#control/orbit/orbit.ts'
-import { addApi } from '#edge/api/api.ts'
-import { addConsole } from '#edge/console/console.ts'
+import { runAlone } from '#control/jobs/alone.ts'
 import { type App, createApp } from '#edge/http/app.ts'
 import { addProbes } from '#edge/http/probes.ts'
 import type { NbdService } from '#edge/nbd/service.ts'
 import type { SftpService } from '#edge/sftp/listener.ts'
-import { addSwift } from '#edge/swift/swift.ts'
+import { addEdges } from './add-edges.ts'
 import { type Bootstrapped, bootstrap } from './bootstrap.ts'
 import type { Config } from './config.ts'
 import { closeToOthers, makeDataFolder } from './data-folder.ts'
@@ -24,15 +21,11 @@ import { createReadiness, type Stage } from './readiness.ts'
 import { type MetricsService, serveMetrics } from './serve-metrics.ts'
 import { serveNbd } from './serve-nbd.ts'
 import { serveSftp } from './serve-sftp.ts'
+import { startUpkeep } from './upkeep.ts'
 import { readVersion } from './version.ts'
-import { wire } from './wire.ts'
-import { startBackgroundCheck } from './wire-check.ts'
+import { type Parts, wire } from './wire.ts'
 
-const HEARTBEAT_MS = 15_000
-const PING_MS = 30_000
-const SWEEP_MS = 3600_000
 const ERASE_MS = 60_000
-const EXPIRE_MS = 60_000
 
 export interface Started {
   /** Where it listens: scheme, address and port. */
@@ -79,30 +72,12 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   })
   closeWhenStopping(app, stopping)
   addProbes(app, readiness)
-  await addApi(app, {
-    version: readVersion(),
-    auth: parts.auth,
-    library: parts.library,
-    servers: parts.servers,
-    sshAddress: config.servers.sshAddress,
-    openForm: parts.contents.openForm,
-    ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
-    stopping,
-    heartbeatMs: HEARTBEAT_MS,
-  })
-  await addConsole(app, { servers: parts.servers, auth: parts.auth, pingMs: PING_MS })
-  addSwift(app, {
-    auth: parts.auth,
-    orbit: parts.orbit,
-    content: parts.contents,
-    ...(config.http.publicUrl === undefined ? {} : { publicUrl: config.http.publicUrl }),
-    readiness,
-    now: Date.now,
-  })
-  const timers: NodeJS.Timeout[] = []
+  await addEdges(app, config, parts, { readiness, stopping })
+  const { roles } = config
+  let erasing: NodeJS.Timeout | undefined
   let sftp: SftpService | undefined
   let nbd: NbdService | undefined
-  let check: AsyncDisposable | undefined
+  let upkeep: AsyncDisposable | undefined
   let scraped: MetricsService | undefined
   addLooks(metrics, { ...parts, readiness, app, nbd: () => nbd, now: Date.now })
   try {
@@ -110,19 +85,16 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     await listen(app, config)
     const url = localUrl(app)
     parts.hosts.add(new URL(url).host)
-    const { auth, catalog } = parts
-    const apiUrl = config.http.publicUrl ?? url
-    const bootstrapped = await bootstrap({ auth, catalog, data: config.data, apiUrl })
+    const { catalog } = parts
+    const bootstrapped = await bootstrapAlone(config, parts, { url, log, stopping })
     // In a database, they are those of others, too.
     if (!config.catalog) await parts.jobs.releaseAllLeases()
     await parts.library.start()
-    await parts.servers.begin()
-    sftp = await serveSftp(config, parts, { log, observer: observer.sftp })
+    if (roles.has('servers')) await parts.servers.begin()
+    if (roles.has('sftp')) sftp = await serveSftp(config, parts, { log, observer: observer.sftp })
     nbd = await serveNbd(config, parts, log)
-    check = startBackgroundCheck(config, parts, { log, observer: observer.check })
-    timers.push(setInterval(() => void sweep(auth, log), SWEEP_MS).unref())
-    timers.push(setInterval(() => void erase(catalog, log), ERASE_MS).unref())
-    timers.push(setInterval(() => void expire(parts.orbit, stopping, log), EXPIRE_MS).unref())
+    if (roles.has('worker')) upkeep = startUpkeep(config, parts, { log, observer: observer.check })
+    erasing = setInterval(() => void erase(catalog, log), ERASE_MS).unref()
     state.isReady = true
     onStarted({
       url,
@@ -137,12 +109,12 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     const giving = parts.jobs[Symbol.asyncDispose]()
     await Promise.all([giving, delay(config.http.noticeMs)])
   } finally {
-    for (const timer of timers) clearInterval(timer)
+    clearInterval(erasing)
     await Promise.all([
       drain(app, config.http.drainMs),
       sftp?.stop(config.http.drainMs),
       nbd?.[Symbol.asyncDispose](),
-      check?.[Symbol.asyncDispose](),
+      upkeep?.[Symbol.asyncDispose](),
     ])
     await scraped?.[Symbol.asyncDispose]()
   }
@@ -155,13 +127,20 @@ function closeWhenStopping(app: App, stopping: AbortSignal): void {
   })
 }
 
-/** Expired tokens are of no use to anybody. */
-async function sweep(auth: Auth, log: Logger): Promise<void> {
-  try {
-    await auth.operator.removeExpiredTokens()
-  } catch (error) {
-    log.warn({ err: error }, 'cannot remove expired tokens')
+/** Makes what a new library begins with; of several processes that start at once on one catalog, one does. */
+async function bootstrapAlone(
+  { data, http }: Config,
+  { auth, catalog, holder }: Parts,
+  { url, log, stopping }: { readonly url: string; readonly log: Logger; readonly stopping: AbortSignal },
+): Promise<Bootstrapped | undefined> {
+  let bootstrapped: Bootstrapped | undefined
+  const apiUrl = http.publicUrl ?? url
+  const options = { catalog, holder, now: Date.now, log, leaseMs: 30_000, renewMs: 500 }
+  const work = async () => {
+    bootstrapped = await bootstrap({ auth, catalog, data, apiUrl })
   }
+  await runAlone('bootstrap', work, options, stopping)
+  return bootstrapped
 }
 
 /** URLs of registrations that have ended carry secrets. */
@@ -170,15 +149,6 @@ async function erase(catalog: Catalog, log: Logger): Promise<void> {
     await catalog.erase()
   } catch (error) {
     log.warn({ err: error }, 'cannot erase what was deleted from the catalog')
-  }
-}
-
-/** Objects whose time has come are not seen any more; this gives back the room that they take. */
-async function expire(orbit: Orbit, stopping: AbortSignal, log: Logger): Promise<void> {
-  try {
-    await orbit.expire(stopping)
-  } catch (error) {
-    if (!stopping.aborted) log.warn({ err: error }, 'cannot remove expired objects')
   }
 }
 

@@ -30,15 +30,6 @@ const publicUrl: Setting<string> = {
   },
 }
 
-const postgresUrl: Setting<string> = {
-  byDefault: '',
-  rule: POSTGRES_URL_RULE,
-  parse(text) {
-    const url = parsePostgresUrl(text)
-    return url === undefined ? undefined : { value: url }
-  },
-}
-
 const s3Address: Setting<S3Address> = {
   byDefault: '',
   rule: S3_RULE,
@@ -48,6 +39,15 @@ const s3Address: Setting<S3Address> = {
     } catch {
       return undefined
     }
+  },
+}
+
+const postgresUrl: Setting<string> = {
+  byDefault: '',
+  rule: POSTGRES_URL_RULE,
+  parse(text) {
+    const url = parsePostgresUrl(text)
+    return url === undefined ? undefined : { value: url }
   },
 }
 
@@ -141,7 +141,9 @@ export const SETTINGS = {
   'check.age': orElse('none', timeUpTo(3650 * DAY_MS, 30 * DAY_MS), '30 d'),
   'check.quarantine': orElse('none', timeUpTo(3650 * DAY_MS, 90 * DAY_MS), '90 d'),
   'check.rate': sizeFrom(64 * KiB, 100 * GiB, 32 * MiB),
+  'collect.every': orElse('none', timeUpTo(365 * DAY_MS, DAY_MS), '1 d'),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
+  'servers.url': orElse('', publicUrl),
   'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),
   'servers.network': network,
   'servers.ssh_address': address,

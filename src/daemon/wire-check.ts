@@ -60,14 +60,15 @@ export function wireCheck(
   }
 }
 
-/** Checks in the background until it is disposed of; nothing where the settings say so. */
-export function startBackgroundCheck(
+/** Checks in the background until the signal aborts; ends at once where the settings say that nothing is checked. */
+export async function checkInBackground(
   config: Config,
   { catalog, store, storePlace }: CheckStore & { readonly store: Store },
   { log, observer }: { readonly log: Logger; readonly observer: CheckObserver },
-): AsyncDisposable {
-  const ending = new AbortController()
+  signal: AbortSignal,
+): Promise<void> {
   const { ageMs, rate, quarantineMs } = config.check
+  if (ageMs === undefined) return
   const check = new BackgroundCheck({
     ...wireCheck(config, { catalog, storePlace }, observer.onStoreTimes),
     observer,
@@ -79,16 +80,10 @@ export function startBackgroundCheck(
       const { files, bytes } = await clearQuarantine(storePlace, Date.now() - quarantineMs)
       if (files > 0) log.info({ files, bytes }, 'removed from the quarantine what had been there for long')
     },
-    ageMs: ageMs ?? 0,
+    ageMs,
     rate,
     now: Date.now,
     log,
   })
-  const running = ageMs === undefined ? undefined : check.run(ending.signal)
-  return {
-    async [Symbol.asyncDispose]() {
-      ending.abort(new Error('the library stops'))
-      await running
-    },
-  }
+  await check.run(signal)
 }

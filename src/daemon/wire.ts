@@ -44,6 +44,8 @@ export interface Parts extends AsyncDisposable {
   readonly servers: Servers
   /** Has collection leave alone what is written from now on, until disposed of. */
   readonly keep: () => Promise<AsyncDisposable>
+  /** Names this process among all that work on the catalog; never used twice. */
+  readonly holder: string
   /** What we are reached at; whoever listens adds where. */
   readonly hosts: Set<string>
 }
@@ -66,7 +68,10 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   await using opened = new AsyncDisposableStack()
   const storePlace = await holdStorePlace(config, opened)
   const store = opened.use(
-    await openStore(storePlace, { exclusive, ...(observer && { onTime: observer.onStoreTime }) }),
+    await openStore(storePlace, {
+      exclusive: exclusive && !config.catalog,
+      ...(observer && { onTime: observer.onStoreTime }),
+    }),
   )
   const catalog = opened.use(await openCatalog(catalogPlace(config)))
   // Collection would wait half a day for what dead processes were writing; in a database, others may be alive.
@@ -106,6 +111,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
       limits: config.limits,
       allowSource: config.allowSource,
       registrations,
+      works: { registrations: config.roles.has('worker'), snapshots: config.roles.has('servers') },
       uploadsPerAccount,
       quota: config.quota,
       uploadFolder: folder('uploads'),
@@ -160,6 +166,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
     orbit,
     servers,
     keep,
+    holder,
     hosts,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   }

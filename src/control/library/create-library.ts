@@ -29,9 +29,13 @@ export function createLibrary(options: LibraryOptions): Library {
   const room = new UploadRoom({ options, files })
   const pins = new ReaderPins({ catalog, holder, now })
   const handler = new RegistrationHandler({ options, board, feed, files, room })
-  jobs.handle(REGISTRATION, handler, options.registrations)
-  jobs.handle(SNAPSHOT, handler, SNAPSHOT_LIMITS)
-  jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
+  const { works = { registrations: true, snapshots: true } } = options
+  if (works.registrations) {
+    jobs.handle(REGISTRATION, handler, options.registrations)
+    jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
+  }
+  // A snapshot is read from the disk of a server, which is where servers run.
+  if (works.snapshots) jobs.handle(SNAPSHOT, handler, SNAPSHOT_LIMITS)
   const { setOfficial, ...changing } = createChanging({ options, board, feed, files, room })
   return {
     ...createReading({ catalog, board, feed }),

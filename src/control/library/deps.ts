@@ -25,6 +25,8 @@ export interface LibraryOptions {
   /** Address ranges, CIDR, that sources may lie in although they are private. */
   readonly allowSource: readonly string[]
   readonly registrations: JobLimits
+  /** Which jobs this process does; all of them where it is left out. */
+  readonly works?: { readonly registrations: boolean; readonly snapshots: boolean }
   /** How many uploads an account may have that are no image yet. */
   readonly uploadsPerAccount: number
   /** Bytes of image data, uploads and objects that an account may have; undefined for no bound. */

@@ -11,6 +11,8 @@ export interface ApiDeps {
   readonly auth: Auth
   readonly library: Library
   readonly servers: Servers
+  /** Whether servers run here; else nothing is added under `/1.0/servers`. True where it is left out. */
+  readonly runsServers?: boolean
   /** Where forwarded SSH ports of servers listen: an IP address. */
   readonly sshAddress: string
   /** Opens the bytes of a manifest (64 hex digits) in one of their forms. */

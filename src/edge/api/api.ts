@@ -61,7 +61,6 @@ const RESOURCES = [
   eventRoutes,
   imageRoutes,
   placeRoutes,
-  serverRoutes,
   sshKeyRoutes,
   userRoutes,
   volumeRoutes,
@@ -84,6 +83,7 @@ export async function addApi(app: App, deps: ApiDeps): Promise<void> {
     // Refused before anything is done: the answer could not be written.
     scope.addHook('onRequest', async (request) => void baseOf(request, deps))
     for (const addRoutes of RESOURCES) addRoutes(scope, deps)
+    if (deps.runsServers ?? true) serverRoutes(scope, deps)
     await scope.register(upload)
   }
   await app.register(token)
