@@ -61,7 +61,7 @@ test('data folder: one that the user may not enter is denied', { skip: process.g
 test('data folder: a lock that cannot be made is told in one line', () => {
   assert.throws(() => lockDataFolder('/proc'), {
     code: 'unavailable',
-    message: 'lock the data folder /proc: no file can be made in it',
+    message: 'lock the folder /proc: no file can be made in it',
   })
 })
 

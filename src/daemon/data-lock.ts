@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { LibraryError } from '#base/errors.ts'
 
 const SQLITE_BUSY = 5
+const SQLITE_FULL = 13
 const SQLITE_CANNOT_OPEN = 14
 
 /**
@@ -45,14 +46,17 @@ function takeLock(
   const database = new DatabaseSync(join(folder, name), { timeout: 0, open: false })
   try {
     database.open()
-    database.exec('pragma journal_mode = off; begin exclusive')
+    database.exec('pragma locking_mode = exclusive; pragma journal_mode = off; begin exclusive')
+    // A file without a page gets one each time, which a full disk has no room for.
+    const [version] = Object.values(database.prepare('pragma user_version').get() ?? {})
+    if (version === 0) database.exec('pragma user_version = 1; commit')
   } catch (cause) {
     if (database.isOpen) database.close()
     const code = cause instanceof Error && 'errcode' in cause ? cause.errcode : undefined
     if (code === SQLITE_BUSY)
       throw new LibraryError('conflict', refused.message, { cause, hint: refused.hint })
-    if (code !== SQLITE_CANNOT_OPEN) throw cause
-    throw new LibraryError('unavailable', `lock the data folder ${folder}: no file can be made in it`, {
+    if (code !== SQLITE_CANNOT_OPEN && code !== SQLITE_FULL) throw cause
+    throw new LibraryError('unavailable', `lock the folder ${folder}: no file can be made in it`, {
       cause,
     })
   }

@@ -176,6 +176,14 @@ function addMoving(program: Command): void {
     .option('--prune', 'add nothing: only remove what no snapshot needs')
     .option('--list', 'add nothing: only list the snapshots')
     .action(async (folder: string, flags) => (await backup()).runBackup(folder, flags))
+  onData(program.command('restore').description('make a library of a backup, where there is none yet'))
+    .argument('<folder>', 'of the backup')
+    .option('--snapshot <name>', 'by default the newest')
+    .option('--despite-damage', 'where something of the backup is damaged, restore everything else')
+    .option('--check', 'only read and verify all of the backup, and restore nothing')
+    .action(async (folder: string, flags) =>
+      (await import('./commands/restore.ts')).runRestore(folder, flags),
+    )
 }
 
 /**

@@ -58,7 +58,7 @@ export interface Rows {
   /** What the tables look like: the name of the newest migration. */
   version(): Promise<string>
   /** All rows of a table; a job as one that nobody works at. */
-  read(table: MovedName): AsyncGenerator<Row>
+  read(table: string): AsyncGenerator<Row>
   /** Whether nothing was ever kept in this catalog but what each new one begins with. */
   isEmpty(): Promise<boolean>
   /** Removes every row that a catalog moves with. */
@@ -80,7 +80,7 @@ export function rowsTable({ db: typed, dialect }: TableContext): Rows {
   const db = typed as unknown as Kysely<AnyTables>
   const tableOf = (name: string): MovedTable => {
     if (Object.hasOwn(MOVED, name)) return MOVED[name as MovedName]
-    throw new LibraryError('invalid', `fill a catalog: there is no table ${JSON.stringify(name)}`)
+    throw new LibraryError('invalid', `use a catalog: there is no table ${JSON.stringify(name)}`)
   }
   const run = async (statements: readonly string[]) => {
     for (const statement of statements) await sql.raw(statement).execute(db)
@@ -116,7 +116,9 @@ export function rowsTable({ db: typed, dialect }: TableContext): Rows {
       return (await db.selectFrom('accounts').select('id').limit(1).execute()).length === 0
     },
     async clear() {
-      for (const table of MOVED_TABLES.toReversed()) await db.deleteFrom(table).execute()
+      const there = new Set((await db.introspection.getTables()).map(({ name }) => name))
+      for (const table of MOVED_TABLES.toReversed())
+        if (there.has(table)) await db.deleteFrom(table).execute()
     },
     async fill(table, rows) {
       const { ownReference, serial } = tableOf(table)
@@ -148,7 +150,7 @@ export function rowsTable({ db: typed, dialect }: TableContext): Rows {
 }
 
 /** Where a library goes is said of each of its catalogs, and not the same of both. */
-const isMoved = (table: MovedName, row: Row) => table !== 'settings' || row.name !== MOVING
+const isMoved = (table: string, row: Row) => table !== 'settings' || row.name !== MOVING
 
 /** At least one, which the types of tuples ask for. */
 const tuple = <T>(values: readonly T[]) => values as unknown as [T, T]

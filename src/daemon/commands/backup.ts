@@ -8,12 +8,11 @@ import type { Flags } from '../config.ts'
 import { type BackedUp, backUp, prune } from '../moving/backup.ts'
 import { listSnapshots, readSnapshot } from '../moving/backup-folder.ts'
 import { count, printMib } from '../print-count.ts'
+import { EXIT_DAMAGED } from '../print-findings.ts'
 import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
 import { untilSignal } from '../until-signal.ts'
 import { withParts } from '../with-parts.ts'
-
-const EXIT_DAMAGED = 2
 
 export interface BackupFlags extends Flags {
   readonly keep?: number

@@ -1,6 +1,6 @@
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
-import { type CheckProgress, check } from '#data/disk/check.ts'
+import { check } from '#data/disk/check.ts'
 import type { CheckReport } from '#data/disk/check-findings.ts'
 import { collect } from '#data/disk/collect.ts'
 import { sizeOfQuarantine } from '#data/store/open-store.ts'
@@ -9,16 +9,14 @@ import { collectionEnded } from '../collection-state.ts'
 import { type Flags, readConfig } from '../config.ts'
 import { lockCollection } from '../data-lock.ts'
 import { nameRoots } from '../name-roots.ts'
-import { count, printMib } from '../print-count.ts'
-import { printFindings } from '../print-findings.ts'
+import { count } from '../print-count.ts'
+import { EXIT_DAMAGED, printChecked, printFindings, printProgress } from '../print-findings.ts'
 import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
 import { untilSignal } from '../until-signal.ts'
 import type { Parts } from '../wire.ts'
 import { wireCheck } from '../wire-check.ts'
 import { withParts } from '../with-parts.ts'
-
-const EXIT_DAMAGED = 2
 
 export function setOfficial(id: string, official: boolean, flags: Flags): Promise<void> {
   return withParts(flags, async ({ library }) => {
@@ -114,19 +112,14 @@ async function runCheckWithProgress(parts: Parts, flags: CheckFlags): Promise<Ch
   })
 }
 
-const printProgress = ({ manifests, blocks, bytes }: CheckProgress): string =>
-  `checked ${count(manifests, 'manifest')} and ${count(blocks, 'block')}, ${printMib(bytes)}`
-
 function printReport(report: CheckReport, quarantined: boolean): string {
-  const [manifests, blocks] = [count(report.manifests, 'manifest'), count(report.blocks, 'block')]
-  const read = `${manifests} and ${blocks} (${count(report.bytes, 'byte')}) are sound`
   const findings = printFindings(report)
   if (quarantined && report.damaged.length > 0) {
     findings.push(
       'moved what was read and is wrong to the quarantine; registering the same image again mends it',
     )
   }
-  return [...findings, findings.length === 0 ? `${read}; nothing is damaged or missing` : read].join('\n')
+  return printChecked(report, findings)
 }
 
 /** Deletes what nothing needs; also while the library runs. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { syncFolder } from '#base/sync-folder.ts'
@@ -78,15 +78,21 @@ export async function makeBackupFolder(backup: string): Promise<void> {
     await mkdir(storeOf(backup), { recursive: true, mode: 0o700 })
     await chmod(snapshotsOf(backup), 0o700)
     await chmod(storeOf(backup), 0o700)
-    const readme = await open(join(backup, 'README.txt'), 'w', 0o600)
-    await readme.writeFile(README)
-    await readme.close()
+    await writeReadme(join(backup, 'README.txt'))
     for (const name of await readdir(snapshotsOf(backup)))
       if (name.startsWith(UNFINISHED)) await rm(join(snapshotsOf(backup), name), { recursive: true })
   } catch (cause) {
     throw new LibraryError('unavailable', `back up to ${backup}: ${systemCode(cause) ?? 'it fails'}`, {
       cause,
     })
+  }
+}
+
+async function writeReadme(path: string): Promise<void> {
+  try {
+    await writeFile(path, README, { flag: 'wx', mode: 0o600 })
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error
   }
 }
 

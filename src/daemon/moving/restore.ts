@@ -1,0 +1,122 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LibraryError } from '#base/errors.ts'
+import { parseRow, type Row } from '#control/catalog/row-lines.ts'
+import { type CheckProgress, check } from '#data/disk/check.ts'
+import type { CheckReport, CheckRoot } from '#data/disk/check-findings.ts'
+import { type CopyCounts, type CopyReport, copyDisks } from '#data/disk/copy-disks.ts'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
+import { readMoving, writeMoving } from '../at-home.ts'
+import type { Config } from '../config.ts'
+import { makeDataFolder } from '../data-folder.ts'
+import { lockDataFolder } from '../data-lock.ts'
+import {
+  listSnapshots,
+  readRoots,
+  readSnapshot,
+  type Snapshot,
+  type SnapshotContents,
+  storeOf,
+  tablePath,
+} from './backup-folder.ts'
+import { fillCatalog } from './fill-catalog.ts'
+import { readLines } from './line-files.ts'
+import { isEmptyStore, openPlaces, type Places } from './open-places.ts'
+import { copyHostKeys } from './write-snapshot.ts'
+
+export interface RestoreOptions {
+  /** The backup's folder; it is only read. */
+  readonly backup: string
+  /** By default the newest. */
+  readonly snapshot: string | undefined
+  /** Where to: an empty data folder, catalog and store. */
+  readonly config: Config
+  /** Restores everything else where something of the backup is damaged. */
+  readonly despiteDamage: boolean
+  readonly onProgress: (counts: CopyCounts) => void
+  readonly signal: AbortSignal
+}
+
+export interface Restored {
+  readonly snapshot: Snapshot
+  readonly contents: SnapshotContents
+  readonly copied: CopyReport
+  /** Undefined where the backup is damaged, and so nobody may use what was restored. */
+  readonly rows: number | undefined
+}
+
+/**
+ * Makes a library of a snapshot: first all disks, then the catalog in one transaction; whoever opens it before is told
+ * that it is not whole. Ended anywhere, it goes on where it was when it is begun again.
+ * @throws conflict where there is a library or a store in the place already; not_found, corrupt, unavailable
+ */
+export async function restore(options: RestoreOptions): Promise<Restored> {
+  const { backup, config, despiteDamage, onProgress, signal } = options
+  const snapshot = await chooseSnapshot(backup, options.snapshot)
+  const contents = await readSnapshot(snapshot)
+  await makeDataFolder(config.data)
+  using _lock = lockDataFolder(config.data)
+  const copied = await (async () => {
+    await using places = await openPlaces(config, contents.schema)
+    await demandEmpty(places, config)
+    await writeMoving(places.catalog, { state: 'filling', from: snapshot.folder })
+    await using from = await openFilesystemStore(storeOf(backup))
+    const roots = () => readRoots(snapshot)
+    const report = await copyDisks({
+      ...{ from, to: places.store, roots, onProgress, signal },
+      damagedToo: despiteDamage,
+    })
+    if (isHurt(report) && !despiteDamage) return { report, rows: undefined }
+    await mkdir(join(config.data, 'ssh'), { recursive: true, mode: 0o700 })
+    await copyHostKeys(snapshot.folder, join(config.data, 'ssh'))
+    const tables = contents.tables.map(({ table }) => table)
+    const rows = await fillCatalog(places.catalog, tables, (table) => readTable(snapshot, table))
+    return { report, rows }
+  })()
+  // Brings the tables up to date.
+  if (copied.rows !== undefined) await (await openPlaces(config))[Symbol.asyncDispose]()
+  return { snapshot, contents, copied: copied.report, rows: copied.rows }
+}
+
+const isHurt = ({ damaged, missing }: CopyReport) => damaged.length + missing.length > 0
+
+async function* readTable(snapshot: Snapshot, table: string): AsyncGenerator<Row> {
+  for await (const line of readLines(tablePath(snapshot, table))) yield parseRow(line)
+}
+
+async function chooseSnapshot(backup: string, name: string | undefined): Promise<Snapshot> {
+  const all = await listSnapshots(backup)
+  const chosen = name === undefined ? all.at(-1) : all.find((snapshot) => snapshot.name === name)
+  if (chosen) return chosen
+  const what = name === undefined ? 'snapshot' : `snapshot ${name}`
+  throw new LibraryError('not_found', `read the backup ${backup}: there is no ${what} in it`, {
+    hint: 'image-library backup FOLDER --list shows all',
+  })
+}
+
+/** What an earlier go at the same left behind may stay. */
+async function demandEmpty({ catalog, store }: Places, { data }: Config): Promise<void> {
+  const hint = 'restore into a new data folder, and a catalog and a store that are empty'
+  if (!(await catalog.rows.isEmpty()))
+    throw new LibraryError('conflict', `restore to ${data}: there is a library in it already`, { hint })
+  if ((await readMoving(catalog)) === undefined && !(await isEmptyStore(store)))
+    throw new LibraryError('conflict', `restore to ${data}: its store is not empty`, { hint })
+}
+
+/** Reads and verifies all of a backup: every snapshot, every manifest, every block. */
+export async function checkBackup(
+  backup: string,
+  onProgress: (progress: CheckProgress) => void,
+  signal: AbortSignal,
+): Promise<CheckReport> {
+  const snapshots = await listSnapshots(backup)
+  if (snapshots.length === 0) await chooseSnapshot(backup, undefined)
+  for (const snapshot of snapshots) await readSnapshot(snapshot)
+  await using store = await openFilesystemStore(storeOf(backup))
+  async function* roots(): AsyncGenerator<CheckRoot> {
+    for (const snapshot of snapshots)
+      for await (const { manifest, what } of readRoots(snapshot))
+        yield { manifest, what: `${what} of ${snapshot.name}` }
+  }
+  return await check({ store, roots, onProgress, signal })
+}
