@@ -22,6 +22,7 @@ import { openStore, type StorePlace } from '#data/store/open-store.ts'
 import { createReserve, type Reserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
 import { randomText } from '#model/ids.ts'
+import { demandAtHome } from './at-home.ts'
 import type { Config } from './config.ts'
 import { catalogPlace } from './data-folder.ts'
 import { holdStorePlace } from './hold-store-place.ts'
@@ -74,6 +75,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
     }),
   )
   const catalog = opened.use(await openCatalog(catalogPlace(config)))
+  await demandAtHome(catalog)
   // Collection would wait half a day for what dead processes were writing; in a database, others may be alive.
   if (exclusive && !config.catalog) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
