@@ -186,7 +186,7 @@ test('background check: what can be had again is mended, and images that are gon
   assert.equal(await seen('image.mended', second), 0)
 })
 
-test('background check: small objects are read in each round, and what is wrong with them is kept until the next', async (t) => {
+test('background check: small objects are read in each round, and what is wrong is kept until the next', async (t) => {
   const { run, states, errors } = await open(t)
   const wrong = { path: 'acc-12345/c/o', why: 'its bytes have another MD5' }
   const smallObjects = async function* (pace: (bytes: number) => Promise<void>) {

@@ -120,7 +120,7 @@ test(
   },
 )
 
-test('full disk: where only the catalog is full, changes are refused, reads go on, and nothing is half done', async (t) => {
+test('full disk: where only the catalog is full, changes are refused, and nothing is half done', async (t) => {
   const disk = join(folder, 'catalog')
   const resize = mount(disk, 8)
   if (!resize) return t.diagnostic('needs root, to mount a small disk')

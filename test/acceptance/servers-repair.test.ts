@@ -49,7 +49,7 @@ describe('damage below servers', needs('qemu-system-x86_64'), () => {
       createHash('sha256').update(DISK).digest('hex'),
     )
 
-  test('a server that is still filled waits for the block, is filled once that is mended, and then mends others', async () => {
+  test('a server that is filled waits for the block, goes on once it is mended, and mends others', async () => {
     const last = BLOCKS.length - 1
     await DAMAGES[0]?.apply(pathOf(last), pathOf(0))
     const { id } = await buildServer(daemon, image.id)

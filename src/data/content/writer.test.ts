@@ -8,6 +8,7 @@ import { MiB } from '#base/bytes.ts'
 import { createRandom } from '#data/codec/codec.fixtures.ts'
 import { collect } from '#data/disk/collect.ts'
 import { isError } from '#data/store/contract.ts'
+import type { StoredNames } from '#data/store/store.ts'
 import { exampleBytes, md5Of, openTemporary, read, signal, wholeOf, write } from './content.fixtures.ts'
 import { INLINE_MAX } from './content.ts'
 
@@ -193,4 +194,20 @@ test('content store: once it is closed nothing begins', async (t) => {
   await write(contents, exampleBytes(MiB))
   await contents[Symbol.asyncDispose]()
   await assert.rejects(write(contents, exampleBytes(MiB, 2)), isError('unavailable'))
+})
+
+test('content writer: what it is finished with is on stable storage, however many blocks it has', async (t) => {
+  const { store } = await openTemporary(t)
+  for (const blocks of [1, 40]) {
+    const synced: (StoredNames | undefined)[] = []
+    const sync: typeof store.sync = async (only) => {
+      await store.sync(only)
+      synced.push(only)
+    }
+    const { contents } = await openTemporary(t, { store: { ...store, sync } })
+    const { content } = await write(contents, exampleBytes(blocks * MiB))
+    assert.equal(synced.length, 1, `${blocks} blocks`)
+    if (content.kind === 'manifest' && blocks === 1)
+      assert.deepEqual(synced[0]?.manifests, [content.manifest])
+  }
 })

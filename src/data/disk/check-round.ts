@@ -50,11 +50,12 @@ export async function bytesAfter(store: Store, after: CheckPlace): Promise<numbe
 }
 
 /**
- * Reads all manifests and then all blocks from a place on, one after another and in the order of their names, and looks
- * whether each block that a manifest names is there. What seems damaged is read again once something else was sound, and
- * is then believed: a damaged block is moved into quarantine, a manifest stays where it is, for the rest of its disk can
- * still be read. Where many in a row cannot be read, or none at all, the disk is at fault, and nothing is moved or told. Safe while everything else runs: what a collection removes
- * meanwhile may be told of as missing, so whoever is told asks who needs it.
+ * Reads all manifests and then all blocks from a place on, one after another and in the order of their names, and
+ * looks whether each block that a manifest names is there. What seems damaged is read again once something else was
+ * sound, and is then believed: a damaged block is moved into quarantine, a manifest stays where it is, for the rest of
+ * its disk can still be read. Where many in a row cannot be read, or none at all, the disk is at fault, and nothing is
+ * moved or told. Safe while everything else runs: what a collection removes meanwhile may be told of as missing, so
+ * whoever is told asks who needs it.
  * @throws unavailable where the store does not answer or the disk is at fault; the signal's reason
  */
 export async function checkRound(options: RoundOptions): Promise<void> {
@@ -157,7 +158,7 @@ function createRound({ store, pace, onDamaged, onPlace, signal }: RoundOptions) 
 const tooMany = (count: number, cause: LibraryError) =>
   new LibraryError('unavailable', `${count} stored files in a row are damaged or cannot be read`, {
     cause,
-    hint: 'Look at the disk, the mount and the memory before anything else; nothing of it was moved. "check" says what it finds.',
+    hint: 'Look at the disk, the mount and the memory first; nothing was moved. "check" says what it finds.',
   })
 
 const isMissing = (error: unknown) => error instanceof LibraryError && error.code === 'not_found'

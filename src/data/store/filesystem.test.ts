@@ -306,7 +306,7 @@ test('filesystem store: the quarantine is counted, and what came before a time i
 })
 
 for (const listed of [false, true]) {
-  test(`filesystem store: a sync without the program ${listed ? 'of a few ' : ''}brings all of it to stable storage`, async () => {
+  test(`filesystem store: without the program, a sync ${listed ? 'of a few ' : ''}makes all of it safe`, async () => {
     const folder = await makeFolder()
     const store = await openFilesystemStore(folder, { syncCommand: '/nowhere/sync' })
     using synced = await SyncedFiles.watch()
