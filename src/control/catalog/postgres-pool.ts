@@ -11,6 +11,8 @@ export interface PostgresLimits {
   readonly connectMs: number
   /** How long one statement may take; undefined for any time. */
   readonly statementMs: number | undefined
+  /** How much longer the server may need to say so; then it counts as gone. */
+  readonly answerMs: number
   /** How long it may wait for others. */
   readonly lockMs: number
   /** How long a transaction may rest between statements, as that of a process that stands still does. */
@@ -23,13 +25,12 @@ export const POSTGRES_LIMITS: PostgresLimits = {
   connections: 12,
   connectMs: 5000,
   statementMs: 20_000,
+  answerMs: 5000,
   lockMs: 10_000,
   restMs: 10_000,
   patienceMs: 10_000,
 }
 
-/** What the server may need to say that a statement took too long; after that, it counts as gone. */
-const ANSWER_MS = 5000
 const KEEP_ALIVE_MS = 10_000
 const IDLE_MS = 60_000
 const LIFETIME_S = 1800
@@ -58,7 +59,7 @@ function toNumber(text: string): number {
 /** @param url as libpq's (postgresql.org/docs/current/libpq-connect.html), without a password */
 export function clientConfig(
   url: string,
-  { statementMs, connectMs, lockMs, restMs }: Omit<PostgresLimits, 'connections'>,
+  { statementMs, answerMs, connectMs, lockMs, restMs }: Omit<PostgresLimits, 'connections'>,
 ) {
   return {
     connectionString: url,
@@ -70,7 +71,7 @@ export function clientConfig(
     idle_in_transaction_session_timeout: restMs,
     ...(statementMs === undefined
       ? {}
-      : { statement_timeout: statementMs, query_timeout: statementMs + ANSWER_MS }),
+      : { statement_timeout: statementMs, query_timeout: statementMs + answerMs }),
     types,
   } satisfies pg.ClientConfig
 }
