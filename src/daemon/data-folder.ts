@@ -11,7 +11,7 @@ const FILE_MODE = 0o600
 const OPEN_TO_OTHERS = 0o077
 
 const CATALOG = 'catalog.sqlite'
-const FILES = [CATALOG, `${CATALOG}-wal`, `${CATALOG}-shm`, 'lock.sqlite', 'collect.sqlite']
+const FILES = [CATALOG, `${CATALOG}-wal`, `${CATALOG}-shm`, 'lock.sqlite']
 const FOLDERS = ['store', 'spool', 'uploads', 'servers']
 
 export const catalogPath = (folder: string): string => join(folder, CATALOG)

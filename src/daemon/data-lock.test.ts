@@ -3,23 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { lockCollection, lockDataFolder } from './data-lock.ts'
+import { lockDataFolder } from './data-lock.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'data-lock-'))
 after(() => rmSync(folder, { recursive: true }))
 
-test('locks: a second collection is refused until the first has ended', () => {
-  const first = lockCollection(folder)
-  assert.throws(() => lockCollection(folder), {
-    code: 'conflict',
-    message: /another collection .* is under way/,
-  })
+test('locks: a folder that is served is refused until that has ended', () => {
+  const first = lockDataFolder(folder)
+  assert.throws(() => lockDataFolder(folder), { code: 'conflict', message: /another process serves/ })
   first[Symbol.dispose]()
-  lockCollection(folder)[Symbol.dispose]()
-})
-
-test('locks: a library that serves the folder does not keep a collection out', () => {
-  using _served = lockDataFolder(folder)
-  assert.throws(() => lockDataFolder(folder), { code: 'conflict' })
-  lockCollection(folder)[Symbol.dispose]()
+  lockDataFolder(folder)[Symbol.dispose]()
 })

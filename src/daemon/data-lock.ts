@@ -11,25 +11,14 @@ const SQLITE_CANNOT_OPEN = 14
  * @throws conflict where another process serves it
  */
 export const lockDataFolder = (folder: string): Disposable =>
-  takeLock(folder, 'lock.sqlite', {
+  takeLock(folder, {
     message: `another process serves the data folder ${folder}`,
     hint: 'stop that one first, or name another folder with --data',
   })
 
-/**
- * Makes this the only collection of a data folder: two would walk all manifests for the same blocks, and report wrongly
- * what they removed.
- * @throws conflict where another one is under way
- */
-export const lockCollection = (folder: string): Disposable =>
-  takeLock(folder, 'collect.sqlite', {
-    message: `another collection of the data folder ${folder} is under way`,
-    hint: 'wait for that one to end',
-  })
-
 /** Makes this the only one that adds to a backup, or removes from it. @throws conflict */
 export const lockBackup = (folder: string): Disposable =>
-  takeLock(folder, 'lock.sqlite', {
+  takeLock(folder, {
     message: `another backup to ${folder} is under way`,
     hint: 'wait for that one to end',
   })
@@ -38,12 +27,8 @@ export const lockBackup = (folder: string): Disposable =>
  * Holds a lock until it is disposed of or the process ends, in whatever way. Node has no flock, but SQLite locks its
  * files, and the kernel takes those locks away with the process: none is ever stale.
  */
-function takeLock(
-  folder: string,
-  name: string,
-  refused: { readonly message: string; readonly hint: string },
-): Disposable {
-  const database = new DatabaseSync(join(folder, name), { timeout: 0, open: false })
+function takeLock(folder: string, refused: { readonly message: string; readonly hint: string }): Disposable {
+  const database = new DatabaseSync(join(folder, 'lock.sqlite'), { timeout: 0, open: false })
   try {
     database.open()
     database.exec('pragma locking_mode = exclusive; pragma journal_mode = off; begin exclusive')

@@ -1,19 +1,18 @@
+import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { checkSmallObjects } from '#control/orbit/check-small-objects.ts'
 import { check } from '#data/disk/check.ts'
 import type { CheckReport } from '#data/disk/check-findings.ts'
-import { collect } from '#data/disk/collect.ts'
 import { sizeOfQuarantine } from '#data/store/open-store.ts'
 import type { CheckState } from '../check-state.ts'
-import { collectionEnded } from '../collection-state.ts'
 import { type Flags, readConfig } from '../config.ts'
-import { lockCollection } from '../data-lock.ts'
 import { nameRoots } from '../name-roots.ts'
 import { count } from '../print-count.ts'
 import { EXIT_DAMAGED, printChecked, printFindings, printProgress } from '../print-findings.ts'
 import { createProgressLine } from '../progress-line.ts'
 import { printRows } from '../rows.ts'
 import { untilSignal } from '../until-signal.ts'
+import { collectAlone } from '../upkeep.ts'
 import type { Parts } from '../wire.ts'
 import { wireCheck } from '../wire-check.ts'
 import { withParts } from '../with-parts.ts'
@@ -124,13 +123,14 @@ function printReport(report: CheckReport, quarantined: boolean): string {
 
 /** Deletes what nothing needs; also while the library runs. */
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
-  return withParts(flags, async ({ library, store, catalog }, { data }) => {
-    using _lock = lockCollection(data)
-    // The time before the roots, as `collect` asks for: what ends in between is covered by its start.
-    const { unclaimedSince, manifests } = await library.operator.roots()
+  return withParts(flags, async (parts, _config, log) => {
     const dryRun = flags.dryRun ?? false
-    const result = await collect({ store, roots: manifests, unclaimedSince, dryRun, signal: untilSignal() })
-    if (!dryRun) await collectionEnded(catalog, { ...result, finishedAt: Date.now() })
+    const result = await collectAlone(parts, { dryRun, log, signal: untilSignal() })
+    if (!result) {
+      throw new LibraryError('conflict', 'collect: another collection of this library is under way', {
+        hint: 'wait for that one to end; one that was killed counts for another minute',
+      })
+    }
     const verb = dryRun ? 'would delete' : 'deleted'
     console.log(
       `${verb} ${count(result.blocksRemoved, 'block')} and ${count(result.manifestsRemoved, 'manifest')}, ` +
