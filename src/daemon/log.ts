@@ -4,8 +4,8 @@ import { logFields } from '#base/log-context.ts'
 const SECRETS = ['authorization', 'password', 'secret', 'access_token', 'refresh_token', 'client_secret']
 
 /**
- * The log: JSON lines on stderr, so that stdout stays for people. Secrets never reach it. Each line has the fields of the
- * request or job on whose behalf it is.
+ * The log: JSON lines on stderr, so that stdout stays for people. Secrets never reach it. Each line has the fields of
+ * the request or job on whose behalf it is.
  */
 export function createLog(level: string): Logger {
   const paths = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])

@@ -79,6 +79,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   let nbd: NbdService | undefined
   let upkeep: AsyncDisposable | undefined
   let scraped: MetricsService | undefined
+  let giving: PromiseLike<void> | undefined
   addLooks(metrics, { ...parts, readiness, app, nbd: () => nbd, now: Date.now })
   try {
     scraped = await serveMetrics(config, { metrics, readiness, log })
@@ -106,11 +107,12 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve))
     log.info('stopping')
     // Others can take them at once; they do not wait for requests here to end.
-    const giving = parts.jobs[Symbol.asyncDispose]()
-    await Promise.all([giving, delay(config.http.noticeMs)])
+    giving = parts.jobs[Symbol.asyncDispose]()
+    await delay(config.http.noticeMs)
   } finally {
     clearInterval(erasing)
     await Promise.all([
+      giving,
       drain(app, config.http.drainMs),
       sftp?.stop(config.http.drainMs),
       nbd?.[Symbol.asyncDispose](),

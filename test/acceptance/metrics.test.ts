@@ -62,7 +62,7 @@ describe('metrics', () => {
   const changed = (before: Exposition, now: Exposition, sample: string) =>
     (now.value(sample) ?? 0) - (before.value(sample) ?? 0)
 
-  test('a registration is counted: bytes, blocks that are new and known, store calls, its job and its end', async () => {
+  test('a registration is counted: bytes, blocks, new and known, calls of the store, its job and its end', async () => {
     const start = await scrape()
     const first = await register(daemon, files.url('disk'))
     assert.equal((await settled(daemon, first.id)).status, 'available')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 
 /** A page of metrics as Prometheus reads it, and as strictly as it may be. */
 export interface Exposition {
-  /** Of one sample: `name`, or `name{a="b",c="d"}` with the labels in the order of their names; undefined where absent. */
+  /** Of one sample: `name`, or `name{a="b",c="d"}` with labels in the order of their names; undefined where absent. */
   value(sample: string): number | undefined
   /** The sum of all samples of a name, whatever their labels. */
   sum(name: string): number
@@ -16,7 +16,7 @@ const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*'
 const SAMPLE = new RegExp(`^(${NAME})(?:\\{(.*)\\})? (-?\\d[\\d.e+-]*|\\+Inf|-Inf|[nN]a[nN])$`)
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)/y
 
-/** Reads the text format 0.0.4. @throws AssertionError where it is not that, or breaks the rules for names and histograms */
+/** Reads the text format 0.0.4. @throws AssertionError where it is not that, or breaks a rule of names or histograms */
 export function parseExposition(text: string): Exposition {
   assert.ok(text.endsWith('\n'), 'the last line ends')
   const types = new Map<string, string>()

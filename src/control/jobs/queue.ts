@@ -44,8 +44,8 @@ export interface JobLog {
 }
 
 /**
- * `lost`: its lease; `given back`: the process stops, and another one may take the job at once; `unsettled`: nobody could
- * write down how it ended, so its lease runs out.
+ * `lost`: its lease; `given back`: the process stops, and another one may take the job at once; `unsettled`: nobody
+ * could write down how it ended, so its lease runs out.
  */
 export type AttemptOutcome = 'done' | 'retried' | 'failed' | 'cancelled' | 'lost' | 'given back' | 'unsettled'
 

@@ -60,7 +60,7 @@ export const METRICS = {
   },
   image_library_job_attempts_total: {
     type: 'counter',
-    help: 'Attempts at jobs that ended here: done, retried, failed, cancelled, lost (the lease), or given back (at a stop).',
+    help: 'Attempts at jobs that ended here: done, retried, failed, cancelled, lost, unsettled or given_back.',
     labels: ['kind', 'outcome'],
   },
   image_library_job_attempt_seconds: {

@@ -49,6 +49,7 @@ export function createInterceptedServer(
     })
   }
   const server = createServer(options, (raw, response) => answer(raw, response))
+  server.prependListener('upgrade', (_raw: IncomingMessage, socket: Socket) => countUpgrade(socket, observer))
   // Where this event has a listener, Node does not say "100 Continue" by itself.
   server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
     answer(raw, response, () => {
@@ -57,6 +58,17 @@ export function createInterceptedServer(
     })
   })
   return server
+}
+
+/** A WebSocket, let in or not, is a request for as long as its connection is open. */
+function countUpgrade(socket: Socket, observer: RequestObserver | undefined): void {
+  const started = performance.now()
+  const edge = 'console'
+  observer?.onBegun(edge)
+  socket.once('close', () => {
+    const seconds = (performance.now() - started) / 1000
+    observer?.onAnswered({ edge, method: 'GET', status: '1xx', seconds, isLive: true })
+  })
 }
 
 /** Says whether the client waits for "100 Continue" before it sends the body. */
