@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { LibraryError } from '#base/errors.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
 import { createDecoderHost, type DecoderHost } from '#data/native/decoder-host.ts'
@@ -112,7 +113,8 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       }
       // A thread knows of its decoders only that they are gone.
       const fail = (error: unknown) =>
-        settle((decoderFault) => reject(signal.aborted ? error : (decoderFault ?? error)))
+        settle((decoderFault) => reject(isReason(error) ? error : (decoderFault ?? error)))
+      const isReason = (error: unknown) => signal.aborted || error instanceof LibraryError
       const watch = watchRunaway(worker, { limitMs: runawayMs, onRunaway: fail })
       let before: IngestProgress | undefined
       const progressed = (now: IngestProgress) => {

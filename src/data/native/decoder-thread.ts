@@ -35,6 +35,8 @@ async function decodeStream(order: StreamOrder): Promise<void> {
   for await (const chunk of decode(order, incoming())) {
     await sent
     sent = user.send('data', chunk)
+    // It is met with the next chunk; until then it must not count as unhandled.
+    sent.catch(() => {})
   }
   await sent
   await user.send('end')
