@@ -78,7 +78,7 @@ class S3Client implements S3Objects {
 
   async put(key: string, bytes: Uint8Array, generation: Generation): Promise<void> {
     const headers = { [GENERATION]: String(generation) }
-    await this.#ask({ method: 'PUT', key, headers, body: bytes }, () => undefined)
+    await this.#ask({ method: 'PUT', key, headers, body: bytes }, demandTag)
   }
 
   async putStream(
@@ -86,13 +86,19 @@ class S3Client implements S3Objects {
     bytes: Parameters<S3Objects['putStream']>[1],
     generation: Generation,
   ): Promise<void> {
-    const headers = { [GENERATION]: String(generation) }
-    await putInParts({ ask: (request, read) => this.#ask(request, read), key, headers, bytes })
+    await putInParts({
+      ask: (request, read) => this.#ask(request, read),
+      headers: { [GENERATION]: String(generation) },
+      putWhole: (all) => this.put(key, all, generation),
+      isThere: async () => (await this.head(key))?.generation === generation,
+      ...{ key, bytes },
+    })
   }
 
   async get(key: string, limit: number): Promise<Buffer | undefined> {
     const read = (answer: Answer) => {
       if (answer.status !== 200) throw new StrangeAnswer(`status ${answer.status}`)
+      demandTag(answer)
       return answer.body
     }
     return hedged(this.#reads, (signal) =>
@@ -153,9 +159,10 @@ class S3Client implements S3Objects {
     const { prefix } = this.#options.address
     const query = { 'list-type': '2', prefix: prefix + within }
     let token: string | undefined
-    let last = prefix + (after ?? within)
+    const first: Record<string, string> = after === undefined ? {} : { 'start-after': prefix + after }
+    let last = first['start-after'] ?? ''
     do {
-      const goOn = token === undefined ? { 'start-after': last } : { 'continuation-token': token }
+      const goOn = token === undefined ? first : { 'continuation-token': token }
       const page = await this.#ask({ method: 'GET', query: { ...query, ...goOn } }, (answer) => {
         const page = parseListPage(answer.body.toString())
         const at = Date.parse(headerOf(answer, 'date') ?? '')
@@ -254,7 +261,13 @@ function printQuery(query: Readonly<Record<string, string>>): string {
 const escapeQuery = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
 
+/** What stands between may answer for a server; it does not make up what every object has. */
+function demandTag(answer: Answer): void {
+  if (!headerOf(answer, 'etag')) throw new StrangeAnswer('an object has no ETag')
+}
+
 function headOf(answer: Answer): ObjectHead {
+  demandTag(answer)
   const size = Number(headerOf(answer, 'content-length') ?? Number.NaN)
   const mark = headerOf(answer, GENERATION) ?? ''
   if (Number.isNaN(size)) throw new StrangeAnswer('an object lacks its size')
@@ -262,6 +275,7 @@ function headOf(answer: Answer): ObjectHead {
 }
 
 function partOf(answer: Answer, offset: number, length: number): ObjectPart {
+  demandTag(answer)
   const range = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(headerOf(answer, 'content-range') ?? '')
   const [first, last, size] = (range ?? []).slice(1).map(Number)
   if (answer.status !== 206 || size === undefined || first !== offset || last === undefined)

@@ -1,5 +1,6 @@
 import { type ByteStream, MiB } from '#base/bytes.ts'
-import { headerOf } from './answers.ts'
+import { LibraryError } from '#base/errors.ts'
+import { headerOf, Unwelcome } from './answers.ts'
 import type { Ask } from './client.ts'
 import { completeRequest, expectResult, parseUploadId, StrangeAnswer } from './xml.ts'
 
@@ -11,11 +12,16 @@ export interface PutInParts {
   readonly key: string
   /** Of the whole object. */
   readonly headers: Readonly<Record<string, string>>
+  /** Puts all of it in one request. */
+  readonly putWhole: (bytes: Uint8Array) => Promise<void>
+  /** Whether the object is there with what `headers` say of it. */
+  readonly isThere: () => Promise<boolean>
   readonly bytes: Iterable<Uint8Array> | ByteStream
 }
 
 /** Puts a stream: in one request where it is short, else in parts, of which nothing is visible before the last. */
-export async function putInParts({ ask, key, headers, bytes }: PutInParts): Promise<void> {
+export async function putInParts(parts: PutInParts): Promise<void> {
+  const { ask, key, headers, putWhole, isThere, bytes } = parts
   let id: string | undefined
   const tags: string[] = []
   const sendPart = async (body: Uint8Array) => {
@@ -37,20 +43,25 @@ export async function putInParts({ ask, key, headers, bytes }: PutInParts): Prom
       if (isLast) last = part
       else await sendPart(part)
     }
-    if (id === undefined) {
-      await ask({ method: 'PUT', key, headers, body: last }, () => undefined)
-      return
-    }
+    if (id === undefined) return await putWhole(last)
     if (last.length > 0) await sendPart(last)
     const body = completeRequest(tags)
-    await ask({ method: 'POST', key, query: { uploadId: id }, body }, (answer) =>
-      expectResult(answer.body.toString(), 'CompleteMultipartUploadResult'),
-    )
+    try {
+      await ask({ method: 'POST', key, query: { uploadId: id }, body }, (answer) =>
+        expectResult(answer.body.toString(), 'CompleteMultipartUploadResult'),
+      )
+    } catch (error) {
+      // It is gone where it was completed already, and the answer was lost.
+      if (!isNoSuchUpload(error) || !(await isThere())) throw error
+    }
   } catch (error) {
     if (id !== undefined) await dropUpload(ask, key, id)
     throw error
   }
 }
+
+const isNoSuchUpload = (error: unknown): boolean =>
+  error instanceof LibraryError && error.cause instanceof Unwelcome && error.cause.code === 'NoSuchUpload'
 
 /** What is not dropped here, the bucket's own rules may (`AbortIncompleteMultipartUpload`). */
 async function dropUpload(ask: Ask, key: string, uploadId: string): Promise<void> {

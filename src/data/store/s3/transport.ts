@@ -69,37 +69,44 @@ export function createTransport(endpoint: string, connections: number, times: S3
       const isGood = status >= 200 && status < 300
       const length = Number(answer.headers['content-length'] ?? Number.NaN)
       const most = isGood ? limit : ANSWER_MAX
+      const tooLong = (length: number) => {
+        // What is stored is too long; anything else that is comes from elsewhere.
+        const isStored = status === 200 && answer.headers.etag !== undefined && headers.range === undefined
+        const what = `${length} bytes or more`
+        if (!isStored) return new StrangeAnswer(`it has ${what}`)
+        return new LibraryError('corrupt', `read from the object store: ${what} are stored`)
+      }
       if (method !== 'HEAD' && length > most) {
         answer.body.destroy()
-        throw tooLong(isGood, length)
+        throw tooLong(length)
       }
-      return { status, headers: answer.headers, body: await readBody(answer.body, length, most, isGood) }
+      return { status, headers: answer.headers, body: await readBody(answer.body, { length, most, tooLong }) }
     },
     [Symbol.asyncDispose]: () => pool.destroy(),
   }
 }
 
+interface Expected {
+  /** Bytes; NaN where the answer does not say. */
+  readonly length: number
+  readonly most: number
+  readonly tooLong: (length: number) => Error
+}
+
 async function readBody(
   chunks: AsyncIterable<Uint8Array>,
-  length: number,
-  most: number,
-  isGood: boolean,
+  { length, most, tooLong }: Expected,
 ): Promise<Buffer> {
   // One piece of memory where the length is known, as it is for every block.
   const whole = length <= most ? Buffer.allocUnsafeSlow(length) : undefined
   const parts: Uint8Array[] = []
   let done = 0
   for await (const chunk of chunks) {
-    if (done + chunk.length > most) throw tooLong(isGood, done + chunk.length)
+    if (done + chunk.length > most) throw tooLong(done + chunk.length)
     if (whole) whole.set(chunk, done)
     else parts.push(chunk)
     done += chunk.length
   }
   // The answer to HEAD has a length and no body.
   return whole ? whole.subarray(0, done) : Buffer.concat(parts)
-}
-
-function tooLong(isGood: boolean, length: number): Error {
-  if (!isGood) return new StrangeAnswer(`an error of ${length} bytes`)
-  return new LibraryError('corrupt', `read from the object store: ${length} bytes or more are stored`)
 }
