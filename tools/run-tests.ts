@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fetchGuestParts, guestParts } from '../test/support/guest-parts.ts'
+import { sharePostgres } from '../test/support/postgres.ts'
 import { isInstalled, missingPackages } from '../test/support/tools.ts'
 
 /** For one test, so that it is named before its file is ended by limit-file.ts. */
@@ -69,6 +70,7 @@ process.on('exit', (code) => {
 const files = await filesOf(process.argv.slice(2))
 const line = installTools()
 if (line) console.log(`some tests will be skipped; to run them all: sudo ${line}`)
+if (isInstalled('postgres') && files.length > 1) await sharePostgres()
 
 let failed = 0
 const skipped: string[] = []

@@ -4,7 +4,6 @@ import { chownSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import { postgresFolder } from './tools.ts'
 
 /** Says where the server of a whole run of tests is. */
@@ -128,11 +127,9 @@ function sharedServer(): Promise<string> {
   return shared
 }
 
-/** For those who start many processes: gives all of them one server. */
-export async function sharePostgres(): Promise<AsyncDisposable> {
-  const server = await startPostgres()
-  process.env[SHARED] = server.folder
-  return server
+/** For whoever starts many processes with tests: gives all of them one server, which ends with this process. */
+export async function sharePostgres(): Promise<void> {
+  process.env[SHARED] = (await startPostgres()).folder
 }
 
 async function administer<T>(folder: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -159,6 +156,8 @@ function makeMigrated(folder: string): Promise<void> {
       if (await isThere()) return
       await client.query('drop database if exists half with (force)')
       await client.query('create database half')
+      // Not above, so that whoever only starts the server does not load the program.
+      const { openCatalog } = await import('#control/catalog/catalog.ts')
       await (await openCatalog({ url: urlOf(folder, 'half') }))[Symbol.asyncDispose]()
       await client.query(`alter database half rename to ${MIGRATED}`)
     })
