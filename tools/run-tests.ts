@@ -12,6 +12,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fetchGuestParts, guestParts } from '../test/support/guest-parts.ts'
 import { sharePostgres } from '../test/support/postgres.ts'
+import { RADOSGW, shareRadosgw } from '../test/support/radosgw.ts'
 import { isInstalled, missingPackages } from '../test/support/tools.ts'
 
 /** For one test, so that it is named before its file is ended by limit-file.ts. */
@@ -71,6 +72,7 @@ const files = await filesOf(process.argv.slice(2))
 const line = installTools()
 if (line) console.log(`some tests will be skipped; to run them all: sudo ${line}`)
 if (isInstalled('postgres') && files.length > 1) await sharePostgres()
+if (RADOSGW.every(isInstalled) && files.length > 1) await shareRadosgw()
 
 let failed = 0
 const skipped: string[] = []

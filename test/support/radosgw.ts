@@ -11,7 +11,7 @@ import type { S3Place } from '#data/store/s3/place.ts'
 import type { Tool } from './tools.ts'
 
 /** What it takes to run Ceph's object store. */
-export const RADOSGW: readonly Tool[] = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph']
+export const RADOSGW = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph'] as const satisfies readonly Tool[]
 
 /** Says where the server of a whole run of tests is. */
 const SHARED = 'TEST_RADOSGW'
