@@ -41,7 +41,7 @@ test('layers: layers.txt allows every import and nothing more', async () => {
           wrong.push(`${file}: may not import ${name}`)
         if (!test) used.add(`${folder} <- ${target}`)
       } else if (name?.startsWith('..') && folderOf(join(file, '..', name), allowed.keys()) !== folder) {
-        if (!file.endsWith('.test.ts')) wrong.push(`${file}: crosses a folder by ${name}, use #`)
+        if (!/\.(test|fixtures)\.ts$/.test(file)) wrong.push(`${file}: crosses a folder by ${name}, use #`)
       }
     }
   }

@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { MiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import { createDamageRecords } from '#control/library/damage.ts'
 import { digestOf } from '#data/block/block.ts'
 import { createChecker } from '#data/disk/checker.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { NEW_IMAGE } from '#model/image.ts'
+import { openTestCatalog } from '../../test/support/catalogs.ts'
 import { DAMAGES, storedPath } from '../../test/support/damage.ts'
 import { encode, storeDisk } from '../../test/support/store-disk.ts'
 import { BackgroundCheck, type BackgroundCheckOptions } from './background-check.ts'
@@ -26,7 +26,7 @@ const silent = { info: () => {}, warn: () => {}, error: () => {} }
 async function open(t: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'background-check-'))
   const store = await openFilesystemStore(folder)
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   t.after(async () => {
     await catalog[Symbol.asyncDispose]()
     await rm(folder, { recursive: true })

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createAuth } from '#control/auth/create-auth.ts'
-import { openCatalog } from '#control/catalog/catalog.ts'
+import { openTestCatalog } from '../../test/support/catalogs.ts'
 import { SyncedFiles } from '../../test/support/synced-files.ts'
 import { type BootstrapDeps, bootstrap, iniPath } from './bootstrap.ts'
 import { makeDataFolder } from './data-folder.ts'
@@ -15,7 +15,7 @@ const URL_TEXT = 'http://127.0.0.1:8080'
 
 async function openFolder() {
   const data = await mkdtemp(join(tmpdir(), 'bootstrap-'))
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   const auth = createAuth({ catalog, now: Date.now, random: randomBytes })
   const deps: BootstrapDeps = { auth, catalog, data, apiUrl: URL_TEXT }
   return {

@@ -7,7 +7,6 @@ import { pino } from 'pino'
 import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import type { Ingest, IngestResult } from '#data/disk/ingest-types.ts'
@@ -18,6 +17,7 @@ import { addApi } from '#edge/api/api.ts'
 import type { ApiDeps } from '#edge/api/api-deps.ts'
 import { createApp } from '#edge/http/app.ts'
 import type { ImageJson } from '#schema/image.ts'
+import { openTestCatalog } from './catalogs.ts'
 import { createFakeServers } from './fake-servers.ts'
 
 export const MANIFEST = 'ab'.repeat(32)
@@ -60,7 +60,7 @@ export async function startApi(options: ApiServerOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'api-server-'))
   const closing = new AsyncDisposableStack()
   closing.defer(() => rm(folder, { recursive: true, force: true }))
-  const catalog = closing.use(await openCatalog({ path: join(folder, 'catalog.sqlite') }))
+  const catalog = closing.use(await openTestCatalog())
   const generations = memoryStore()
   const jobs = closing.use(
     createJobQueue({ catalog, owner: 'test', now, generations, random: randomBytes, log }),

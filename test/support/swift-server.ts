@@ -9,7 +9,7 @@ import { pino } from 'pino'
 import { Ledger } from '#base/ledger.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
-import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import { createClock } from '#control/orbit/clock.ts'
 import { createOrbit } from '#control/orbit/create-orbit.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
@@ -18,6 +18,7 @@ import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createApp } from '#edge/http/app.ts'
 import type { SwiftDeps } from '#edge/swift/exchange.ts'
 import { addSwift } from '#edge/swift/swift.ts'
+import { openTestCatalog } from './catalogs.ts'
 
 const NOTHING: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
 
@@ -64,7 +65,7 @@ export async function openSwift(
   const folder = await mkdtemp(join(tmpdir(), 'swift-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
   const store = opened.use(await openFilesystemStore(folder, { exclusive: true }))
-  const catalog = opened.use(await openCatalog({ path: ':memory:' }))
+  const catalog = opened.use(await openTestCatalog())
   const contents = opened.use(
     createContentStore({
       storePlace: folder,

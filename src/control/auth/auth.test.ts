@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { openCatalog } from '#control/catalog/catalog.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import type { AuthResult, Credentials, TokenRequest } from './auth.ts'
 import { createAuth } from './create-auth.ts'
 
@@ -11,7 +11,7 @@ const HOUR = 3600_000
 
 async function setUp() {
   const clock = { at: Date.UTC(2026, 0, 1) }
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   const auth = createAuth({ catalog, now: () => clock.at, random: randomBytes })
   const account = await auth.operator.createAccount({ name: 'Example' })
   const { client, secret } = await auth.operator.createClient(account.id, { name: 'first' })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createAuth } from './create-auth.ts'
 import { LoginLimits } from './login-limits.ts'
 import { createLogins } from './logins.ts'
@@ -20,7 +21,7 @@ function noting<T extends object>(table: T, called: string[]): T {
 }
 
 async function setUp() {
-  const catalog: Catalog = await openCatalog({ path: ':memory:' })
+  const catalog: Catalog = await openTestCatalog()
   const auth = createAuth({ catalog, now: Date.now })
   const { id: account } = await auth.operator.createAccount({ name: 'One' })
   const attributes = { name: 'Jo', email: 'jo@example.com', password: 'correct horse battery' }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import type { Session } from '#model/session.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createAuth } from './create-auth.ts'
 import { parsePublicKey, tryPublicKey } from './ssh-public-key.ts'
 
@@ -94,7 +94,7 @@ test('public keys: what is no good says why, and never what it was', () => {
 })
 
 async function setUp() {
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   const auth = createAuth({ catalog, now: Date.now })
   const [own, foreign] = [await account('Own'), await account('Foreign')]
   async function account(name: string) {

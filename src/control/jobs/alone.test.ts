@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
-import { openCatalog } from '#control/catalog/catalog.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { type AloneOptions, runAlone, tryAlone } from './alone.ts'
 
 const log = { info() {}, warn() {}, error() {} }
 
 async function open(t: TestContext) {
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   t.after(() => catalog[Symbol.asyncDispose]())
   const clock = { at: 1_000_000 }
   const options = (holder: string, more: Partial<AloneOptions> = {}): AloneOptions => ({

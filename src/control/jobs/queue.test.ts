@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { Refusal, SourceFailure } from '#base/refusal.ts'
-import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
+import { type OpenCatalog, onEach } from '../../../test/support/catalogs.ts'
 import { createJobQueue, type JobHandler, type JobLimits, type JobRun, LeaseLost } from './queue.ts'
 import { isRetryable, retryDelayMs } from './retry.ts'
 
@@ -47,11 +45,11 @@ class Script implements JobHandler {
   }
 }
 
-async function setUp(path = ':memory:') {
+async function setUp(openCatalog: OpenCatalog) {
   const clock = { at: 1_000_000 }
   const logged: string[] = []
   const told: object[] = []
-  const catalog = await openCatalog({ path })
+  const catalog = await openCatalog()
   const account = await catalog.accounts.insert({ name: 'a', status: 'active', createdAt: 1 })
   const queue = (
     owner: string,
@@ -114,8 +112,8 @@ function gate() {
   }
 }
 
-test('job queue: a job runs once, its result and its end are one transaction', async () => {
-  await using setup = await setUp()
+onEach('job queue: a job runs once, its result and its end are one transaction', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const handler = new Script()
   await using queue = setup.queue('one', handler)
   await setup.add('s1')
@@ -125,29 +123,35 @@ test('job queue: a job runs once, its result and its end are one transaction', a
   assert.deepEqual(handler.runs[0]?.job.payload, { subject: 's1' })
 })
 
-test('job queue: there is one job of a kind for a subject', async () => {
-  await using setup = await setUp()
+onEach('job queue: there is one job of a kind for a subject', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   await setup.add('s1')
-  await assert.rejects(setup.add('s1'), /UNIQUE/)
+  await assert.rejects(setup.add('s1'), /unique/i)
 })
 
-test('job queue: a result that cannot be published leaves nothing, and the job fails', async () => {
-  await using setup = await setUp()
-  const handler = new Script(({ finish }) =>
-    finish(async (tables) => {
-      await tables.settings.set('s1', 'done')
-      throw new Error('a bug')
-    }),
-  )
-  await using queue = setup.queue('one', handler)
-  await setup.add('s1')
-  await queue.poll()
-  await queue.settled()
-  assert.deepEqual([await setup.done('s1'), handler.told], [false, ['failed s1 after 1', 'settled s1 true']])
-})
+onEach(
+  'job queue: a result that cannot be published leaves nothing, and the job fails',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const handler = new Script(({ finish }) =>
+      finish(async (tables) => {
+        await tables.settings.set('s1', 'done')
+        throw new Error('a bug')
+      }),
+    )
+    await using queue = setup.queue('one', handler)
+    await setup.add('s1')
+    await queue.poll()
+    await queue.settled()
+    assert.deepEqual(
+      [await setup.done('s1'), handler.told],
+      [false, ['failed s1 after 1', 'settled s1 true']],
+    )
+  },
+)
 
-test('job queue: a handler that forgets to finish fails its job', async () => {
-  await using setup = await setUp()
+onEach('job queue: a handler that forgets to finish fails its job', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const handler = new Script(async () => {})
   await using queue = setup.queue('one', handler)
   await setup.add('s1')
@@ -157,28 +161,31 @@ test('job queue: a handler that forgets to finish fails its job', async () => {
   assert.equal(handler.told[0], 'failed s1 after 1')
 })
 
-test('job queue: passing failures are tried again later and later, lasting ones at once given up', async () => {
-  await using setup = await setUp()
-  const handler = new Script(async () => Promise.reject(passing()))
-  await using queue = setup.queue('one', handler)
-  await setup.add('s1')
-  for (let failures = 1; failures <= 5; failures++) {
-    await queue.poll()
-    await queue.settled()
-    assert.equal(handler.runs.length, failures)
-    const job = await setup.catalog.jobs.find(KIND, 's1')
-    if (failures === 5) assert.equal(job, undefined)
-    else assert.equal(job?.failures, failures)
-    // A moment too early nothing happens.
-    setup.clock.at = (job?.runAt ?? 1) - 1
-    await queue.poll()
-    await queue.settled()
-    assert.equal(handler.runs.length, failures)
-    setup.clock.at += 1
-  }
-  assert.equal(handler.told.at(-2), 'failed s1 after 5')
-  assert.equal(handler.told.filter((line) => line.startsWith('retrying')).length, 4)
-})
+onEach(
+  'job queue: passing failures are tried again later and later, lasting ones at once given up',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const handler = new Script(async () => Promise.reject(passing()))
+    await using queue = setup.queue('one', handler)
+    await setup.add('s1')
+    for (let failures = 1; failures <= 5; failures++) {
+      await queue.poll()
+      await queue.settled()
+      assert.equal(handler.runs.length, failures)
+      const job = await setup.catalog.jobs.find(KIND, 's1')
+      if (failures === 5) assert.equal(job, undefined)
+      else assert.equal(job?.failures, failures)
+      // A moment too early nothing happens.
+      setup.clock.at = (job?.runAt ?? 1) - 1
+      await queue.poll()
+      await queue.settled()
+      assert.equal(handler.runs.length, failures)
+      setup.clock.at += 1
+    }
+    assert.equal(handler.told.at(-2), 'failed s1 after 5')
+    assert.equal(handler.told.filter((line) => line.startsWith('retrying')).length, 4)
+  },
+)
 
 test('retry: only what may pass is retried', () => {
   assert.equal(isRetryable(new SourceFailure('x', { retryable: true })), true)
@@ -207,8 +214,8 @@ test('retry: delays double from one to two seconds up to five minutes, and heed 
   assert.equal(retryDelayMs(1, { retryAfterMs: Number.NaN }, least), 1000)
 })
 
-test('lease: while one process holds a job and renews, no other gets it', async () => {
-  await using setup = await setUp()
+onEach('lease: while one process holds a job and renews, no other gets it', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const { entered, open, pass } = gate()
   const first = new Script(async (run) => {
     await pass()
@@ -231,85 +238,94 @@ test('lease: while one process holds a job and renews, no other gets it', async 
   assert.equal(await setup.done('s1'), true)
 })
 
-test('lease: one that ran out goes to another, and the late one may publish nothing', async () => {
-  await using setup = await setUp()
-  const { entered, open, pass } = gate()
-  let rejection: unknown
-  const late = new Script(async ({ finish }) => {
-    await pass()
-    await finish((tables) => tables.settings.set('s1', 'late')).catch((error) => {
-      rejection = error
-      throw error
-    })
-  })
-  const next = new Script()
-  await using one = setup.queue('one', late)
-  await using two = setup.queue('two', next)
-  await setup.add('s1')
-  await one.poll()
-  await entered
-  setup.clock.at += LEASE_MS
-  await two.poll()
-  await two.settled()
-  open()
-  await one.settled()
-  assert.ok(rejection instanceof LeaseLost)
-  assert.equal(next.runs[0]?.job.attempt, 2)
-  assert.equal(await setup.catalog.settings.get('s1'), 'done')
-  assert.deepEqual(late.told, [])
-})
-
-test('lease: the same process that got its job back is told apart from its older attempt by number', async () => {
-  await using setup = await setUp()
-  const steps = [gate(), gate()]
-  let call = 0
-  const outcomes: string[] = []
-  const handler = new Script(async ({ job, finish }) => {
-    const step = steps[call++]
-    await step?.pass()
-    await finish((tables) => tables.settings.set('s1', String(job.attempt))).then(
-      () => outcomes.push(`${job.attempt} published`),
-      (error) => {
-        outcomes.push(`${job.attempt} ${error.name}`)
+onEach(
+  'lease: one that ran out goes to another, and the late one may publish nothing',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const { entered, open, pass } = gate()
+    let rejection: unknown
+    const late = new Script(async ({ finish }) => {
+      await pass()
+      await finish((tables) => tables.settings.set('s1', 'late')).catch((error) => {
+        rejection = error
         throw error
-      },
+      })
+    })
+    const next = new Script()
+    await using one = setup.queue('one', late)
+    await using two = setup.queue('two', next)
+    await setup.add('s1')
+    await one.poll()
+    await entered
+    setup.clock.at += LEASE_MS
+    await two.poll()
+    await two.settled()
+    open()
+    await one.settled()
+    assert.ok(rejection instanceof LeaseLost)
+    assert.equal(next.runs[0]?.job.attempt, 2)
+    assert.equal(await setup.catalog.settings.get('s1'), 'done')
+    assert.deepEqual(late.told, [])
+  },
+)
+
+onEach(
+  'lease: the same process that got its job back is told apart from its older attempt by number',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const steps = [gate(), gate()]
+    let call = 0
+    const outcomes: string[] = []
+    const handler = new Script(async ({ job, finish }) => {
+      const step = steps[call++]
+      await step?.pass()
+      await finish((tables) => tables.settings.set('s1', String(job.attempt))).then(
+        () => outcomes.push(`${job.attempt} published`),
+        (error) => {
+          outcomes.push(`${job.attempt} ${error.name}`)
+          throw error
+        },
+      )
+    })
+    await using one = setup.queue('same', handler)
+    await using two = setup.queue('same', handler)
+    await setup.add('s1')
+    await one.poll()
+    await steps[0]?.entered
+    setup.clock.at += LEASE_MS
+    await two.poll()
+    await steps[1]?.entered
+    steps[0]?.open()
+    await one.settled()
+    steps[1]?.open()
+    await two.settled()
+    assert.deepEqual(outcomes, ['1 LeaseLost', '2 published'])
+  },
+)
+
+onEach(
+  'lease: after a standstill a process claims its own job again, and stops the older attempt',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const handler = new Script(untilAborted)
+    await using queue = setup.queue('one', handler)
+    await setup.add('s1')
+    await queue.poll()
+    setup.clock.at += LEASE_MS
+    await queue.poll()
+    await queue.heartbeat()
+    assert.deepEqual(
+      handler.runs.map(({ job, signal }) => [job.attempt, signal.aborted]),
+      [
+        [1, true],
+        [2, false],
+      ],
     )
-  })
-  await using one = setup.queue('same', handler)
-  await using two = setup.queue('same', handler)
-  await setup.add('s1')
-  await one.poll()
-  await steps[0]?.entered
-  setup.clock.at += LEASE_MS
-  await two.poll()
-  await steps[1]?.entered
-  steps[0]?.open()
-  await one.settled()
-  steps[1]?.open()
-  await two.settled()
-  assert.deepEqual(outcomes, ['1 LeaseLost', '2 published'])
-})
+  },
+)
 
-test('lease: after a standstill a process claims its own job again, and stops the older attempt', async () => {
-  await using setup = await setUp()
-  const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler)
-  await setup.add('s1')
-  await queue.poll()
-  setup.clock.at += LEASE_MS
-  await queue.poll()
-  await queue.heartbeat()
-  assert.deepEqual(
-    handler.runs.map(({ job, signal }) => [job.attempt, signal.aborted]),
-    [
-      [1, true],
-      [2, false],
-    ],
-  )
-})
-
-test('lease: losing it aborts the attempt at the next heartbeat', async () => {
-  await using setup = await setUp()
+onEach('lease: losing it aborts the attempt at the next heartbeat', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const handler = new Script(untilAborted)
   await using one = setup.queue('one', handler)
   await using two = setup.queue('two', new Script())
@@ -324,47 +340,53 @@ test('lease: losing it aborts the attempt at the next heartbeat', async () => {
   assert.deepEqual(handler.told, [])
 })
 
-test('cancel: a job taken off the catalog is aborted and nobody is told of a failure', async () => {
-  await using setup = await setUp()
-  const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler, { concurrency: 3 })
-  await setup.add('s1')
-  await setup.add('s2')
-  await queue.poll()
-  await setup.catalog.jobs.remove(KIND, 's1')
-  queue.cancel(KIND, 's1')
-  queue.cancel('other', 's2')
-  assert.deepEqual(
-    handler.runs.map(({ signal }) => signal.aborted),
-    [true, false],
-  )
-  await setup.catalog.jobs.remove(KIND, 's2')
-  await queue.heartbeat()
-  await queue.settled()
-  assert.deepEqual(handler.told, [])
-})
-
-test('stopping: gives jobs back without counting a failure, and a successor takes them at once', async () => {
-  await using setup = await setUp()
-  const handler = new Script(untilAborted)
-  {
-    await using queue = setup.queue('one', handler)
+onEach(
+  'cancel: a job taken off the catalog is aborted and nobody is told of a failure',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const handler = new Script(untilAborted)
+    await using queue = setup.queue('one', handler, { concurrency: 3 })
     await setup.add('s1')
+    await setup.add('s2')
     await queue.poll()
-  }
-  assert.deepEqual(handler.told, [])
-  const successor = new Script()
-  await using queue = setup.queue('two', successor)
-  await queue.poll()
-  await queue.settled()
-  assert.equal(successor.runs[0]?.job.failures, 0)
-  assert.equal(await setup.done('s1'), true)
-})
+    await setup.catalog.jobs.remove(KIND, 's1')
+    queue.cancel(KIND, 's1')
+    queue.cancel('other', 's2')
+    assert.deepEqual(
+      handler.runs.map(({ signal }) => signal.aborted),
+      [true, false],
+    )
+    await setup.catalog.jobs.remove(KIND, 's2')
+    await queue.heartbeat()
+    await queue.settled()
+    assert.deepEqual(handler.told, [])
+  },
+)
 
-test('a dead process: its jobs are taken up at once by the one that has the folder after it', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'queue-'))
-  try {
-    await using setup = await setUp(join(folder, 'catalog.db'))
+onEach(
+  'stopping: gives jobs back without counting a failure, and a successor takes them at once',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const handler = new Script(untilAborted)
+    {
+      await using queue = setup.queue('one', handler)
+      await setup.add('s1')
+      await queue.poll()
+    }
+    assert.deepEqual(handler.told, [])
+    const successor = new Script()
+    await using queue = setup.queue('two', successor)
+    await queue.poll()
+    await queue.settled()
+    assert.equal(successor.runs[0]?.job.failures, 0)
+    assert.equal(await setup.done('s1'), true)
+  },
+)
+
+onEach(
+  'a dead process: its jobs are taken up at once by the one that has the folder after it',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
     await setup.add('s1')
     // It claims and is heard of no more.
     const claim = {
@@ -384,41 +406,42 @@ test('a dead process: its jobs are taken up at once by the one that has the fold
     await queue.poll()
     await queue.settled()
     assert.equal(await setup.done('s1'), true)
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-})
+  },
+)
 
-test('a job that was under way at many deaths lets all others go first, for longer each time', async () => {
-  await using setup = await setUp()
-  await setup.add('s1')
-  const handler = new Script()
-  await using queue = setup.queue('one', handler)
-  const waits: number[] = []
-  for (let count = 0; count < 20; count++) {
-    const claim = {
-      kind: KIND,
-      owner: 'dead',
-      now: setup.clock.at,
-      generation: 1,
-      leaseMs: LEASE_MS,
-      perAccount: 1,
+onEach(
+  'a job that was under way at many deaths lets all others go first, for longer each time',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    await setup.add('s1')
+    const handler = new Script()
+    await using queue = setup.queue('one', handler)
+    const waits: number[] = []
+    for (let count = 0; count < 20; count++) {
+      const claim = {
+        kind: KIND,
+        owner: 'dead',
+        now: setup.clock.at,
+        generation: 1,
+        leaseMs: LEASE_MS,
+        perAccount: 1,
+      }
+      assert.ok(await setup.catalog.jobs.claim(claim), 'it can be claimed once its time has come')
+      await queue.releaseAllLeases()
+      const job = await setup.catalog.jobs.find(KIND, 's1')
+      assert.ok(job)
+      const wait = Math.max(0, job.runAt - setup.clock.at)
+      if (wait > 0) assert.equal(await setup.catalog.jobs.claim(claim), undefined, 'it waits')
+      waits.push(wait / 1000)
+      setup.clock.at += wait
     }
-    assert.ok(await setup.catalog.jobs.claim(claim), 'it can be claimed once its time has come')
-    await queue.releaseAllLeases()
-    const job = await setup.catalog.jobs.find(KIND, 's1')
-    assert.ok(job)
-    const wait = Math.max(0, job.runAt - setup.clock.at)
-    if (wait > 0) assert.equal(await setup.catalog.jobs.claim(claim), undefined, 'it waits')
-    waits.push(wait / 1000)
-    setup.clock.at += wait
-  }
-  const atOnce = Array.from({ length: 10 }, () => 0)
-  assert.deepEqual(waits, [...atOnce, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
-})
+    const atOnce = Array.from({ length: 10 }, () => 0)
+    assert.deepEqual(waits, [...atOnce, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
+  },
+)
 
-test('a job that ends its process every time is given up in the end', async () => {
-  await using setup = await setUp()
+onEach('a job that ends its process every time is given up in the end', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   await setup.add('s1')
   const claim = {
     kind: KIND,
@@ -439,8 +462,8 @@ test('a job that ends its process every time is given up in the end', async () =
   assert.deepEqual([handler.runs.length, handler.told[0]], [0, 'failed s1 after 1'])
 })
 
-test('a process that is stopped in good order does not count against its jobs', async () => {
-  await using setup = await setUp()
+onEach('a process that is stopped in good order does not count against its jobs', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   await setup.add('s1')
   let last: Job | undefined
   for (let count = 0; count < 30; count++) {
@@ -459,28 +482,31 @@ test('a process that is stopped in good order does not count against its jobs', 
   assert.equal(await setup.catalog.settings.get('s1'), 'done')
 })
 
-test('limits: no more run at once than the process and each account may, accounts in turn', async () => {
-  await using setup = await setUp()
-  const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
-  const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler, { concurrency: 4, perAccount: 2 })
-  for (const subject of ['a1', 'a2', 'a3', 'a4']) {
-    await setup.add(subject)
-    setup.clock.at += 1
-  }
-  await setup.add('b1', other.id)
-  await queue.poll()
-  const subjects = handler.runs.map(({ job }) => job.subject)
-  assert.deepEqual(subjects, ['a1', 'b1', 'a2'])
-  await setup.catalog.jobs.remove(KIND, 'b1')
-  await queue.heartbeat()
-  await queue.poll()
-  // Account a has as many as it may have, though there is room.
-  assert.equal(handler.runs.length, 3)
-})
+onEach(
+  'limits: no more run at once than the process and each account may, accounts in turn',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
+    const handler = new Script(untilAborted)
+    await using queue = setup.queue('one', handler, { concurrency: 4, perAccount: 2 })
+    for (const subject of ['a1', 'a2', 'a3', 'a4']) {
+      await setup.add(subject)
+      setup.clock.at += 1
+    }
+    await setup.add('b1', other.id)
+    await queue.poll()
+    const subjects = handler.runs.map(({ job }) => job.subject)
+    assert.deepEqual(subjects, ['a1', 'b1', 'a2'])
+    await setup.catalog.jobs.remove(KIND, 'b1')
+    await queue.heartbeat()
+    await queue.poll()
+    // Account a has as many as it may have, though there is room.
+    assert.equal(handler.runs.length, 3)
+  },
+)
 
-test('limits: the last free place is kept for an account that runs none', async () => {
-  await using setup = await setUp()
+onEach('limits: the last free place is kept for an account that runs none', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const other = await setup.catalog.accounts.insert({ name: 'b', status: 'active', createdAt: 1 })
   const handler = new Script(untilAborted)
   await using queue = setup.queue('one', handler, { concurrency: 4, perAccount: 9 })
@@ -496,8 +522,8 @@ test('limits: the last free place is kept for an account that runs none', async 
   assert.deepEqual(subjects(), ['a1', 'a2', 'a3', 'b1'])
 })
 
-test('limits: a single place serves whoever comes', async () => {
-  await using setup = await setUp()
+onEach('limits: a single place serves whoever comes', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   const handler = new Script()
   await using queue = setup.queue('one', handler, { concurrency: 1, perAccount: 2 })
   for (const subject of ['a1', 'a2']) await setup.add(subject)
@@ -508,8 +534,8 @@ test('limits: a single place serves whoever comes', async () => {
   assert.equal(handler.runs.length, 2)
 })
 
-test('a catalog that fails is reported and outlived', async () => {
-  await using setup = await setUp()
+onEach('a catalog that fails is reported and outlived', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
   let broken = true
   const beside: Catalog['beside'] = (change) =>
     broken ? Promise.reject(passing()) : setup.catalog.beside(change)
@@ -524,28 +550,31 @@ test('a catalog that fails is reported and outlived', async () => {
   assert.equal(await setup.done('s1'), true)
 })
 
-test('heartbeat: without a catalog for as long as a lease lasts, attempts are stopped', async () => {
-  await using setup = await setUp()
-  let broken = false
-  const beside: Catalog['beside'] = (change) =>
-    broken ? Promise.reject(passing()) : setup.catalog.beside(change)
-  const handler = new Script(untilAborted)
-  await using queue = setup.queue('one', handler, {}, { ...setup.catalog, beside })
-  await setup.add('s1')
-  await queue.poll()
-  await queue.heartbeat()
-  broken = true
-  setup.clock.at += LEASE_MS - 1
-  await queue.heartbeat()
-  assert.equal(handler.runs[0]?.signal.aborted, false)
-  setup.clock.at += 1
-  await queue.heartbeat()
-  assert.equal(handler.runs[0]?.signal.aborted, true)
-  broken = false
-})
+onEach(
+  'heartbeat: without a catalog for as long as a lease lasts, attempts are stopped',
+  async (openCatalog) => {
+    await using setup = await setUp(openCatalog)
+    let broken = false
+    const beside: Catalog['beside'] = (change) =>
+      broken ? Promise.reject(passing()) : setup.catalog.beside(change)
+    const handler = new Script(untilAborted)
+    await using queue = setup.queue('one', handler, {}, { ...setup.catalog, beside })
+    await setup.add('s1')
+    await queue.poll()
+    await queue.heartbeat()
+    broken = true
+    setup.clock.at += LEASE_MS - 1
+    await queue.heartbeat()
+    assert.equal(handler.runs[0]?.signal.aborted, false)
+    setup.clock.at += 1
+    await queue.heartbeat()
+    assert.equal(handler.runs[0]?.signal.aborted, true)
+    broken = false
+  },
+)
 
-test('queue: a refused image is no trouble of ours: it is told without a stack', async () => {
-  await using fixture = await setUp()
+onEach('queue: a refused image is no trouble of ours: it is told without a stack', async (openCatalog) => {
+  await using fixture = await setUp(openCatalog)
   const refuse = async () => {
     throw new Refusal('truncated', 'The file ends too early.')
   }

@@ -11,6 +11,7 @@ import type { Ingest, IngestProgress, IngestRequest, IngestResult } from '#data/
 import type { Image } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
 import type { Session } from '#model/session.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createLibrary } from './create-library.ts'
 import type { LibraryOptions } from './deps.ts'
 import type { RegisterAttributes, SnapshotOf } from './library.ts'
@@ -109,14 +110,14 @@ export interface LibraryFixture extends AsyncDisposable {
   step(): Promise<void>
 }
 
-/** A library on an empty catalog in memory or at `path`, with two accounts and a clock that stands still. */
+/** A library on an empty catalog of its own or at `path`, with two accounts and a clock that stands still. */
 export async function openLibrary(
   change: Partial<LibraryOptions> = {},
-  path = ':memory:',
+  path?: string,
 ): Promise<LibraryFixture> {
   const clock: Clock = { at: Date.UTC(2026, 0, 2, 3, 4) }
   const folder = await mkdtemp(join(tmpdir(), 'library-'))
-  const catalog = await openCatalog({ path })
+  const catalog = await (path === undefined ? openTestCatalog() : openCatalog({ path }))
   const log = { info: () => {}, warn: () => {}, error: () => {} }
   const now = () => clock.at
   let generation = 1

@@ -7,13 +7,13 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { MiB } from '#base/bytes.ts'
 import { Ledger } from '#base/ledger.ts'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import { ReaderPins } from '#control/library/pins.ts'
 import { readRoots } from '#control/library/roots.ts'
 import { createContentStore } from '#data/content/create-content-store.ts'
 import { collect } from '#data/disk/collect.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import type { ObjectPath } from '#model/orbit.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createRandom } from '../../../test/support/random-disk.ts'
 import { createClock } from './clock.ts'
 import { createOrbit } from './create-orbit.ts'
@@ -33,7 +33,7 @@ async function openStored(t: TestContext) {
   t.after(() => opened.disposeAsync())
   opened.defer(() => rm(folder, { recursive: true, force: true }))
   const store = opened.use(await openFilesystemStore(folder, { exclusive: true }))
-  const catalog = opened.use(await openCatalog({ path: ':memory:' }))
+  const catalog = opened.use(await openTestCatalog())
   const guard = opened.use(new UploadGuard({ catalog, holder: 'one', now: Date.now, generations: store }))
   const pins = opened.use(new ReaderPins({ catalog, holder: 'one', now: Date.now }))
   const keep = () => guard.keep()

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { openCatalog, type Tables } from '#control/catalog/catalog.ts'
+import type { Tables } from '#control/catalog/catalog.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { joinWalks, listNames, type Walk, walkRows } from './listing.ts'
 import type { ListQuery } from './orbit.ts'
 
@@ -85,7 +86,7 @@ const NAMES = fc.uniqueArray(text(1, 6), { maxLength: 30 })
 test('listing: of the catalog, of a list and of both joined, is what Swift shows', async () => {
   await fc.assert(
     fc.asyncProperty(NAMES, fc.array(QUERY, { minLength: 5, maxLength: 20 }), async (names, queries) => {
-      await using catalog = await openCatalog({ path: ':memory:' })
+      await using catalog = await openTestCatalog()
       const [few, rest] = [names.slice(0, 4), names.slice(4)]
       await catalog.transaction(async (tables) => {
         const id = await addNames(tables, rest)
@@ -103,7 +104,7 @@ test('listing: of the catalog, of a list and of both joined, is what Swift shows
 })
 
 test('listing: pages follow one another by marker, forwards and backwards, none lost and none twice', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+  await using catalog = await openTestCatalog()
   await catalog.transaction(async (tables) => {
     const names = Array.from({ length: 60 }, (_, index) => `${index % 7}/${index % 3 ? `${index}/x` : index}`)
     const id = await addNames(tables, names)
@@ -124,7 +125,7 @@ test('listing: pages follow one another by marker, forwards and backwards, none 
 })
 
 test('listing: a path with more pseudo-directories than one step passes over is found in', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+  await using catalog = await openTestCatalog()
   const names = Array.from({ length: 2500 }, (_, index) => `p/${String(index).padStart(4, '0')}/x`)
   await catalog.transaction(async (tables) => {
     const id = await addNames(tables, [...names, 'p/', 'p/!', 'p/2000', 'p/~', 'p/2000/'])
@@ -138,7 +139,7 @@ test('listing: a path with more pseudo-directories than one step passes over is 
 })
 
 test('listing: the last name that there can be belongs to its group and to its prefix', async () => {
-  await using catalog = await openCatalog({ path: ':memory:' })
+  await using catalog = await openTestCatalog()
   const last = `a/${'\u{10ffff}'.repeat(255)}xx`
   assert.equal(Buffer.byteLength(last), 1024)
   await catalog.transaction(async (tables) => {

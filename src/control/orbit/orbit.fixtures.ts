@@ -2,9 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Content, Part, WrittenContent } from '#base/content.ts'
 import { LibraryError } from '#base/errors.ts'
 import { Ledger } from '#base/ledger.ts'
-import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
+import type { Catalog } from '#control/catalog/catalog.ts'
 import { type ContentStore, INLINE_MAX } from '#data/content/content.ts'
 import { ANYBODY, type Caller } from '#model/orbit.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createOrbit } from './create-orbit.ts'
 import type { OrbitDeps } from './deps.ts'
 import type { ListQuery, Orbit, PutOptions } from './orbit.ts'
@@ -109,7 +110,7 @@ export interface OrbitFixture extends AsyncDisposable {
 
 /** Orbit on an empty catalog in memory with two accounts; the first one has the container `c`. */
 export async function openOrbit(change: Partial<OrbitDeps> = {}): Promise<OrbitFixture> {
-  const catalog = change.catalog ?? (await openCatalog({ path: ':memory:' }))
+  const catalog = change.catalog ?? (await openTestCatalog())
   const clock = { at: Date.UTC(2026, 0, 2, 3, 4) * 1000 }
   const contents = new MemoryContents()
   const pinned: string[] = []

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openCatalog } from '#control/catalog/catalog.ts'
 import { readRoots } from '#control/library/roots.ts'
 import { memoryStore } from '#data/store/memory.ts'
+import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { UploadGuard } from './upload-guard.ts'
 
 const HOUR = 3_600_000
 
 async function openGuard() {
-  const catalog = await openCatalog({ path: ':memory:' })
+  const catalog = await openTestCatalog()
   const clock = { at: 1_000_000 }
   const store = memoryStore()
   const writes = { count: 0 }
