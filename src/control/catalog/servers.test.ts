@@ -76,6 +76,22 @@ onEach('servers: one of an image, a type or a zone that there is not is refused'
   assert.deepEqual(await catalog.servers.listExisting(), [])
 })
 
+onEach('servers: they are counted by status, those that are deleted left out', async (open) => {
+  await using catalog = await open()
+  assert.deepEqual(await catalog.servers.countByStatus(), [])
+  const owner = await addOwner(catalog)
+  for (const status of ['active', 'active', 'creating', 'deleted'] as const)
+    await addServer(catalog, owner, { status, deletedAt: status === 'deleted' ? 1 : null })
+  const counts = await catalog.servers.countByStatus()
+  assert.deepEqual(
+    counts.toSorted((a, b) => b.count - a.count),
+    [
+      { status: 'active', count: 2 },
+      { status: 'creating', count: 1 },
+    ],
+  )
+})
+
 onEach('servers: a change is made only in the statuses it is meant for', async (open) => {
   await using catalog = await open()
   const { id } = await addServer(catalog, await addOwner(catalog))

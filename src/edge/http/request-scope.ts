@@ -47,7 +47,7 @@ export interface Scope {
   readonly observer: RequestObserver | undefined
 }
 
-/** Answers a request: counted, as a span of the trace that its client began, and with its id on each line of the log. */
+/** Answers a request: counted, a span of the trace that its client began, its id on each line of the log. */
 export function inRequest({ raw, response, edge, observer }: Scope, answer: () => void): void {
   const started = performance.now()
   const method = METHODS.has(raw.method ?? '') ? String(raw.method) : 'OTHER'

@@ -25,7 +25,13 @@ export type ToProcess =
 /** From such a process. */
 export type FromProcess =
   | { readonly kind: 'closed'; readonly id: number }
-  | { readonly kind: 'bug'; readonly message: string; readonly stack: string | undefined }
+  /** @param address whose connection it was, where it was one's */
+  | {
+      readonly kind: 'bug'
+      readonly message: string
+      readonly stack: string | undefined
+      readonly address: string | undefined
+    }
   /** About once a second where there is something to say, and before a connection's end is told. */
   | ({ readonly kind: 'measured' } & Measured)
   | RpcCall

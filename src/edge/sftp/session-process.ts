@@ -16,9 +16,9 @@ const send = (message: FromProcess): void => {
   if (process.connected) process.send?.(message)
 }
 
-function onBug(error: unknown): void {
+function onBug(error: unknown, address?: string): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error))
-  send({ kind: 'bug', message, stack })
+  send({ kind: 'bug', message, stack, address })
 }
 
 /** Has collection leave alone what this process writes. */
@@ -72,9 +72,10 @@ function main(): void {
   process.on('message', (message: ToProcess, handle?: unknown) => {
     if (message.kind === 'answer') caller.receive(message)
     else if (message.kind === 'setup') server = setUp(message, caller.desk, traffic)
-    else if (message.kind === 'stop') stop(message.graceMs).catch(onBug)
+    else if (message.kind === 'stop') stop(message.graceMs).catch((error: unknown) => onBug(error))
     // Where a client is gone before it got here, there is no socket.
-    else if (handle instanceof Socket) serve(message.id, message.address, handle).catch(onBug)
+    else if (handle instanceof Socket)
+      serve(message.id, message.address, handle).catch((error: unknown) => onBug(error, message.address))
     else send({ kind: 'closed', id: message.id })
   })
   // Without the main process nothing can be answered; it alone decides when this one ends.

@@ -93,8 +93,8 @@ export function createSessionProcesses(deps: SessionProcessesDeps): SessionProce
       self.connections.delete(message.id)
     } else if (message.kind === 'measured') observer?.onMeasured(message)
     else {
-      const { message: text, stack } = message
-      log.error({ err: { type: 'Error', message: text, stack } }, 'SFTP connection failed')
+      const { message: text, stack, address: ip } = message
+      log.error({ err: { type: 'Error', message: text, stack }, ip }, 'SFTP connection failed')
     }
   }
 

@@ -16,7 +16,9 @@ export interface SshLimits {
   readonly handles: number
 }
 
-export interface SshServerDeps extends Pick<SftpSessionDeps, 'contents' | 'now' | 'onBug'> {
+export interface SshServerDeps extends Pick<SftpSessionDeps, 'contents' | 'now'> {
+  /** @param address whose connection it was */
+  readonly onBug: (error: unknown, address: string) => void
   /** As OpenSSH keeps them. */
   readonly hostKeys: readonly string[]
   readonly desk: Desk
@@ -69,7 +71,12 @@ export function createSshServer(deps: SshServerDeps): SshServer {
       const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
       const grace = setTimeout(() => socket.destroy(), limits.graceMs)
       const onLogin = () => clearTimeout(grace)
-      const session = { contents, now, onBug, signal: killed.signal }
+      const session = {
+        contents,
+        now,
+        onBug: (error: unknown) => onBug(error, address),
+        signal: killed.signal,
+      }
       let state: ServedConnection | undefined
       // The library tells of a connection without its socket, so each has a server of its own; and what it says next
       // may be in the same chunk of bytes.
