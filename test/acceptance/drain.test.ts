@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { firstUser, send } from '../support/orbit.ts'
 import { register, settled } from '../support/registration.ts'
@@ -17,6 +20,18 @@ interface Line {
   readonly job?: string
   readonly image?: string
 }
+
+/** All of an SDK that this needs: it says which spans end. */
+const SDK = `
+import { trace } from '${import.meta.resolve('@opentelemetry/api')}'
+const chain = (name) => new Proxy({}, {
+  get: (_, key) => {
+    if (key === 'spanContext') return () => ({ traceId: '1'.repeat(32), spanId: '2'.repeat(16), traceFlags: 1 })
+    return key === 'end' ? () => process.stderr.write('span ' + name + '.\\n') : () => undefined
+  },
+})
+trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan: chain }) })
+`
 
 const linesOf = (daemon: Daemon): Line[] =>
   daemon
@@ -36,15 +51,22 @@ async function until(what: string, isSo: () => boolean | Promise<boolean>): Prom
 describe('a stop', () => {
   let daemon: Daemon
   let web: WebServer
+  let folder: string
   before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'drain-'))
+    await writeFile(join(folder, 'sdk.mjs'), SDK)
     web = await startWebServer()
     web.on('/page', status(200, {}, '<!DOCTYPE html><html><body>log in</body></html>'.repeat(40)))
     web.on('/silent', silent)
-    daemon = await startDaemon({ settings: { 'http.notice_time': '4 s', 'http.drain_time': '20 s' } })
+    daemon = await startDaemon({
+      settings: { 'http.notice_time': '4 s', 'http.drain_time': '20 s' },
+      environment: { NODE_OPTIONS: `--import ${pathToFileURL(join(folder, 'sdk.mjs'))}` },
+    })
   })
   after(async () => {
     await daemon[Symbol.asyncDispose]()
     await web[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true })
   })
 
   test('lines of the log name the request or the job on whose behalf they are', async () => {
@@ -67,6 +89,14 @@ describe('a stop', () => {
     assert.equal(refused?.image, id)
     assert.match(refused?.job ?? '', /^job-/)
     assert.equal(refused?.reqId, undefined, 'whose request it was that woke the worker means nothing')
+  })
+
+  test('spans go to the SDK that the operator loads, with no setting of ours', async () => {
+    await until('spans of what the test before did', () =>
+      ['GET api', 'GET orbit', 'registration', 'registration connecting'].every((name) =>
+        daemon.output().includes(`span ${name}.\n`),
+      ),
+    )
   })
 
   test('SIGTERM: not ready first, jobs given back at once, connections closed, requests under way end', async () => {
