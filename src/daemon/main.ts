@@ -149,6 +149,9 @@ function addUpkeep(program: Command): void {
       'instead, a port, such as 127.0.0.1:10809; whoever reaches it may read the disk',
     )
     .action(async (id: string, flags) => (await import('./commands/export.ts')).runExport(id, flags))
+  onData(program.command('migrate').description("bring the catalog's tables up to date, as a start would"))
+    .option('--check', 'only say what is to be done, and whether processes of before go on; exits with 2')
+    .action(async (flags) => (await import('./commands/migrate.ts')).runMigrate(flags))
   const config = program.command('config').description('settings')
   onData(config.command('show').description('print every setting and what decided it'))
     .option('--roles <list>')

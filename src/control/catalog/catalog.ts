@@ -20,7 +20,7 @@ import { type Events, eventsTable } from './events.ts'
 import { type Images, imagesTable } from './images.ts'
 import { type Jobs, jobsTable } from './jobs.ts'
 import { type Leases, leasesTable } from './leases.ts'
-import { listPending, type MigrateOptions, migrate } from './migrate.ts'
+import { listPending, type MigrateOptions, migrate, type PendingStep } from './migrate.ts'
 import { type Objects, objectsTable } from './objects.ts'
 import { type OrbitAccounts, orbitAccountsTable } from './orbit-accounts.ts'
 import { type Pins, pinsTable } from './pins.ts'
@@ -112,8 +112,8 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
 export const openDialect = (place: CatalogPlace): CatalogDialect =>
   'path' in place ? openSqlite(place.path) : openPostgres(place)
 
-/** The names of the changes of tables that are still to be made; makes none. @throws unavailable */
-export async function pendingMigrations(place: CatalogPlace): Promise<string[]> {
+/** The changes of tables that are still to be made, in order; makes none. @throws unavailable */
+export async function pendingMigrations(place: CatalogPlace): Promise<PendingStep[]> {
   const dialect = openDialect(place)
   await using db = new Kysely<Schema>({ dialect: dialect.kysely })
   return await listPending(db, dialect)

@@ -87,8 +87,16 @@ onEachPlace('upgrade: a step of which nothing is known is one that cannot be don
 onEachPlace('upgrade: what is to be done is told, and not done', async (place, kind) => {
   if (kind === 'sqlite')
     await (await openCatalog({ ...place, upTo: '0006-snapshot-jobs' }))[Symbol.asyncDispose]()
-  const expected = kind === 'sqlite' ? ['0007-generations', '0008-leases', '0009-compatibility'] : []
-  assert.deepEqual((await pendingMigrations(place)).slice(0, 3), expected)
+  const [leases, compatibility] = ['0008-leases', '0009-compatibility']
+  const expected = [
+    { name: '0007-generations', onlyAdds: false },
+    { name: leases, onlyAdds: false },
+    { name: compatibility, onlyAdds: false },
+  ]
+  assert.deepEqual((await pendingMigrations(place)).slice(0, 3), kind === 'sqlite' ? expected : [])
+  if (kind === 'sqlite') await (await openCatalog({ ...place, upTo: leases }))[Symbol.asyncDispose]()
+  const adding = { name: compatibility, onlyAdds: true }
+  assert.deepEqual((await pendingMigrations(place)).slice(0, 1), kind === 'sqlite' ? [adding] : [])
   await (await openCatalog(place))[Symbol.asyncDispose]()
   assert.deepEqual(await pendingMigrations(place), [])
 })

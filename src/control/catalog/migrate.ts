@@ -39,10 +39,20 @@ export async function migrate<T>(
   if (error) throw new LibraryError('unavailable', 'bring the catalog up to date', { cause: error })
 }
 
-/** The names of the steps that are still to be made. @throws as `migrate` does */
-export async function listPending<T>(db: Kysely<T>, types: TableTypes): Promise<string[]> {
-  const migrator = await createMigrator(db, migrationsOf(types))
-  return (await migrator.getMigrations()).filter(({ executedAt }) => !executedAt).map(({ name }) => name)
+export interface PendingStep {
+  readonly name: string
+  /** Whether programs that know the tables as they are now can go on with it, so that it needs no standstill. */
+  readonly onlyAdds: boolean
+}
+
+/** The steps that are still to be made. @throws as `migrate` does */
+export async function listPending<T>(db: Kysely<T>, types: TableTypes): Promise<PendingStep[]> {
+  const steps = migrationsOf(types)
+  const all = await (await createMigrator(db, steps)).getMigrations()
+  const last = all.findLast(({ executedAt }) => executedAt)?.name
+  return all
+    .filter(({ executedAt }) => !executedAt)
+    .map(({ name }) => ({ name, onlyAdds: last !== undefined && (steps[name]?.since ?? name) <= last }))
 }
 
 async function createMigrator<T>(db: Kysely<T>, steps: Steps): Promise<Migrator> {

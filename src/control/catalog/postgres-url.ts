@@ -6,7 +6,7 @@ const CAREFUL = /([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|$)/
 
 /**
  * Reads where a database is, as libpq does: `host`, `port`, `sslmode` and the like may be given as parameters, a folder
- * as the host stands for a Unix socket. Every `sslmode` but `disable` and `no-verify` verifies the server's certificate.
+ * as the host stands for a Unix socket. Every `sslmode` but `disable` and `no-verify` verifies whom it speaks to.
  * @returns undefined where the rule is broken, a password among that: it would be seen by whoever sees the command line
  */
 export function parsePostgresUrl(text: string): string | undefined {

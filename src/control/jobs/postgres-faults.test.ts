@@ -34,7 +34,8 @@ describe('PostgreSQL', needs('postgres'), () => {
   }
   const endOthers = () =>
     administer(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+      `select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()`,
     )
 
   test('restart: a read goes on, a transaction under way is undone, and the next one is made', async () => {
