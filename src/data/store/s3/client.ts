@@ -34,7 +34,7 @@ export interface S3ClientOptions {
 
 /** One call to the server. */
 export interface S3Request {
-  readonly method: string
+  readonly method: 'DELETE' | 'GET' | 'HEAD' | 'POST' | 'PUT'
   /** Behind the prefix; undefined for the bucket itself. */
   readonly key?: string
   readonly query?: Readonly<Record<string, string>>

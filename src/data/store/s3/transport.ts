@@ -1,4 +1,4 @@
-import { Pool } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
 import { KiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { Answer } from './answers.ts'
@@ -26,7 +26,7 @@ export const S3_TIMES: S3Times = {
 }
 
 export interface Sending {
-  readonly method: string
+  readonly method: Dispatcher.HttpMethod
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array | undefined
@@ -56,57 +56,90 @@ export function createTransport(endpoint: string, connections: number, times: S3
     connect: { timeout: times.connectMs, rejectUnauthorized: true },
   })
   return {
-    async send({ method, path, headers, body, limit, signal }) {
+    send(request) {
       const timeout = AbortSignal.timeout(times.attemptMs)
-      const answer = await pool.request({
-        method: method as 'GET',
-        path,
-        headers,
-        body: body ?? null,
-        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout
+      const { method, path, headers, body } = request
+      return new Promise((resolve, reject) => {
+        pool.dispatch(
+          {
+            method,
+            path,
+            headers,
+            body: body ?? null,
+            // Else undici closes the connection after each HEAD, for servers that send a body all the same.
+            reset: false,
+          },
+          receive({ request, signal, resolve, reject }),
+        )
       })
-      const { statusCode: status } = answer
-      const isGood = status >= 200 && status < 300
-      const length = Number(answer.headers['content-length'] ?? Number.NaN)
-      const most = isGood ? limit : ANSWER_MAX
-      const tooLong = (length: number) => {
-        // What is stored is too long; anything else that is comes from elsewhere.
-        const isStored = status === 200 && answer.headers.etag !== undefined && headers.range === undefined
-        const what = `${length} bytes or more`
-        if (!isStored) return new StrangeAnswer(`it has ${what}`)
-        return new LibraryError('corrupt', `read from the object store: ${what} are stored`)
-      }
-      if (method !== 'HEAD' && length > most) {
-        answer.body.destroy()
-        throw tooLong(length)
-      }
-      return { status, headers: answer.headers, body: await readBody(answer.body, { length, most, tooLong }) }
     },
     [Symbol.asyncDispose]: () => pool.destroy(),
   }
 }
 
-interface Expected {
-  /** Bytes; NaN where the answer does not say. */
-  readonly length: number
-  readonly most: number
-  readonly tooLong: (length: number) => Error
+interface Receiving {
+  readonly request: Sending
+  readonly signal: AbortSignal
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (reason: unknown) => void
 }
 
-async function readBody(
-  chunks: AsyncIterable<Uint8Array>,
-  { length, most, tooLong }: Expected,
-): Promise<Buffer> {
-  // One piece of memory where the length is known, as it is for every block.
-  const whole = length <= most ? Buffer.allocUnsafeSlow(length) : undefined
+/** Gathers one answer. Not by undici's streams, which cost more than the rest of a read. */
+function receive({ request, signal, resolve, reject }: Receiving): Dispatcher.DispatchHandler {
+  let controller: Dispatcher.DispatchController | undefined
+  let status = 0
+  let headers: Answer['headers'] = {}
+  let most = 0
+  let whole: Buffer | undefined
   const parts: Uint8Array[] = []
   let done = 0
-  for await (const chunk of chunks) {
-    if (done + chunk.length > most) throw tooLong(done + chunk.length)
-    if (whole) whole.set(chunk, done)
-    else parts.push(chunk)
-    done += chunk.length
+  const onAbort = () => fail(signal.reason)
+  const end = () => signal.removeEventListener('abort', onAbort)
+  const fail = (reason: Error) => {
+    end()
+    reject(reason)
+    controller?.abort(reason)
   }
-  // The answer to HEAD has a length and no body.
-  return whole ? whole.subarray(0, done) : Buffer.concat(parts)
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    onRequestStart(started) {
+      controller = started
+      if (signal.aborted) onAbort()
+    },
+    onResponseStart(_controller, code, head) {
+      if (code < 200) return
+      status = code
+      headers = head
+      most = status < 300 ? request.limit : ANSWER_MAX
+      const length = Number(head['content-length'] ?? Number.NaN)
+      if (request.method === 'HEAD') return
+      if (length > most) fail(tooLong(request, { status, headers }, length))
+      // One piece of memory where the length is known, as it is for every block.
+      else if (length <= most) whole = Buffer.allocUnsafeSlow(length)
+    },
+    onResponseData(_controller, chunk) {
+      const from = done
+      done += chunk.length
+      if (done > (whole?.length ?? most)) fail(tooLong(request, { status, headers }, done))
+      else if (whole) whole.set(chunk, from)
+      else parts.push(Buffer.from(chunk))
+    },
+    onResponseEnd() {
+      end()
+      resolve({ status, headers, body: whole ? whole.subarray(0, done) : Buffer.concat(parts) })
+    },
+    onResponseError(_controller, error) {
+      end()
+      reject(error)
+    },
+  }
+}
+
+/** What is stored is too long; anything else that is comes from elsewhere. */
+function tooLong(request: Sending, { status, headers }: Omit<Answer, 'body'>, length: number): Error {
+  const isStored = status === 200 && headers.etag !== undefined && request.headers.range === undefined
+  const what = `${length} bytes or more`
+  if (!isStored) return new StrangeAnswer(`it has ${what}`)
+  return new LibraryError('corrupt', `read from the object store: ${what} are stored`)
 }
