@@ -187,6 +187,15 @@ function addMoving(program: Command): void {
     .action(async (folder: string, flags) =>
       (await import('./commands/restore.ts')).runRestore(folder, flags),
     )
+  program
+    .command('migrate-data')
+    .description('take a library to another catalog and store, while it runs')
+    .requiredOption('--from <place>', 'the settings file, or data folder, that the library is started with')
+    .requiredOption('--to <place>', 'the same of the new place; it must be empty')
+    .option('--prepare', 'copy what is there by now, and leave the rest for another time')
+    .option('--cancel', 'have the old library accept changes again, where the new one was not finished')
+    .option('--rate <size>', 'copy at most so much a second on average, such as 50MiB', parseRate)
+    .action(async (flags) => (await import('./commands/migrate-data.ts')).runMigrateData(flags))
 }
 
 /**

@@ -35,7 +35,7 @@ export async function readRoots(deps: RootsDeps): Promise<Roots> {
  * A manifest may come twice. Objects come in the order of their manifests, so that one which is copied or moved
  * meanwhile is still seen; images and what is being read before and after them, for what becomes of one the other.
  */
-async function* readManifests(catalog: Catalog): AsyncGenerator<string> {
+export async function* readManifests(catalog: Catalog): AsyncGenerator<string> {
   yield* await heldManifests(catalog)
   for (let after = ''; ; ) {
     const page = await catalog.objects.listManifests(after, PAGE)
