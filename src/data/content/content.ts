@@ -23,6 +23,8 @@ export interface ContentEditor extends AsyncDisposable {
   truncate(size: number): Promise<void>
   /** As for a writer; may be called again after further changes. */
   finish(): Promise<WrittenContent>
+  /** The same without its MD5, for which all that was there before would have to be read. */
+  store(): Promise<Content>
 }
 
 /** The bytes of some parts, one behind the other. */

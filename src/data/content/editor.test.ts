@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { randomInt } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { MiB } from '#base/bytes.ts'
 import type { Content } from '#base/content.ts'
@@ -132,6 +132,20 @@ test('content editor: appending to a large file moves none of it', async (t) => 
   await editor.write(plain.length, Buffer.from('more'))
   await assertFinished(contents, editor, Buffer.concat([plain, Buffer.from('more')]))
   assert.equal(await countBlocks(), 7)
+})
+
+test('content editor: stored without its MD5, it is the same content, and none of its base is read', async (t) => {
+  const { contents, store } = await openTemporary(t)
+  const plain = exampleBytes(5 * MiB + 99)
+  const { content } = await write(contents, plain.subarray(0, 3 * MiB))
+  await using editor = await contents.openEditor(content, { signal })
+  await editor.write(3 * MiB, plain.subarray(3 * MiB, 4 * MiB + 7))
+  const first = await editor.store()
+  await editor.write(4 * MiB + 7, plain.subarray(4 * MiB + 7))
+  assert.ok((await read(contents, [wholeOf(first)])).equals(plain.subarray(0, 4 * MiB + 7)))
+  const whole = await assertFinished(contents, editor, plain)
+  await store.blocks.remove(createHash('sha256').update(plain.subarray(0, MiB)).digest('hex'), 2 ** 40)
+  assert.deepEqual(await editor.store(), whole)
 })
 
 test('content editor: unchanged, it is its base; cut short, it is a part of it', async (t) => {

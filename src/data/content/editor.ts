@@ -152,21 +152,28 @@ class Editor implements ContentEditor {
     })
   }
 
+  store(): Promise<Content> {
+    return this.#run(() => this.#store())
+  }
+
   finish(): Promise<WrittenContent> {
     return this.#run(async () => {
       const size = this.#size
-      if (size <= INLINE_MAX) {
-        const bytes = await this.#read(0, size)
-        return { content: { kind: 'inline', bytes }, size, md5: hash('md5', bytes, 'hex') }
-      }
-      await this.#window.flush(size)
-      await using manifest = new ManifestWriter({ directory: this.#deps.spoolDirectory })
-      await this.#entries.copyTo(manifest)
-      const content = await this.#stored.finish(manifest, size)
+      const content = await this.#store()
+      if (content.kind === 'inline') return { content, size, md5: hash('md5', content.bytes, 'hex') }
       const summed = this.#sum.next * BLOCK_SIZE
       const rest = readPieces(this.#layout(), summed, size - summed, this.#signal)
       return { content, size, md5: await this.#sum.finish(rest, this.#signal) }
     })
+  }
+
+  async #store(): Promise<Content> {
+    const size = this.#size
+    if (size <= INLINE_MAX) return { kind: 'inline', bytes: await this.#read(0, size) }
+    await this.#window.flush(size)
+    await using manifest = new ManifestWriter({ directory: this.#deps.spoolDirectory })
+    await this.#entries.copyTo(manifest)
+    return await this.#stored.finish(manifest, size)
   }
 
   /** The disk as it is stored. */
