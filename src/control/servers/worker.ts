@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import { withLogFields } from '#base/log-context.ts'
 import type { Server, ServerTrouble } from '#model/server.ts'
 import { type Context, saveTrouble } from './context.ts'
 import type { Machine, MachineEnd } from './qemu/machine.ts'
@@ -70,7 +71,9 @@ export class ServerWorker implements AsyncDisposable {
 
   /** Does something with the server while nothing else is. */
   exclusive<T>(task: (runtime: Runtime) => Promise<T>): Promise<T> {
-    const run = this.#last.then(() => task(this.#runtime))
+    // Whoever's request it was that woke us, the lines are about the server.
+    const inside = () => withLogFields({ server: this.#runtime.id }, () => task(this.#runtime))
+    const run = this.#last.then(inside)
     this.#last = run.catch(() => {})
     return run
   }

@@ -1,4 +1,5 @@
 import proxy from '@fastify/http-proxy'
+import { context, propagation } from '@opentelemetry/api'
 import { type App, acceptUpgrades } from './app.ts'
 import { HttpProblem } from './problems.ts'
 
@@ -33,7 +34,11 @@ export async function addForward(app: App, { to, prefixes, upgrades, what }: For
       websocket: upgrades.includes(prefix),
       replyOptions: {
         // Addresses in answers begin with what the client asked for.
-        rewriteRequestHeaders: ({ headers: { host = '' } }, headers) => ({ ...headers, host }),
+        rewriteRequestHeaders({ headers: { host = '' }, id }, headers) {
+          const passed = { ...headers, host, 'x-request-id': id }
+          propagation.inject(context.active(), passed)
+          return passed
+        },
         onError(reply, { error }) {
           reply.log.warn({ err: error, to }, 'cannot forward a request')
           const problem = new HttpProblem(503, 'unavailable', [

@@ -75,6 +75,12 @@ export function inRequest({ raw, response, edge, observer }: Scope, answer: () =
   context.with(trace.setSpan(before, span), () => withLogFields({ reqId }, answer))
 }
 
+/** Goes on with a request that has another name from here on, as an edge with names of its own gives it. */
+export function underRequestId(id: string, answer: () => void): void {
+  trace.getActiveSpan()?.setAttribute('image_library.request_id', id)
+  withLogFields({ reqId: id }, answer)
+}
+
 const tracer = () => trace.getTracer('image-library')
 
 /** Who answers an address of the router's, as it stands in the request line. */

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MiB } from '#base/bytes.ts'
-import { withLogFields } from '#base/log-context.ts'
 import { Shares } from '#base/shares.ts'
 import { type App, intercept } from '#edge/http/app.ts'
+import { underRequestId } from '#edge/http/request-scope.ts'
 import { dispatch } from './dispatch.ts'
 import { createTransId, type Exchange, type SwiftDeps } from './exchange.ts'
 import { INFO } from './info.ts'
@@ -31,7 +31,7 @@ export function addSwift(app: App, deps: SwiftDeps): void {
     answer(raw, response) {
       const transId = createTransId(raw, deps.now())
       const asked = { deps, texts, unpacking, surroundings, transId }
-      withLogFields({ reqId: transId }, () => void answer(asked, raw, response))
+      underRequestId(transId, () => void answer(asked, raw, response))
     },
     cutShort,
   }))
