@@ -10,6 +10,7 @@ import { pipeline } from 'node:stream/promises'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startDaemon } from '../support/daemon.ts'
+import { libraryAt, listStored } from '../support/library-place.ts'
 import { createRandom, randomDisk } from '../support/random-disk.ts'
 import { download, execute, register, settled, sha256Of } from '../support/registration.ts'
 import { needs } from '../support/tools.ts'
@@ -67,7 +68,8 @@ describe('crash', () => {
           assert.equal(image.status, 'available', `seed ${seed}: ${JSON.stringify(image)}`)
           assert.equal(await sha256Of(await download(daemon, id, 'raw')), sha256, `seed ${seed}`)
         }
-        const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
+        const operator = async (...words: string[]) =>
+          execute('bin/image-library', [...words, ...(await libraryAt(data))])
         await operator('check')
         for (const id of ids) {
           const { status } = await daemon.api('DELETE', `/1.0/images/${id}`)
@@ -76,8 +78,7 @@ describe('crash', () => {
         }
         await operator('collect')
         await operator('check')
-        const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
-        assert.equal(stdout, '', `seed ${seed}: nothing is left after collection`)
+        assert.deepEqual(await listStored(data), [], `seed ${seed}: nothing is left after collection`)
         const spools = await readdir(join(data, 'spool')).catch(() => [])
         assert.deepEqual(spools, [], `seed ${seed}`)
       } finally {

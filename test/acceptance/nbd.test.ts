@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { type FileServer, startFileServer } from '../support/file-server.ts'
+import { libraryAt } from '../support/library-place.ts'
 import { createRandom, randomDisk } from '../support/random-disk.ts'
 import { execute, type ImageJson, register, settled } from '../support/registration.ts'
 import { needs } from '../support/tools.ts'
@@ -53,7 +54,7 @@ describe('NBD', needs('nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io', 'cmp'), () =>
 
   /** Runs `image-library export` beside the daemon until it says where it is. */
   async function startExport(...words: string[]): Promise<Exported> {
-    const child = spawn(IMAGE_LIBRARY, ['export', image.id, '--data', daemon.data, ...words], {
+    const child = spawn(IMAGE_LIBRARY, ['export', image.id, ...(await libraryAt(daemon.data)), ...words], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const [uri] = await once(createInterface(child.stdout), 'line')
@@ -123,8 +124,9 @@ describe('NBD', needs('nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io', 'cmp'), () =>
     await using exported = await startExport('--listen', '127.0.0.1:0')
     assert.match(exported.uri, /^nbd:\/\/127\.0\.0\.1:\d+\/$/)
     assert.equal((await execute('nbdinfo', ['--size', exported.uri])).stdout.trim(), String(SIZE))
+    const place = await libraryAt(daemon.data)
     const fails = (...words: string[]) =>
-      execute(IMAGE_LIBRARY, ['export', ...words, '--data', daemon.data]).then(
+      execute(IMAGE_LIBRARY, ['export', ...words, ...place]).then(
         () => assert.fail('it began'),
         ({ stderr }) => stderr as string,
       )
@@ -180,12 +182,12 @@ describe('NBD', needs('nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io', 'cmp'), () =>
   test('an image that is destroyed and collected meanwhile stays readable to the end', async () => {
     const { id } = await register(daemon, files.url('disk'), { name: 'again' })
     await settled(daemon, id)
-    const child = spawn(IMAGE_LIBRARY, ['export', id, '--data', daemon.data], {
+    const child = spawn(IMAGE_LIBRARY, ['export', id, ...(await libraryAt(daemon.data))], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const [uri] = await once(createInterface(child.stdout), 'line')
     for (const one of [id, image.id]) await daemon.api('DELETE', `/1.0/images/${one}`)
-    await execute(IMAGE_LIBRARY, ['collect', '--data', daemon.data])
+    await execute(IMAGE_LIBRARY, ['collect', ...(await libraryAt(daemon.data))])
     const copy = join(folder, 'late')
     await execute('nbdcopy', [String(uri), copy])
     await execute('cmp', [raw, copy])

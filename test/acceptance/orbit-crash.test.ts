@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startDaemon } from '../support/daemon.ts'
+import { libraryAt, listStored } from '../support/library-place.ts'
 import { firstUser, type OrbitUser, sftpPort } from '../support/orbit.ts'
 import { bytesOf, ObjectModel, type Version } from '../support/orbit-model.ts'
 import { createRandom } from '../support/random-disk.ts'
@@ -84,7 +85,8 @@ test(
     }
     assert.match(String(lastFailure), /hang up|ECONN|aborted/, 'what ended the last writer was the kill')
 
-    const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
+    const operator = async (...words: string[]) =>
+      execute('bin/image-library', [...words, ...(await libraryAt(data))])
     {
       await using daemon = await startDaemon({ data })
       const user = await firstUser(daemon)
@@ -97,8 +99,7 @@ test(
       assert.equal((await user.send('DELETE', '/c')).status, 204)
     }
     await operator('collect')
-    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
-    assert.equal(stdout, '', 'nothing is left after collection')
+    assert.deepEqual(await listStored(data), [], 'nothing is left after collection')
     assert.deepEqual(await readdir(join(data, 'spool')).catch(() => []), [])
   },
 )
@@ -146,9 +147,8 @@ test(
       await using daemon = await startDaemon({ data })
       assert.equal((await (await firstUser(daemon)).send('GET', '/c/file')).text, 'old')
     }
-    await execute('bin/image-library', ['check', '--data', data])
-    await execute('bin/image-library', ['collect', '--data', data])
-    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
-    assert.equal(stdout, '', 'what was uploaded of it is gone')
+    const place = await libraryAt(data)
+    for (const word of ['check', 'collect']) await execute('bin/image-library', [word, ...place])
+    assert.deepEqual(await listStored(data), [], 'what was uploaded of it is gone')
   },
 )

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { libraryAt, listStored } from '../support/library-place.ts'
 import { type Answer, firstUser, type OrbitUser } from '../support/orbit.ts'
 import {
   bytesOf,
@@ -164,7 +165,8 @@ describe('Orbit against a model', () => {
     }
   }
 
-  const operator = (...words: string[]) => execute('bin/image-library', [...words, '--data', data])
+  const operator = async (...words: string[]) =>
+    execute('bin/image-library', [...words, ...(await libraryAt(data))])
 
   test('clients at work see whole versions, and listings and counts of one moment', async (t) => {
     t.diagnostic(`seed ${seed}`)
@@ -212,7 +214,6 @@ describe('Orbit against a model', () => {
     // A library that runs may be about to name what it wrote a moment ago.
     await daemon[Symbol.asyncDispose]()
     await operator('collect')
-    const { stdout } = await execute('find', [join(data, 'store'), '-type', 'f', '-size', '+0'])
-    assert.equal(stdout, '')
+    assert.deepEqual(await listStored(data), [])
   })
 })

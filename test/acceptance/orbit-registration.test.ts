@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { libraryAt } from '../support/library-place.ts'
 import { download, register, settled, sha256Of } from '../support/registration.ts'
 import { BRIGHTBOX, type Cli, openCli } from '../support/run-cli.ts'
 
@@ -182,6 +183,6 @@ test('an object becomes an image that survives it, also through a collection', a
   const image = await registerFrom('uploads/kept.raw')
   await succeed('orbit', 'rm', 'uploads/kept.raw')
   const { execute } = await import('../support/registration.ts')
-  await execute('bin/image-library', ['collect', '--data', daemon.data])
+  await execute('bin/image-library', ['collect', ...(await libraryAt(daemon.data))])
   await assertIs(image.id, await readFile(at('kept.raw')))
 })

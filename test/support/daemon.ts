@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { forgetLibrary, libraryAt } from './library-place.ts'
 import { endMachines } from './machines.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -43,8 +44,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
     join(root, 'bin/image-library'),
     [
       'serve',
-      '--data',
-      data,
+      ...(await libraryAt(data)),
       '--http',
       '127.0.0.1:0',
       '--allow-source',
@@ -87,6 +87,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
       if (options.data) return
       await endMachines(data)
       await rm(data, { recursive: true, force: true })
+      await forgetLibrary(data)
     },
   }
 }

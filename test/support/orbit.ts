@@ -6,6 +6,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import type { Daemon } from './daemon.ts'
+import { libraryAt } from './library-place.ts'
 import { execute } from './registration.ts'
 
 export interface Answer {
@@ -82,7 +83,7 @@ export async function firstUser(daemon: Daemon): Promise<OrbitUser> {
 
 /** Makes another account. @returns its id */
 export async function addAccount(daemon: Daemon, ...words: string[]): Promise<string> {
-  const created = ['account', 'create', 'other', '--data', daemon.data, ...words]
+  const created = ['account', 'create', 'other', ...(await libraryAt(daemon.data)), ...words]
   const { stdout } = await execute('bin/image-library', created)
   return /acc-[0-9a-z]{5}/.exec(stdout)?.[0] ?? ''
 }
@@ -94,7 +95,7 @@ export async function addUser(
   permissions: 'full' | 'storage',
 ): Promise<OrbitUser> {
   const words = ['client', 'create', '--account', account, '--permissions', permissions]
-  const { stdout } = await execute('bin/image-library', [...words, '--data', daemon.data])
+  const { stdout } = await execute('bin/image-library', [...words, ...(await libraryAt(daemon.data))])
   const [user, , , key] = stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? []
   return logIn(daemon, user ?? '', key ?? '')
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import type { Daemon } from './daemon.ts'
+import { libraryAt, listStored } from './library-place.ts'
 
 export const execute = promisify(execFile)
 
@@ -117,11 +118,10 @@ export async function assertFails(
 
 /** Checks that `collect` leaves an empty store behind, and the daemon well. */
 export async function assertNothingLeft(daemon: Daemon, config: string): Promise<void> {
-  const words = ['collect', '--data', daemon.data, '--config', config]
+  const words = ['collect', ...(await libraryAt(daemon.data)), '--config', config]
   const { stdout } = await execute('bin/image-library', words)
   assert.match(stdout, /^deleted \d+ blocks?\b/)
-  const { stdout: left } = await execute('find', [join(daemon.data, 'store'), '-type', 'f', '-size', '+0'])
-  assert.equal(left, '', 'nothing is left in the store')
+  assert.deepEqual(await listStored(daemon.data), [], 'nothing is left in the store')
   assert.equal((await fetch(`${daemon.url}/healthz`)).status, 200)
 }
 
