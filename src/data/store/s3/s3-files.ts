@@ -55,8 +55,9 @@ export class S3Files {
   async claim(digest: Digest): Promise<number | undefined> {
     const found = await this.#objects.head(this.keyOf(digest))
     if (!found) return undefined
+    const generation = await this.#generations.mark()
     // Not by touching the object: that would be a copy onto itself, which could undo what mends it meanwhile.
-    await this.#objects.put(this.#key('claims/', digest), MARK, await this.#generations.mark())
+    if (found.generation < generation) await this.#objects.put(this.#key('claims/', digest), MARK, generation)
     return found.size
   }
 
