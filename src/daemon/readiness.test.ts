@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { createReadiness, type ReadinessParts, type Stage } from './readiness.ts'
 
 const NEVER = new Promise<never>(() => {})
@@ -17,7 +21,7 @@ function open(change: Partial<ReadinessParts> = {}) {
         async set() {},
       },
     },
-    store: { blocks: { sizeOf: async () => undefined } },
+    store: { generation: async () => 1 },
     reserve: { look: () => ({ free: 100, kept: 100 }) },
     stage: () => state.stage,
     now: () => state.now,
@@ -43,7 +47,7 @@ test('readiness: a process serves between its start and the order to stop', asyn
 test('readiness: each part that fails or does not answer is a reason, and says nothing of the inside', async () => {
   const { readiness, warnings } = open({
     catalog: { settings: { get: () => NEVER, set: () => NEVER } },
-    store: { blocks: { sizeOf: () => Promise.reject(new Error('/srv/secret: EIO')) } },
+    store: { generation: () => Promise.reject(new Error('/srv/secret: EIO')) },
     reserve: { look: () => ({ free: 99, kept: 100 }) },
   })
   const reasons = ['the catalog does not answer', 'the store does not answer', 'the disk is full']
@@ -63,6 +67,17 @@ test('readiness: what throws at once is a reason too', async () => {
     },
   })
   assert.deepEqual(await readiness(), ['the disk is full'])
+})
+
+test('readiness: a store whose folder is gone, as where a disk is not mounted, is a reason', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'readiness-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  await using store = await openFilesystemStore(folder)
+  const { readiness, state } = open({ store, answerMs: 5000 })
+  assert.deepEqual(await readiness(), [])
+  await rm(folder, { recursive: true })
+  state.now = 5000
+  assert.deepEqual(await readiness(), ['the store does not answer'])
 })
 
 test('readiness: one look serves all who ask within a few seconds, and a change is logged once', async () => {

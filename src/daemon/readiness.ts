@@ -9,7 +9,7 @@ export type Stage = 'starting' | 'serving' | 'stopping'
 
 export interface ReadinessParts {
   readonly catalog: Pick<Catalog, 'settings'>
-  readonly store: { readonly blocks: Pick<Store['blocks'], 'sizeOf'> }
+  readonly store: Pick<Store, 'generation'>
   readonly reserve: Pick<Reserve, 'look'>
   readonly stage: () => Stage
   readonly now: () => number
@@ -23,8 +23,6 @@ export interface ReadinessParts {
 /** Monitors ask often, and many at once; what they ask about changes slowly. */
 const KEPT_MS = 3000
 const ANSWER_MS = 2000
-/** Of a block that nobody has: to look for it costs next to nothing, but the store has to answer. */
-const NOBODYS = '0'.repeat(64)
 
 /** Says why this process cannot serve: asks the catalog and the store, and looks at the disk. */
 export function createReadiness(parts: ReadinessParts): Readiness {
@@ -35,7 +33,8 @@ export function createReadiness(parts: ReadinessParts): Readiness {
   async function look(): Promise<readonly string[]> {
     const failures = await Promise.all([
       failureOf('the catalog does not answer', answerMs, () => catalog.settings.get('check')),
-      failureOf('the store does not answer', answerMs, () => store.blocks.sizeOf(NOBODYS)),
+      // It is there in every store, unlike any block: a disk that is not mounted shows.
+      failureOf('the store does not answer', answerMs, () => store.generation()),
       failureOf('the disk is full', answerMs, async () => {
         const { free, kept } = reserve.look()
         if (free < kept) throw new Error(`${free} bytes are free, and ${kept} are kept`)
