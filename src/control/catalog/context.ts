@@ -9,7 +9,7 @@ export interface TableContext {
   readonly db: Kysely<Schema>
   readonly dialect: Pick<
     CatalogDialect,
-    'claiming' | 'lockForClaim' | 'lockForChange' | 'position' | 'moving'
+    'claiming' | 'lockFree' | 'lockForChange' | 'position' | 'moving'
   >
   readonly random: Random
   /** To be called after a change that others may wait for; they hear of it once the transaction has ended. */

@@ -40,7 +40,7 @@ export function openPostgres({ url, ...change }: PostgresOptions): CatalogDialec
     kysely: pool({ connections: Math.max(1, limits.connections - writers) }),
     writing: pool({ connections: writers }),
     migrating: pool({ connections: 1, statementMs: undefined }),
-    lockForClaim: (query) => query.modifyEnd(sql`for update of jobs skip locked`),
+    lockFree: sql`for update of job skip locked`,
     async demandUsable(db) {
       const { rows } = await sql<{ server_encoding: string }>`show server_encoding`.execute(db)
       if (rows[0]?.server_encoding === 'UTF8') return

@@ -45,7 +45,7 @@ export function openSqlite(path: string): CatalogDialect {
     migrating: kysely,
     // There is one writer at a time, so there is nothing to lock or to skip.
     claiming: undefined,
-    lockForClaim: (query) => query,
+    lockFree: sql``,
     lockForChange: (query) => query,
     // Text is compared by its bytes, and kept as UTF-8.
     types: { name: 'text', bytes: 'blob', serial: 'integer' },

@@ -13,10 +13,8 @@ export interface CatalogDialect {
   readonly demandUsable?: (db: Kysely<Schema>) => Promise<void>
   /** What begins a claim: whoever counts the jobs that run is the only one who adds to them. Undefined where he is. */
   readonly claiming: ((kind: string) => RawBuilder<unknown>) | undefined
-  /** Does not wait for a row that somebody changes just now, but takes another. */
-  lockForClaim<DB extends Schema, T extends keyof DB, Row>(
-    query: SelectQueryBuilder<DB, T, Row>,
-  ): SelectQueryBuilder<DB, T, Row>
+  /** Ends a query for a `job` to take: one that somebody changes just now is not waited for, but passed over. */
+  readonly lockFree: RawBuilder<unknown>
   /** Lets nobody else change these rows before the transaction ends. */
   lockForChange<DB extends Schema, T extends keyof DB, Row>(
     query: SelectQueryBuilder<DB, T, Row>,

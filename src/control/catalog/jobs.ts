@@ -1,3 +1,4 @@
+import { type RawBuilder, sql } from 'kysely'
 import { insertWithNewId, type TableContext } from './context.ts'
 import type { JobRow } from './schema.ts'
 
@@ -141,30 +142,7 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
     },
     async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
       await dialect.claiming?.(kind).execute(db)
-      const next = dialect.lockForClaim(
-        db
-          .selectFrom('jobs')
-          .leftJoin(
-            (eb) =>
-              eb
-                .selectFrom('jobs')
-                .select((other) => ['account_id', other.fn.countAll<number>().as('count')])
-                .where('kind', '=', kind)
-                .where('lease_until', '>', now)
-                .groupBy('account_id')
-                .as('running'),
-            (join) => join.onRef('running.account_id', '=', 'jobs.account_id'),
-          )
-          .select('jobs.id')
-          .where('kind', '=', kind)
-          .where('run_at', '<=', now)
-          .where((eb) => eb.or([eb('lease_until', 'is', null), eb('lease_until', '<=', now)]))
-          .where((eb) => eb(eb.fn.coalesce('running.count', eb.lit(0)), '<', perAccount))
-          .orderBy((eb) => eb.fn.coalesce('running.count', eb.lit(0)))
-          .orderBy('run_at')
-          .orderBy('created_at')
-          .limit(1),
-      )
+      const next = nextFree({ kind, now, perAccount, lock: dialect.lockFree })
       const row = await db
         .updateTable('jobs')
         .set((eb) => ({
@@ -173,7 +151,6 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
           lease_owner: owner,
           lease_until: now + leaseMs,
         }))
-        // Not `in`, which may run the query more than once, and take more than one row.
         .where('id', '=', next)
         .returningAll()
         .executeTakeFirst()
@@ -288,6 +265,39 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
       return (await started.executeTakeFirst())?.generation ?? undefined
     },
   }
+}
+
+interface Free extends Pick<Claim, 'kind' | 'now' | 'perAccount'> {
+  readonly lock: RawBuilder<unknown>
+}
+
+/**
+ * Goes from account to account by the index, and looks at the first job of each that may run: what it costs does not
+ * depend on how many jobs wait.
+ */
+function nextFree({ kind, now, perAccount, lock }: Free): RawBuilder<string> {
+  const mayRun = (job: string) => {
+    const [runAt, until] = [sql.ref(`${job}.run_at`), sql.ref(`${job}.lease_until`)]
+    return sql`${runAt} <= ${now} and (${until} is null or ${until} <= ${now})`
+  }
+  return sql<string>`(
+    with recursive accounts (id) as (
+      select min(account_id) from jobs where kind = ${kind}
+      union all
+      select (select min(more.account_id) from jobs more where more.kind = ${kind} and more.account_id > accounts.id)
+      from accounts where accounts.id is not null
+    ), heads (id, running) as (
+      select
+        (select head.id from jobs head where head.kind = ${kind} and head.account_id = accounts.id and ${mayRun('head')}
+          order by head.run_at, head.created_at limit 1),
+        (select count(*) from jobs held
+          where held.kind = ${kind} and held.account_id = accounts.id and held.lease_until > ${now})
+      from accounts where accounts.id is not null
+    )
+    select job.id from heads join jobs job on job.id = heads.id
+    where heads.running < ${perAccount} and ${mayRun('job')}
+    order by heads.running, job.run_at, job.created_at limit 1 ${lock}
+  )`
 }
 
 function toJob(row: JobRow): Job {

@@ -25,6 +25,7 @@ export const migrationsOf = ({ types, clustered }: TableTypes): Steps => ({
   '0007-generations': { up: nameGenerations },
   '0008-leases': { up: createLeaseTable },
   '0009-compatibility': { up: createCompatibilityTable, since: '0008-leases' },
+  '0010-fair-claims': { up: indexFairClaims, since: '0008-leases' },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>
@@ -221,6 +222,22 @@ async function nameGenerations(db: Kysely<unknown>): Promise<void> {
   await db.schema.alterTable('jobs').renameColumn('first_started_at', 'generation').execute()
   await sql`update jobs set generation = null`.execute(db)
   await sql`delete from upload_guards`.execute(db)
+}
+
+/** A claim goes from account to account, and counts what each one runs. */
+async function indexFairClaims(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createIndex('jobs_waiting')
+    .on('jobs')
+    .columns(['kind', 'account_id', 'run_at', 'created_at'])
+    .execute()
+  await db.schema
+    .createIndex('jobs_running')
+    .on('jobs')
+    .columns(['kind', 'account_id', 'lease_until'])
+    .where(sql.ref('lease_until'), 'is not', null)
+    .execute()
+  await db.schema.dropIndex('jobs_ready').execute()
 }
 
 /** Who may go on with newer tables than it knows, from this step on: programs that know `since`. */
