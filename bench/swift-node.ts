@@ -13,6 +13,8 @@ const PROXY_WORKERS = 2
 const START_LIMIT_MS = 20_000
 
 export interface SwiftNode extends AsyncDisposable {
+  /** Its S3 API, for which user and key are the credentials. */
+  readonly s3: string
   /** Where to log in, as whom. */
   readonly auth: string
   readonly user: string
@@ -79,23 +81,30 @@ use = egg:swift#${name}
     proxy,
     `${common(port)}workers = ${PROXY_WORKERS}
 [pipeline:main]
-pipeline = catch_errors gatekeeper cache listing_formats bulk tempurl tempauth copy slo dlo proxy-server
+pipeline = catch_errors gatekeeper cache listing_formats bulk tempurl s3api tempauth copy slo dlo versioned_writes symlink proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
 [filter:tempauth]
 use = egg:swift#tempauth
 user_bench_bench = bench .admin
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+allow_object_versioning = true
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:${memcached}
-${['catch_errors', 'gatekeeper', 'listing_formats', 'bulk', 'tempurl', 'copy', 'slo', 'dlo']
+${['catch_errors', 'gatekeeper', 'listing_formats', 'bulk', 'tempurl', 'copy', 'slo', 'dlo', 'symlink']
   .map((name) => `[filter:${name}]\nuse = egg:swift#${name}`)
   .join('\n')}
 `,
   )
   run('swift-proxy-server', proxy)
   const node: SwiftNode = {
+    s3: `http://127.0.0.1:${port}`,
     auth: `http://127.0.0.1:${port}/auth/v1.0`,
     user: 'bench:bench',
     key: 'bench',

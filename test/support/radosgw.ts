@@ -136,7 +136,7 @@ export async function startRadosgw(): Promise<TestObjectStore> {
   }
   try {
     await untilListening(server.endpoint)
-    await createBucket(server.endpoint)
+    await createBucket({ endpoint: server.endpoint, bucket: BUCKET, region: REGION, credentials: KEYS })
   } catch (error) {
     await server[Symbol.asyncDispose]()
     throw error
@@ -159,10 +159,10 @@ async function untilListening(endpoint: string): Promise<void> {
   }
 }
 
-async function createBucket(endpoint: string): Promise<void> {
-  const client = createSdkClient({ endpoint, region: REGION, credentials: KEYS })
+export async function createBucket({ bucket, ...server }: Omit<S3Place, 'prefix'>): Promise<void> {
+  const client = createSdkClient(server)
   try {
-    await client.send(new CreateBucketCommand({ Bucket: BUCKET }))
+    await client.send(new CreateBucketCommand({ Bucket: bucket }))
   } catch (error) {
     if (!(error instanceof BucketAlreadyOwnedByYou)) throw error
   } finally {
