@@ -7,10 +7,7 @@ import type { Schema } from './schema.ts'
 /** What the functions of a table work on: the catalog, or one transaction in it. */
 export interface TableContext {
   readonly db: Kysely<Schema>
-  readonly dialect: Pick<
-    CatalogDialect,
-    'claiming' | 'lockFree' | 'lockForChange' | 'position' | 'moving'
-  >
+  readonly dialect: Pick<CatalogDialect, 'claiming' | 'lockFree' | 'lockForChange' | 'position' | 'moving'>
   readonly random: Random
   /** To be called after a change that others may wait for; they hear of it once the transaction has ended. */
   readonly touch: (topic: Topic) => void
