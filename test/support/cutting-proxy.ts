@@ -4,7 +4,7 @@ import { createConnection, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Where a connection is cut: before a statement is sent on, or after it was carried out but before its answer comes. */
+/** Where a connection is cut: before a statement is sent on, or once it was carried out but before its answer. */
 export interface Cut {
   /** Counted from 1 over all connections, from when it is set. */
   readonly at: number

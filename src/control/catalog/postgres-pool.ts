@@ -111,8 +111,8 @@ const COMMIT = /\bcommit$/
 const ROLLBACK = 'rollback'
 
 /**
- * One caller's use of a connection. Where that is lost, what may be sent again is, for a while and on another one; but a
- * transaction ends with its connection, and a commit is never repeated.
+ * One caller's use of a connection. Where that is lost, what may be sent again is, for a while and on another one; but
+ * a transaction ends with its connection, and a commit is never repeated.
  */
 class Session {
   readonly #pool: pg.Pool
