@@ -62,6 +62,8 @@ export interface Config {
   readonly nbd: NbdConfig | undefined
   /** Bytes of image data and uploads; undefined for no bound. */
   readonly quota: number | undefined
+  /** Bytes of an object store's blocks to keep at hand in the data folder; undefined for none. */
+  readonly cache: number | undefined
   /** Bytes of the data folder's file system that images leave free; undefined where the store decides. */
   readonly reserve: number | undefined
   /** Where metrics are read; undefined where nowhere. */
@@ -177,6 +179,7 @@ export function readConfig(flags: Flags = {}): Config {
     serversUrl: read('servers.url'),
     nbd: readNbd(read),
     quota: read('accounts.quota'),
+    cache: read('store.cache'),
     reserve: read('store.reserve'),
     metrics: read('metrics.listen'),
     logLevel: read('log.level'),

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StorePlace } from '#data/store/open-store.ts'
 import { holdS3Place } from '#data/store/s3/credentials.ts'
@@ -9,9 +10,13 @@ import type { Config } from './config.ts'
  * @throws unavailable where there are no credentials
  */
 export async function holdStorePlace(
-  { data, store }: Pick<Config, 'data' | 'store'>,
+  { data, store, cache }: Pick<Config, 'data' | 'store' | 'cache'>,
   opened: AsyncDisposableStack,
 ): Promise<StorePlace> {
   if (!store) return join(data, 'store')
-  return opened.use(await holdS3Place({ address: store, folder: join(data, 'spool') })).place
+  const { place } = opened.use(await holdS3Place({ address: store, folder: join(data, 'spool') }))
+  if (cache === undefined) return place
+  const folder = join(data, 'cache')
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return { ...place, cache: { folder, bytes: cache } }
 }

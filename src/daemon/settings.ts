@@ -137,6 +137,7 @@ export const SETTINGS = {
   'registrations.threads': orElse('auto', countFrom(1, 64, 2)),
   'orbit.threads': orElse('auto', countFrom(1, 64, 2)),
   'orbit.uploads': countFrom(2, 100_000, 512),
+  'store.cache': orElse('none', sizeFrom(64 * MiB, 64 * TiB, 10 * GiB)),
   'store.reserve': orElse('auto', sizeFrom(0, 64 * TiB, 256 * MiB)),
   'check.age': orElse('none', timeUpTo(3650 * DAY_MS, 30 * DAY_MS), '30 d'),
   'check.quarantine': orElse('none', timeUpTo(3650 * DAY_MS, 90 * DAY_MS), '90 d'),

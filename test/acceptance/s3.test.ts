@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -56,7 +56,7 @@ describe('a library on S3', needs(...RADOSGW, 'sftp', 'sshpass'), () => {
     }
     daemon = await startDaemon({
       arguments: ['--sftp', '127.0.0.1:0', ...storeArguments],
-      settings: { 'source.allow': '127.0.0.0/8' },
+      settings: { 'source.allow': '127.0.0.0/8', 'store.cache': '64 MiB' },
       environment,
     })
     owner = await firstUser(daemon)
@@ -80,6 +80,8 @@ describe('a library on S3', needs(...RADOSGW, 'sftp', 'sshpass'), () => {
     assert.equal(await sha256Of(await download(daemon, image.id, 'raw')), SHA256)
     assert.equal((await Array.fromAsync(store.blocks.list())).length, 7)
     await assert.rejects(access(join(daemon.data, 'store')), 'nothing lies in the data folder')
+    const cached = await readdir(join(daemon.data, 'cache'))
+    assert.equal(cached.length, 7, 'what was read is at hand')
     const part = await download(daemon, image.id, 'raw', `bytes=${4 * MiB}-${9 * MiB}`)
     assert.deepEqual(Buffer.from(await part.arrayBuffer()), DISK.subarray(4 * MiB, 9 * MiB + 1))
   })

@@ -8,7 +8,7 @@ import { BLOCK_SIZE, decodeBlock, maxStoredSize, verifyStoredAt } from '#data/bl
 import { openCodec } from '#data/codec/codec.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
 import { StoreClock } from '#data/store/measured.ts'
-import { openStore } from '#data/store/open-store.ts'
+import { openStore, readsOf } from '#data/store/open-store.ts'
 import { scratchLayout } from './pool-memory.ts'
 import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
 
@@ -21,6 +21,8 @@ const { blocks } = await openStore(storePlace, {
   ...{ blocking: true, reserve: { bytes: reserve } },
   onTime: clock.record,
 })
+/** For readers; what is kept is compared with what the store itself has. */
+const reads = readsOf(storePlace, blocks, reserve)
 const layout = scratchLayout(scratch)
 const outputs = new Resources(layout.outputs)
 const keepWith = { blocks, codec, outputs, table: layout.table }
@@ -33,7 +35,7 @@ type LoadTask = Extract<PoolTask, { kind: 'plain' | 'stored' }>
 
 /** Reads a block at rest to `address`. */
 async function fetch({ digest, storedLength }: LoadTask, address: number): Promise<void> {
-  const got = await blocks.readInto(digest, bytesAt(address, maxStoredSize(BLOCK_SIZE)))
+  const got = await reads.readInto(digest, bytesAt(address, maxStoredSize(BLOCK_SIZE)))
   if (got !== storedLength)
     throw new LibraryError('corrupt', `${got} bytes are stored instead of ${storedLength}`)
 }

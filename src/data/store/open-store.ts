@@ -1,10 +1,11 @@
 import { blockingFiles } from './blocking-files.ts'
 import { type Amount, countQuarantine, openFilesystemStore, removeTemporary } from './filesystem.ts'
 import { measureStore, type StoreTime } from './measured.ts'
+import { cacheReads } from './read-cache.ts'
 import { createReserve } from './reserve.ts'
 import { countS3Quarantine, openS3Store } from './s3/open-s3-store.ts'
 import type { S3Place } from './s3/place.ts'
-import type { Store } from './store.ts'
+import type { BlockStore, Store } from './store.ts'
 
 /** Where a store is, as plain data, so that threads and processes can be told: a folder, or an object store. */
 export type StorePlace = string | S3Place
@@ -38,6 +39,15 @@ function openFolder(
     ...(reserve && { reserve: createReserve({ directory, bytes: reserve.bytes }) }),
     ...(blocking && { files: blockingFiles }),
   })
+}
+
+/** What readers of blocks use: with what was read last at hand, where the place says so. @param reserve as for openStore */
+export function readsOf(
+  place: StorePlace,
+  blocks: BlockStore,
+  reserve: number | undefined,
+): Pick<BlockStore, 'readInto'> {
+  return typeof place === 'string' || !place.cache ? blocks : cacheReads(blocks, place.cache, reserve)
 }
 
 /** Clears away what a writer that was ended in the middle was putting. */

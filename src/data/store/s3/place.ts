@@ -1,4 +1,5 @@
 import { LibraryError } from '#base/errors.ts'
+import type { ReadCache } from '../read-cache.ts'
 
 /** What signs requests. */
 export interface S3Credentials {
@@ -24,6 +25,8 @@ export interface S3Place extends S3Address {
   readonly credentials: S3Credentials
   /** A file with newer ones, where these expire. */
   readonly renewals?: string
+  /** Where blocks that were read are kept at hand. */
+  readonly cache?: ReadCache
 }
 
 const DEFAULT_REGION = 'us-east-1'
