@@ -88,7 +88,7 @@ async function listBackup(backup: string): Promise<void> {
   for (const snapshot of await listSnapshots(backup)) {
     const contents = await readSnapshot(snapshot)
     const rows = contents.tables.reduce((sum, table) => sum + table.rows, 0)
-    lines.push([snapshot.name, contents.takenAt, String(rows), String(contents.disks), contents.program])
+    lines.push([snapshot.name, String(rows), String(contents.disks), contents.program])
   }
-  console.log(printRows(['snapshot', 'taken', 'rows', 'disks', 'by version'], lines))
+  console.log(printRows(['snapshot', 'rows', 'disks', 'by version'], lines))
 }

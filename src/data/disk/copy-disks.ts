@@ -42,9 +42,10 @@ export interface CopyOptions {
 const AT_ONCE = 8
 /** Bytes of a manifest read at a time. */
 const PART = 256 * KiB
-/** What stands of a disk in the map: to be copied, or not to be had. */
+/** What stands of a disk in the map: to be copied, not to be had, there already. */
 const WANTED = 1
 const HURT = 2
+const KNOWN = 3
 
 /**
  * Copies disks from store to store. Each block is read wholly and compared with its name on the way. A manifest
@@ -62,8 +63,9 @@ export async function copyDisks(options: CopyOptions): Promise<CopyReport> {
   for await (const { manifest } of roots()) {
     signal.throwIfAborted()
     if (wanted.has(manifest)) continue
-    if (!verifyKnown && (await to.manifests.claim(manifest)) !== undefined) copier.addKnown()
-    else wanted.set(manifest, WANTED)
+    const isKnown = !verifyKnown && (await to.manifests.claim(manifest)) !== undefined
+    if (isKnown) copier.addKnown()
+    wanted.set(manifest, isKnown ? KNOWN : WANTED)
   }
 
   const remember = (range: DigestRange) => rememberBlocks(options, wanted, copier.findings, range)
@@ -72,8 +74,9 @@ export async function copyDisks(options: CopyOptions): Promise<CopyReport> {
 
   await to.sync()
   for (const [manifest, state] of wanted.entries()) {
-    const isHurt = state === HURT || (await isHurtByBlock(options, manifest, copier.findings))
-    if (!isHurt || (damagedToo && state !== HURT)) await copier.manifest(manifest)
+    if (state !== WANTED) continue
+    const isHurt = !damagedToo && (await isHurtByBlock(options, manifest, copier.findings))
+    if (!isHurt) await copier.manifest(manifest)
   }
   await to.sync()
   return { ...copier.counts(), ...(await copier.findings.explain({ store: from, roots, signal })) }
@@ -87,7 +90,7 @@ async function rememberBlocks(
   range: DigestRange,
 ): Promise<void> {
   for (const [manifest, state] of wanted.entries()) {
-    if (state === HURT) continue
+    if (state !== WANTED) continue
     try {
       for await (const { digest, storedLength } of walkManifest(from.manifests, manifest, signal))
         range.set(digest, storedLength)
