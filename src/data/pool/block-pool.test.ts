@@ -10,11 +10,11 @@ import { BLOCK_SIZE, decodeStored, digestOf } from '#data/block/block.ts'
 import { createRandom } from '#data/codec/codec.fixtures.ts'
 import { isError } from '#data/store/contract.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
-import { type BlockPool, createBlockPool, type Room } from './block-pool.ts'
+import { type BlockPool, type BlockPoolOptions, createBlockPool, type Room } from './block-pool.ts'
 
 const { signal } = new AbortController()
 
-async function openTemporary(t: TestContext, options: { threads?: number; slots?: number } = {}) {
+async function openTemporary(t: TestContext, options: Partial<BlockPoolOptions> = {}) {
   const storePlace = await mkdtemp(join(tmpdir(), 'pool-'))
   const workers: Worker[] = []
   const onWorker = (worker: Worker) => void workers.push(worker)
@@ -133,6 +133,28 @@ test('block pool: threads start as they are needed, and dead ones are replaced',
   await Promise.all([pool.store(bytes, { signal, md5: fresh }), pool.store(bytes, { signal })])
   assert.equal(await fresh.digest(), createHash('md5').update('some bytes').digest('hex'))
   assert.ok(workers.length <= 3)
+})
+
+test('block pool: it tells what its threads ask the store for, and which of them died', async (t) => {
+  const calls: string[] = []
+  let deaths = 0
+  const { pool, workers } = await openTemporary(t, {
+    onStoreTimes: (times) =>
+      calls.push(...times.map(({ operation, outcome, bytes }) => `${operation} ${outcome} ${bytes > 0}`)),
+    onDeath: () => deaths++,
+  })
+  const bytes = fill(pool, Buffer.from('some bytes'))
+  const kept = await pool.store(bytes, { signal })
+  assert.deepEqual(calls.splice(0), ['block_claim missing false', 'block_put done true'])
+  await pool.store(bytes, { signal })
+  assert.deepEqual(calls.splice(0), ['block_claim done true', 'block_read done true'])
+  assert.ok(kept)
+  using _loaded = await pool.load(kept, 'plain', signal)
+  assert.deepEqual(calls, ['block_read done true'])
+  await workers[0]?.terminate()
+  assert.equal(deaths, 1)
+  await pool[Symbol.asyncDispose]()
+  assert.equal(deaths, 1, 'the end of a pool is no death')
 })
 
 test('block pool: a thread that dies at work fails that work', async (t) => {

@@ -7,7 +7,7 @@ import { context, propagation, trace } from '@opentelemetry/api'
 import pino from 'pino'
 import { logFields } from '#base/log-context.ts'
 import { recordSpans } from '../../../test/support/spans.ts'
-import { createApp } from './app.ts'
+import { acceptUpgrades, createApp } from './app.ts'
 import { addProbes } from './probes.ts'
 import { type Answered, edgeOf } from './request-scope.ts'
 
@@ -33,7 +33,7 @@ async function open(t: TestContext) {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
   const get = (path: string, headers: Record<string, string> = {}) => fetch(`${url}${path}`, { headers })
-  return { url, get, answered, begun, seen }
+  return { app, url, get, answered, begun, seen }
 }
 
 test('request id: the one that a client gives is taken where it is well-formed, and else made', async (t) => {
@@ -75,6 +75,22 @@ test('requests: each is counted once, by edge, method and class; one whose clien
     ['probe GET 2xx', 'probe GET 5xx', 'api GET 4xx', 'other GET gone'],
   )
   assert.equal(begun.length, 4)
+})
+
+test('requests: a WebSocket is one for as long as its connection is open', async (t) => {
+  const { app, url, answered, begun } = await open(t)
+  acceptUpgrades(app, (path) => path.startsWith('/console/'))
+  app.server.on(
+    'upgrade',
+    (_request, socket) => void socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
+  )
+  const headers = { connection: 'upgrade', upgrade: 'websocket' }
+  const [, socket] = await once(request(`${url}/console/srv-12345`, { headers }).end(), 'upgrade')
+  assert.deepEqual([begun, answered], [['console'], []])
+  socket.destroy()
+  while (answered.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  const [{ edge, method, status, isLive } = {}] = answered
+  assert.deepEqual([edge, method, status, isLive], ['console', 'GET', '1xx', true])
 })
 
 test('edges: they are told by the beginning of an address', () => {
