@@ -3,7 +3,7 @@ import type { Catalog } from '#control/catalog/catalog.ts'
 import type { Event } from '#model/event.ts'
 
 const PAGE = 100
-/** How soon events of other processes are seen. */
+/** How soon events of other processes are seen where nobody tells of them. */
 const POLL_MS = 1000
 
 export interface FeedQuery {
@@ -18,14 +18,15 @@ export interface FeedQuery {
  * that it is worth looking, so nothing is lost and nothing comes twice.
  */
 export class Feed {
-  readonly #catalog: Pick<Catalog, 'events'>
+  readonly #catalog: Pick<Catalog, 'events' | 'onChange'>
   #next = Promise.withResolvers<void>()
+  #isSubscribed = false
 
-  constructor({ catalog }: { catalog: Pick<Catalog, 'events'> }) {
+  constructor({ catalog }: { catalog: Pick<Catalog, 'events' | 'onChange'> }) {
     this.#catalog = catalog
   }
 
-  /** To be called after each transaction that added events. */
+  /** Says that it is worth looking; the catalog tells of events of all processes. */
   wake(): void {
     const woken = this.#next
     this.#next = Promise.withResolvers()
@@ -33,6 +34,9 @@ export class Feed {
   }
 
   async *watch({ accountId, resourceId, after, signal }: FeedQuery): AsyncGenerator<Event> {
+    // Until the catalog is closed; not before anybody watches, as it may take a connection.
+    if (!this.#isSubscribed) this.#catalog.onChange('events', () => this.wake())
+    this.#isSubscribed = true
     let last = after
     while (!signal.aborted) {
       // Taken before the catalog is read: what comes in between then resolves it, and is not missed.
