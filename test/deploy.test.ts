@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readConfig } from '../src/daemon/config.ts'
@@ -91,6 +92,20 @@ test('guide: its table of metrics is the one of the definitions', async () => {
     rows.map((row) => row.slice(1)),
     defined,
   )
+})
+
+test('guide: its settings of one process of the large shape are read', async () => {
+  const [, text = ''] = /```ini\n(.*?)```/s.exec(await read('docs/guides/operations.md')) ?? []
+  const folder = await mkdtemp(join(tmpdir(), 'deploy-'))
+  try {
+    const config = join(folder, 'api.ini')
+    await writeFile(config, text)
+    const { roles, metrics, http } = readConfig({ config })
+    assert.deepEqual([...roles], ['api'])
+    assert.deepEqual([metrics?.port, http.noticeMs], [9464, 5000])
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
 
 test('compose: its settings are read, and its processes have every role that needs no machine', async () => {
