@@ -76,6 +76,8 @@ export interface Config {
 export interface SftpConfig {
   readonly host: string
   readonly port: number
+  /** The folder of the host keys; undefined where it is in the data folder. */
+  readonly keys: string | undefined
   readonly processes: number
   readonly connections: number
   readonly perAddress: number
@@ -106,7 +108,7 @@ export interface Flags {
   readonly allowSource?: readonly string[]
 }
 
-const PATHS: readonly SettingKey[] = ['data', 'nbd.certificate', 'nbd.key']
+const PATHS: readonly SettingKey[] = ['data', 'sftp.keys', 'nbd.certificate', 'nbd.key']
 
 /** Defaults, then the file, then flags. @throws invalid, naming the setting, its place and its rule */
 export function readConfig(flags: Flags = {}): Config {
@@ -196,6 +198,7 @@ function readCatalog(read: ReadSetting): Config['catalog'] {
 function readSftp(read: ReadSetting): SftpConfig | undefined {
   const where = read('sftp.listen')
   const settings = {
+    keys: read('sftp.keys'),
     processes: read('sftp.processes') ?? availableParallelism(),
     connections: read('sftp.connections'),
     perAddress: read('sftp.connections_per_address'),

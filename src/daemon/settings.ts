@@ -110,6 +110,7 @@ export const SETTINGS = {
   'http.connections': countFrom(1, 1_000_000, 4096),
   'http.connections_per_address': countFrom(1, 1_000_000, 1024),
   'sftp.listen': listenOrNone('127.0.0.1:2222'),
+  'sftp.keys': orElse('', path('folder', '')),
   'sftp.processes': orElse('auto', countFrom(1, 64, 2)),
   'sftp.connections': countFrom(1, 10_000, 256),
   'sftp.connections_per_address': countFrom(1, 10_000, 128),

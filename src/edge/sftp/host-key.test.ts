@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -29,4 +29,20 @@ test('host key: every one that is made can be read', async () => {
     const parsed = ssh2.utils.parseKey((await makePair('ed25519')).private)
     assert.ok(!(parsed instanceof Error))
   }
+})
+
+test('host key: of several that make one at once, all have the same, and none is left over', async () => {
+  const shared = join(folder, 'shared')
+  const made = await Promise.all(Array.from({ length: 4 }, () => readHostKeys(shared)))
+  for (const keys of made) assert.deepEqual(keys, made[0])
+  assert.deepEqual(await readHostKeys(shared), made[0])
+  assert.equal(readdirSync(shared).length, 4)
+})
+
+test("host key: those in a folder of the operator's are used, and the folder left as it is", async () => {
+  const own = join(folder, 'own')
+  const made = await readHostKeys(own)
+  chmodSync(own, 0o550)
+  assert.deepEqual(await readHostKeys(own), made)
+  assert.equal(statSync(own).mode & 0o777, 0o550)
 })

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { createHash, randomUUID } from 'node:crypto'
+import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import ssh2 from 'ssh2'
 import { LibraryError } from '#base/errors.ts'
@@ -15,31 +15,38 @@ export interface HostKeys {
 const KINDS = ['ed25519', 'rsa'] as const
 const RSA_BITS = 3072
 
-/** The keys by which clients know this server, made when there are none. @throws invalid where one is damaged */
+/**
+ * The keys by which clients know this server, made when there are none; of several processes that share the folder and
+ * begin at once, all get the same.
+ * @throws invalid where one is damaged
+ */
 export async function readHostKeys(folder: string): Promise<HostKeys> {
-  await mkdir(folder, { recursive: true })
-  await chmod(folder, 0o700)
+  // One that is there may be the operator's, and not to be written.
+  if ((await mkdir(folder, { recursive: true })) !== undefined) await chmod(folder, 0o700)
   const privateKeys: string[] = []
   for (const kind of KINDS) privateKeys.push(await readOrMake(join(folder, `ssh_host_${kind}_key`), kind))
   return { privateKeys, fingerprint: fingerprintOf(privateKeys[0] ?? '') }
 }
 
 async function readOrMake(path: string, kind: (typeof KINDS)[number]): Promise<string> {
-  try {
-    const text = await readFile(path, 'utf8')
-    if (ssh2.utils.parseKey(text) instanceof Error) {
-      throw new LibraryError('invalid', `read the host key ${path}: it is not a private key`, {
-        hint: 'restore it, or remove it to have another one made: clients will warn of that',
-      })
-    }
-    return text
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
+  const known = await readKey(path)
+  if (known !== undefined) return known
   const pair = await makePair(kind)
-  await writeWhole(path, pair.private, 0o600)
-  await writeWhole(`${path}.pub`, `${pair.public}\n`, 0o644)
-  return pair.private
+  if (await writeNew(path, pair.private, 0o600)) {
+    await writeNew(`${path}.pub`, `${pair.public}\n`, 0o644)
+    return pair.private
+  }
+  return (await readKey(path)) ?? pair.private
+}
+
+async function readKey(path: string): Promise<string | undefined> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  if (text === undefined || !(ssh2.utils.parseKey(text) instanceof Error)) return text
+  throw new LibraryError('invalid', `read the host key ${path}: it is not a private key`, {
+    hint: 'restore it, or remove it to have another one made: clients will warn of that',
+  })
 }
 
 type Pair = { readonly private: string; readonly public: string }
@@ -65,13 +72,19 @@ function generatePair(kind: (typeof KINDS)[number]): Promise<Pair> {
   return made.promise
 }
 
-/** Whole or not at all, whenever the machine stops. */
-async function writeWhole(path: string, text: string, mode: number): Promise<void> {
-  const part = `${path}.part`
-  await using file = await open(part, 'w', mode)
-  await file.writeFile(text)
-  await file.sync()
-  await rename(part, path)
+/** Whole or not at all, whenever the machine stops. @returns whether there was none before */
+async function writeNew(path: string, text: string, mode: number): Promise<boolean> {
+  const part = `${path}.${randomUUID()}.part`
+  try {
+    await writeFile(part, text, { mode, flush: true })
+    await link(part, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return false
+  } finally {
+    await rm(part, { force: true })
+  }
 }
 
 function fingerprintOf(privateKey: string): string {
