@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import type { Topic } from './changes.ts'
-import { clientConfig, type PostgresLimits } from './postgres-pool.ts'
+import { atMost, clientConfig, type PostgresLimits } from './postgres-pool.ts'
 
 export const CHANNEL = 'image_library'
 const TOPICS: readonly Topic[] = ['events', 'jobs']
@@ -62,6 +62,6 @@ async function listenOnce(
     }
   } finally {
     // A server that stands still would not answer the goodbye.
-    await Promise.race([client.end(), delay(limits.connectMs, undefined, { ref: false })])
+    await atMost(limits.connectMs, client.end())
   }
 }

@@ -89,6 +89,8 @@ export class PostgresPool {
       max: limits.connections,
       idleTimeoutMillis: IDLE_MS,
       maxLifetimeSeconds: LIFETIME_S,
+      // A server that does not hear the goodbye must not keep the process.
+      allowExitOnIdle: true,
     })
     // What happens to a connection is told by the statement that uses it; without a listener it would end the process.
     this.#pool.on('error', () => {})
@@ -100,8 +102,15 @@ export class PostgresPool {
   }
 
   async end(): Promise<void> {
-    await this.#pool.end()
+    await atMost(this.#limits.connectMs, this.#pool.end())
   }
+}
+
+/** Waits for something that may never come to its end. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController()
+  const limit = delay(ms, undefined, { signal: over.signal }).catch(() => {})
+  await Promise.race([work, limit]).finally(() => over.abort())
 }
 
 /** Reads, and beginnings: nothing is changed by them, or whatever was ends with the connection. */

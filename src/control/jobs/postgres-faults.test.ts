@@ -86,6 +86,9 @@ describe('PostgreSQL', needs('postgres'), () => {
   test('a server that stands still: nobody waits for ever, and it is used again once it goes on', async () => {
     await using catalog = await open({ statementMs: 500, patienceMs: 100, connectMs: 500 })
     await catalog.settings.set('a', 'old')
+    const closing = await open({ connectMs: 500 })
+    await closing.settings.get('a')
+    await new Promise<void>((told) => void closing.onChange('events', told))
     server.signal('SIGSTOP')
     try {
       await assert.rejects(catalog.settings.get('a'), unavailable(/does not answer/))
@@ -93,6 +96,8 @@ describe('PostgreSQL', needs('postgres'), () => {
         catalog.transaction(({ settings }) => settings.set('a', 'x')),
         unavailable(/./),
       )
+      // With connections that rest, and one that listens.
+      await closing[Symbol.asyncDispose]()
     } finally {
       server.signal('SIGCONT')
     }
