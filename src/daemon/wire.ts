@@ -99,6 +99,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
       spoolDirectory: folder('spool'),
       reserve: config.reserve,
       threads,
+      onDeath: observer?.onRegistrationDeath,
     }),
   )
   const library: Library = opened.use(

@@ -183,7 +183,7 @@ export const METRICS = {
   },
   image_library_thread_deaths_total: {
     type: 'counter',
-    help: 'Threads and processes of the library that ended by themselves and are started again: pool, sftp.',
+    help: 'Threads and processes that ended by themselves: of the pool, of a registration, of SFTP.',
     labels: ['kind'],
   },
   image_library_disk_free_bytes: {

@@ -16,6 +16,8 @@ export interface Observer {
   readonly onAttempt: (attempt: EndedAttempt) => void
   /** @param failure the code where a registration failed */
   readonly onRegistrationEnded: (failure: string | undefined) => void
+  /** The thread of a registration crashed. */
+  readonly onRegistrationDeath: () => void
   readonly pool: PoolObserver
   readonly http: RequestObserver
   readonly sftp: SftpObserver
@@ -37,7 +39,7 @@ export function createObserver(metrics: Metrics): Observer {
   showZeros(metrics)
   const onStoreTime = (time: StoreTime) => countCall(metrics, time)
   const onStoreTimes = (times: StoreTimes) => times.forEach(onStoreTime)
-  const died = (kind: 'pool' | 'sftp', by = 1) =>
+  const died = (kind: (typeof MORTAL)[number], by = 1) =>
     metrics.add('image_library_thread_deaths_total', { kind }, by)
   return {
     onStoreTime,
@@ -51,6 +53,7 @@ export function createObserver(metrics: Metrics): Observer {
       const outcome = failure === undefined ? 'available' : 'failed'
       metrics.add('image_library_registrations_ended_total', { outcome, code: failure ?? '' })
     },
+    onRegistrationDeath: () => died('registration'),
     pool: { onStoreTimes, onDeath: () => died('pool') },
     http: createRequestObserver(metrics),
     sftp: {
@@ -91,13 +94,15 @@ function showZeros(metrics: Metrics): void {
     metrics.add('image_library_check_damaged_total', { kind }, 0)
     metrics.add('image_library_check_mended_total', { kind }, 0)
   }
-  for (const kind of ['pool', 'sftp']) metrics.add('image_library_thread_deaths_total', { kind }, 0)
+  for (const kind of MORTAL) metrics.add('image_library_thread_deaths_total', { kind }, 0)
   for (const direction of ['received', 'sent'])
     metrics.add('image_library_sftp_bytes_total', { direction }, 0)
   for (const phase of PHASES) metrics.set('image_library_registrations_running', { phase }, 0)
   metrics.add('image_library_registrations_ended_total', { outcome: 'available', code: '' }, 0)
 }
 
+/** Threads and processes that die by themselves. */
+const MORTAL = ['pool', 'registration', 'sftp'] as const
 const PHASES: readonly IngestPhase[] = ['connecting', 'receiving', 'decoding', 'saving']
 
 function countCall(metrics: Metrics, { operation, seconds, bytes, outcome }: StoreTime): void {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LibraryError } from '#base/errors.ts'
+import { Refusal } from '#base/refusal.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
 import { createDecoderHost, type DecoderHost } from '#data/native/decoder-host.ts'
@@ -47,6 +48,8 @@ interface IngestRunnerDeps {
   readonly reserve?: number | undefined
   /** Block workers of a registration that runs alone. */
   readonly threads: number
+  /** Told when a thread crashed, or ended by itself. */
+  readonly onDeath?: (() => void) | undefined
   /** For tests: what the thread runs, and milliseconds of processor time after which it is a runaway. */
   readonly program?: URL
   readonly runawayMs?: number
@@ -130,9 +133,14 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
         else if (message.kind === 'result') settle(() => resolve(message.result))
         else fail(signal.aborted ? signal.reason : fromPlainError(message.error))
       })
-      worker.on('error', (error) => fail(crashOf(error)))
+      const die = (reason: unknown) => {
+        // One that needs more memory than it may have is its image's fault.
+        if (!(reason instanceof Refusal)) deps.onDeath?.()
+        fail(reason)
+      }
+      worker.on('error', (error) => die(crashOf(error)))
       // Nothing of ours ends it so: the same bytes would do that again.
-      worker.on('exit', (code) => fail(new Error(`the registration's thread ended with code ${code}`)))
+      worker.on('exit', (code) => die(new Error(`the registration's thread ended with code ${code}`)))
     })
   }
 }

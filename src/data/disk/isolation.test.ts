@@ -49,8 +49,10 @@ describe('isolation', () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
+  const deaths: string[] = []
   const runs = (path: string, { program, signal }: { program?: URL; signal?: AbortSignal } = {}) =>
     createIngest({
+      onDeath: () => deaths.push(path),
       storePlace,
       spoolDirectory,
       threads: 1,
@@ -70,6 +72,9 @@ describe('isolation', () => {
       assert.ok(broken.status === 'rejected')
       assertTold(broken.reason, end)
       assert.equal(sound.status, 'fulfilled')
+      // One that needs too much memory, or is ended for its loop, does not die by itself.
+      const isOurs = /throws|rejects|exits/.test(end.wrong)
+      assert.deepEqual(deaths.splice(0), isOurs ? [end.wrong] : [])
     })
 
   for (const end of ENDS)
