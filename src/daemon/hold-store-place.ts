@@ -1,13 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { StorePlace } from '#data/store/open-store.ts'
+import { openStore, type StorePlace } from '#data/store/open-store.ts'
 import { holdS3Place } from '#data/store/s3/credentials.ts'
 import type { Config } from './config.ts'
 
 /**
  * Where the store is, for threads and processes too; an object store's credentials are renewed until `opened` is
  * disposed of.
- * @throws unavailable where there are no credentials
+ * @throws unavailable where there are no credentials, or they or the address open nothing
  */
 export async function holdStorePlace(
   { data, store, cache }: Pick<Config, 'data' | 'store' | 'cache'>,
@@ -15,6 +15,9 @@ export async function holdStorePlace(
 ): Promise<StorePlace> {
   if (!store) return join(data, 'store')
   const { place } = opened.use(await holdS3Place({ address: store, folder: join(data, 'spool') }))
+  // What is set wrongly is told now, and not with each registration.
+  await using opening = await openStore(place)
+  await opening.generation()
   if (cache === undefined) return place
   const folder = join(data, 'cache')
   await mkdir(folder, { recursive: true, mode: 0o700 })

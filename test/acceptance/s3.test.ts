@@ -127,6 +127,15 @@ describe('a library on S3', needs(...RADOSGW, 'sftp', 'sshpass'), () => {
       assert.ok(!said.includes(place.credentials.secretAccessKey), 'a key was told')
   })
 
+  test('what opens nothing is told at once, and what to do', async () => {
+    const before = storeArguments
+    storeArguments = ['--store', `s3://nobodys/?endpoint=${place.endpoint}`]
+    const { status, said } = await imageLibrary('check')
+    assert.equal(status, 1)
+    assert.match(said, /NoSuchBucket\nhint: Make the bucket/)
+    storeArguments = before
+  })
+
   test('without credentials it says so, and what to do', async () => {
     environment = { AWS_ACCESS_KEY_ID: '', AWS_EC2_METADATA_DISABLED: 'true', HOME: folder }
     const { status, said } = await imageLibrary('check')
