@@ -12,7 +12,7 @@ const OPEN_TO_OTHERS = 0o077
 
 const CATALOG = 'catalog.sqlite'
 const FILES = [CATALOG, `${CATALOG}-wal`, `${CATALOG}-shm`, 'lock.sqlite']
-const FOLDERS = ['store', 'spool', 'uploads', 'servers']
+const FOLDERS = ['store', 'spool', 'servers']
 
 export const catalogPath = (folder: string): string => join(folder, CATALOG)
 

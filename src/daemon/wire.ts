@@ -9,6 +9,7 @@ import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue, type JobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import type { Library } from '#control/library/library.ts'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
 import { createClock } from '#control/orbit/clock.ts'
 import { createOrbit } from '#control/orbit/create-orbit.ts'
 import { createObjectFinder } from '#control/orbit/find-object.ts'
@@ -92,6 +93,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const hosts = new Set(config.http.publicUrl === undefined ? [] : [new URL(config.http.publicUrl).host])
   // What work under way was promised: of accounts' quotas, and of the disk.
   const promised = new Ledger()
+  const seats = createUploadSeats(config.orbit.uploads)
   const reserve = createReserve({ directory: config.data, bytes: config.reserve })
   const ingest = traceIngest(
     createIngest({
@@ -111,6 +113,8 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
       redactUrl,
       findObject: (url, asker) => createObjectFinder({ orbit, hosts: () => hosts })(url, asker),
       joinParts: (parts) => contents.join(parts),
+      openEditor: (base, options) => contents.openEditor(base, options),
+      seats,
       limits: config.limits,
       allowSource: config.allowSource,
       registrations,
@@ -148,7 +152,7 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
     keep,
     now: createClock(now),
     quota: config.quota,
-    uploads: config.orbit.uploads,
+    seats,
     promised,
     reserve,
     bytesOfImages: (tables, accountId) => library.operator.bytesOf(tables, accountId),

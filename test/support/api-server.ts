@@ -9,6 +9,8 @@ import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
+import { MemoryContents } from '#control/orbit/orbit.fixtures.ts'
 import type { Ingest, IngestResult } from '#data/disk/ingest-types.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { memoryStore } from '#data/store/memory.ts'
@@ -62,6 +64,7 @@ export async function startApi(options: ApiServerOptions = {}) {
   closing.defer(() => rm(folder, { recursive: true, force: true }))
   const catalog = closing.use(await openTestCatalog())
   const generations = memoryStore()
+  const contents = new MemoryContents()
   const jobs = closing.use(
     createJobQueue({ catalog, owner: 'test', now, generations, random: randomBytes, log }),
   )
@@ -75,6 +78,8 @@ export async function startApi(options: ApiServerOptions = {}) {
       redactUrl,
       findObject: async () => undefined,
       joinParts: async () => undefined,
+      openEditor: (base, options) => contents.openEditor(base, options),
+      seats: createUploadSeats(512),
       limits: DEFAULT_LIMITS,
       allowSource: [],
       registrations: { concurrency: 4, perAccount: 4 },
@@ -115,6 +120,7 @@ export async function startApi(options: ApiServerOptions = {}) {
     app,
     auth,
     library,
+    contents,
     jobs,
     ...(await addClient()),
     addClient,

@@ -94,10 +94,10 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   const findObject: FindObject = (url, asker) =>
     createObjectFinder({ orbit: orbit.orbit, hosts: () => [HOST] })(url, asker)
   const joinParts = (parts: Parameters<OpenContentStore['join']>[0]) => contents.join(parts)
-  const uploadFolder = join(folder, 'uploads')
+  const openEditor: OpenContentStore['openEditor'] = (base, options) => contents.openEditor(base, options)
   const library: Library = opened.use(
     createLibrary({
-      ...{ ...fixture.options, uploadFolder, catalog, jobs, ingest, findObject, joinParts },
+      ...{ ...fixture.options, openEditor, catalog, jobs, ingest, findObject, joinParts },
       ...{ generations: store, wait: async () => {} },
     }),
   )
@@ -234,8 +234,6 @@ async function empty(world: FaultWorld, guard: UploadGuard): Promise<void> {
     ...(await Array.fromAsync(sound.manifests.list())),
   ]
   assert.deepEqual(left, [], 'nothing is left in the store')
-  const uploads = await nodeFiles.readdir(join(world.folder, 'uploads')).catch(() => [])
-  assert.deepEqual(uploads, [], 'no upload is left')
   const pins = await fixture.options.catalog.pins.listManifests()
   assert.deepEqual(pins, [], 'no pin is left')
 }

@@ -10,6 +10,7 @@ import { Ledger } from '#base/ledger.ts'
 import type { Auth } from '#control/auth/auth.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
 import { createClock } from '#control/orbit/clock.ts'
 import { createOrbit } from '#control/orbit/create-orbit.ts'
 import type { Orbit } from '#control/orbit/orbit.ts'
@@ -84,7 +85,7 @@ export async function openSwift(
     keep: async () => NOTHING,
     now: createClock(Date.now),
     quota: undefined,
-    uploads: 512,
+    seats: createUploadSeats(512),
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

@@ -28,7 +28,8 @@ import type { Feed } from './feed.ts'
 import type { Library } from './library.ts'
 import { toPayload } from './own-objects.ts'
 import { type ProgressBoard, uploadProgress, waitingProgress } from './progress-board.ts'
-import { UPLOAD_MS, type UploadFiles } from './upload-files.ts'
+import type { Receiving } from './receiving.ts'
+import { UPLOAD_MS } from './upload-payload.ts'
 import type { UploadRoom } from './upload-room.ts'
 
 /** The official command line reads an image again right after destroying it: it should then still see its end. */
@@ -42,7 +43,7 @@ export interface ChangingDeps {
   readonly options: RegisterOptions & Pick<LibraryOptions, 'catalog' | 'jobs' | 'onVolumeRead'>
   readonly board: ProgressBoard
   readonly feed: Feed
-  readonly files: UploadFiles
+  readonly receiving: Receiving
   readonly room: UploadRoom
 }
 
@@ -53,7 +54,7 @@ type Change =
   | { readonly set: Partial<Image>; readonly action: EventAction; readonly message: string }
   | undefined
 
-export function createChanging({ options, board, feed, files, room }: ChangingDeps): Changing {
+export function createChanging({ options, board, feed, receiving, room }: ChangingDeps): Changing {
   const { catalog, jobs, now } = options
 
   /** Reads, checks and changes an image in one transaction. */
@@ -167,7 +168,7 @@ export function createChanging({ options, board, feed, files, room }: ChangingDe
       for (const kind of MAKING) jobs.cancel(kind, id)
       // What still reads the disk for a moment publishes nothing any more.
       if (image.sourceType === 'snapshot' && image.source !== null) options.onVolumeRead?.(image.source)
-      await files.remove(id)
+      receiving.end(id)
       return image
     },
     lock: (session, id) => setLocked(session, id, true),

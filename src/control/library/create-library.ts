@@ -2,16 +2,17 @@ import { createChanging } from './changing.ts'
 import { type LibraryOptions, REGISTRATION, REMOVAL, SNAPSHOT } from './deps.ts'
 import { Feed } from './feed.ts'
 import type { Library } from './library.ts'
+import { endOldUploads } from './old-uploads.ts'
 import { ReaderPins } from './pins.ts'
 import { ProgressBoard } from './progress-board.ts'
 import { createReading } from './reading.ts'
+import { Receiving } from './receiving.ts'
 import { recover } from './recovery.ts'
 import { RegistrationHandler } from './registration.ts'
 import { createRemoval } from './removal.ts'
 import { readRoots } from './roots.ts'
 import { createServerTypes } from './server-types.ts'
 import { createSnapshots } from './snapshots.ts'
-import { UploadFiles } from './upload-files.ts'
 import { UploadRoom } from './upload-room.ts'
 import { createUploads } from './uploads.ts'
 
@@ -25,22 +26,23 @@ export function createLibrary(options: LibraryOptions): Library {
   const { catalog, jobs, now, holder } = options
   const board = new ProgressBoard({ catalog, now })
   const feed = new Feed({ catalog })
-  const files = new UploadFiles(options.uploadFolder, options.reserve)
-  const room = new UploadRoom({ options, files })
+  const receiving = new Receiving({ catalog })
+  const room = new UploadRoom({ options })
   const pins = new ReaderPins({ catalog, holder, now })
-  const handler = new RegistrationHandler({ options, board, feed, files, room })
+  const handler = new RegistrationHandler({ options, board, feed, receiving, room })
   const { works = { registrations: true, snapshots: true } } = options
   if (works.registrations) {
     jobs.handle(REGISTRATION, handler, options.registrations)
-    jobs.handle(REMOVAL, createRemoval({ now, feed, files }), REMOVAL_LIMITS)
+    jobs.handle(REMOVAL, createRemoval({ now, feed }), REMOVAL_LIMITS)
   }
   // A snapshot is read from the disk of a server, which is where servers run.
   if (works.snapshots) jobs.handle(SNAPSHOT, handler, SNAPSHOT_LIMITS)
-  const { setOfficial, ...changing } = createChanging({ options, board, feed, files, room })
+  const { setOfficial, ...changing } = createChanging({ options, board, feed, receiving, room })
+  let subscription: Disposable | undefined
   return {
     ...createReading({ catalog, board, feed }),
     ...changing,
-    uploads: createUploads({ options, board, feed, files, room }),
+    uploads: createUploads({ options, board, feed, receiving, room }),
     snapshots: createSnapshots({ options, feed, room }),
     operator: {
       setOfficial,
@@ -50,9 +52,15 @@ export function createLibrary(options: LibraryOptions): Library {
     },
     acquirePins: (manifests) => pins.acquire(manifests),
     async start() {
-      await recover(options, files)
+      await recover(options)
+      await endOldUploads(options)
       jobs.start()
+      // Those of other processes.
+      subscription ??= catalog.onChange('events', () => feed.wake())
     },
-    [Symbol.asyncDispose]: () => pins[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      subscription?.[Symbol.dispose]()
+      await pins[Symbol.asyncDispose]()
+    },
   }
 }

@@ -1,8 +1,10 @@
 import type { Content, Part } from '#base/content.ts'
 import type { Ledger, Promised } from '#base/ledger.ts'
 import type { ImportLimits } from '#base/limits.ts'
+import type { Shares } from '#base/shares.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import type { JobLimits, JobLog, JobQueue } from '#control/jobs/queue.ts'
+import type { ContentStore } from '#data/content/content.ts'
 import type { Ingest } from '#data/disk/ingest-types.ts'
 
 export interface LibraryOptions {
@@ -21,6 +23,8 @@ export interface LibraryOptions {
   readonly findObject: FindObject
   /** One disk of several contents without moving data; undefined where they do not fit together. */
   readonly joinParts: (parts: readonly Part[]) => Promise<{ readonly manifest: string } | undefined>
+  /** Where the bytes of uploads go; collection leaves alone what one writes until it is disposed of. */
+  readonly openEditor: ContentStore['openEditor']
   readonly limits: ImportLimits
   /** Address ranges, CIDR, that sources may lie in although they are private. */
   readonly allowSource: readonly string[]
@@ -33,7 +37,9 @@ export interface LibraryOptions {
   readonly quota: number | undefined
   /** Bytes of accounts that work under way is going to add; one with Orbit, by `promisedKey`. */
   readonly promised: Ledger
-  /** A folder of our own for uploads; made where it is missing. */
+  /** Places for uploads under way, which hold memory at their clients' pace; one with Orbit. */
+  readonly seats: Shares
+  /** Where the version before gathered uploads. */
   readonly uploadFolder: string
   /** Space of the data folder: asked before bytes are written, and given to what is announced. Both throw NoRoom. */
   readonly reserve: { demand(bytes: number): void; promise(bytes: number): Promised }
@@ -99,9 +105,11 @@ export interface OrbitPayload {
   readonly checksum?: string | undefined
 }
 
-/** A part as JSON can hold it; `inline` is in Base64. */
+/** A content as JSON can hold it; `inline` is in Base64. */
+export type StoredContent = Extract<Content, { kind: 'manifest' }> | { readonly inline: string }
+
 export interface StoredPart {
-  readonly content: Extract<Content, { kind: 'manifest' }> | { readonly inline: string }
+  readonly content: StoredContent
   readonly offset: number
   readonly length: number
 }
@@ -126,6 +134,6 @@ export interface UploadPayload {
   readonly checksum?: string | undefined
   /** Bytes in all, once the client has said. */
   readonly total?: number
-  /** Bytes on stable storage. */
-  readonly safe?: number
+  /** What has come, on stable storage: collection leaves its manifest alone as long as the job is there. */
+  readonly content?: StoredContent
 }

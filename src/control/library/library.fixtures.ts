@@ -7,6 +7,7 @@ import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
+import { MemoryContents } from '#control/orbit/orbit.fixtures.ts'
 import type { Ingest, IngestProgress, IngestRequest, IngestResult } from '#data/disk/ingest-types.ts'
 import type { Image } from '#model/image.ts'
 import type { Server } from '#model/server.ts'
@@ -15,6 +16,7 @@ import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createLibrary } from './create-library.ts'
 import type { LibraryOptions } from './deps.ts'
 import type { RegisterAttributes, SnapshotOf } from './library.ts'
+import { createUploadSeats } from './upload-seats.ts'
 
 export const URL_TEXT = 'http://example.test/images/debian-12.qcow2?signature=secret'
 export const REGISTER: RegisterAttributes = { httpUrl: URL_TEXT, arch: 'x86_64' }
@@ -104,6 +106,8 @@ export interface LibraryFixture extends AsyncDisposable {
   readonly scripted: ScriptedIngest
   readonly options: LibraryOptions
   readonly library: ReturnType<typeof createLibrary>
+  /** Where uploads go. */
+  readonly contents: MemoryContents
   readonly owner: Session
   readonly other: Session
   /** What runs ends, then what may run begins. */
@@ -133,6 +137,7 @@ export async function openLibrary(
   })
   const scripted = new ScriptedIngest()
   const promised = new Ledger()
+  const contents = new MemoryContents()
   const options: LibraryOptions = {
     catalog,
     jobs,
@@ -144,6 +149,8 @@ export async function openLibrary(
     redactUrl: (url) => `${url.origin}${url.pathname}`,
     findObject: async () => undefined,
     joinParts: async () => undefined,
+    openEditor: (base, options) => contents.openEditor(base, options),
+    seats: createUploadSeats(512),
     limits: DEFAULT_LIMITS,
     allowSource: [],
     registrations: { concurrency: 2, perAccount: 2 },
@@ -175,6 +182,7 @@ export async function openLibrary(
     scripted,
     options,
     library,
+    contents,
     owner: await sessionOf('owner'),
     other: await sessionOf('other'),
     async step() {

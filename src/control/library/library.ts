@@ -44,6 +44,12 @@ export interface Upload {
   readonly expiresAt: number
 }
 
+/** What came of receiving a part. */
+export interface Received extends Upload {
+  /** All bytes that were announced are there, and the registration starts. */
+  readonly isComplete: boolean
+}
+
 /**
  * The images of all accounts, as a session may see and change them.
  * All functions that take an id throw `not_found` where the session may not see that image, `denied` where it sees it
@@ -88,7 +94,8 @@ export interface Library extends AsyncDisposable {
   readonly uploads: {
     show(session: Session, id: string): Promise<Upload>
     /**
-     * Appends bytes; `offset` must be what was received so far, so that a broken upload can be taken up again.
+     * Appends bytes; `offset` must be what was received so far, so that a broken upload can be taken up again. With the
+     * last of `total` bytes the upload is finished.
      * @throws conflict where the offset is another or the upload is finished, too_large, denied where the quota would
      * be exceeded
      */
@@ -99,8 +106,8 @@ export interface Library extends AsyncDisposable {
       bytes: AsyncIterable<Uint8Array>,
       /** `total`: bytes of the whole upload, where the client says. */
       options: { readonly signal: AbortSignal; readonly total?: number | undefined },
-    ): Promise<Upload>
-    /** Says that all bytes are there; registration starts. */
+    ): Promise<Received>
+    /** Says that all bytes are there, where nobody said how many there would be; registration starts. */
     finish(session: Session, id: string): Promise<ShownImage>
   }
 

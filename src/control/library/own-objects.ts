@@ -1,7 +1,7 @@
-import type { Part } from '#base/content.ts'
+import type { Content, Part } from '#base/content.ts'
 import { LibraryError } from '#base/errors.ts'
 import type { OwnSource } from '#data/disk/ingest-types.ts'
-import type { FoundObject, OrbitPayload, StoredPart } from './deps.ts'
+import type { FoundObject, OrbitPayload, StoredContent, StoredPart } from './deps.ts'
 
 /** Parts that a job may remember, and bytes in them that are not in blocks. */
 const PARTS_MAX = 10_000
@@ -25,16 +25,17 @@ export function toPayload(found: FoundObject, url: string, checksum: string | un
 }
 
 function toStored({ content, offset, length }: FoundObject['parts'][number]): StoredPart {
-  if (content.kind === 'manifest') return { content, offset, length }
-  return { content: { inline: Buffer.from(content.bytes).toString('base64') }, offset, length }
+  return { content: storedContentOf(content), offset, length }
 }
 
+export const storedContentOf = (content: Content): StoredContent =>
+  content.kind === 'manifest' ? content : { inline: Buffer.from(content.bytes).toString('base64') }
+
+export const contentOf = (stored: StoredContent): Content =>
+  'inline' in stored ? { kind: 'inline', bytes: Buffer.from(stored.inline, 'base64') } : stored
+
 export const partsOf = ({ parts }: OrbitPayload): Part[] =>
-  parts.map(({ content, offset, length }) =>
-    'inline' in content
-      ? { content: { kind: 'inline', bytes: Buffer.from(content.inline, 'base64') }, offset, length }
-      : { content, offset, length },
-  )
+  parts.map(({ content, offset, length }) => ({ content: contentOf(content), offset, length }))
 
 /** What a job needs of the store. */
 export const manifestsOf = ({ parts }: OrbitPayload): string[] =>

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { SourceFailure } from '#base/refusal.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import type { Job } from '#control/catalog/jobs.ts'
 import { EndsItsProcess, type JobHandler, type JobRun } from '#control/jobs/queue.ts'
@@ -12,7 +11,8 @@ import type { Feed } from './feed.ts'
 import { Holding } from './holding.ts'
 import { partsOf, toSource } from './own-objects.ts'
 import { doneProgress, type ProgressBoard, waitingProgress } from './progress-board.ts'
-import { UPLOAD_HOURS, type UploadFiles } from './upload-files.ts'
+import type { Receiving } from './receiving.ts'
+import { uploadSource } from './upload-payload.ts'
 import type { UploadRoom } from './upload-room.ts'
 
 export interface RegistrationDeps {
@@ -31,7 +31,7 @@ export interface RegistrationDeps {
   >
   readonly board: ProgressBoard
   readonly feed: Feed
-  readonly files: UploadFiles
+  readonly receiving: Receiving
   readonly room: UploadRoom
 }
 
@@ -40,14 +40,14 @@ export class RegistrationHandler implements JobHandler {
   readonly #options: RegistrationDeps['options']
   readonly #board: ProgressBoard
   readonly #feed: Feed
-  readonly #files: UploadFiles
+  readonly #receiving: Receiving
   readonly #room: UploadRoom
 
-  constructor({ options, board, feed, files, room }: RegistrationDeps) {
+  constructor({ options, board, feed, receiving, room }: RegistrationDeps) {
     this.#options = options
     this.#board = board
     this.#feed = feed
-    this.#files = files
+    this.#receiving = receiving
     this.#room = room
   }
 
@@ -56,7 +56,7 @@ export class RegistrationHandler implements JobHandler {
     const { ingest, limits, allowSource } = this.#options
     const payload = job.payload as RegistrationPayload
     await this.#begin(job)
-    const source = await this.#sourceOf(payload, job.subject)
+    const source = await this.#sourceOf(payload)
     signal.throwIfAborted()
     using held = new Holding({ job, room: this.#room, reserve: this.#options.reserve })
     try {
@@ -82,27 +82,23 @@ export class RegistrationHandler implements JobHandler {
       this.#board.end(job.subject)
       this.#feed.wake()
     }
-    await this.#letGo(job)
+    this.#letGo(job)
   }
 
   /** What the ended job was made from is no longer needed. */
-  async #letGo({ subject, payload }: Job): Promise<void> {
+  #letGo({ subject, payload }: Job): void {
     const registration = payload as RegistrationPayload
     if (registration.source === 'volume') this.#options.onVolumeRead?.(registration.serverId)
-    else await this.#files.remove(subject)
+    else this.#receiving.end(subject)
   }
 
-  async #sourceOf(payload: RegistrationPayload, id: string): Promise<IngestSource> {
+  async #sourceOf(payload: RegistrationPayload): Promise<IngestSource> {
     if (payload.source === 'http') return { kind: 'http', url: payload.url }
     if (payload.source === 'volume') return toVolumeSource(payload)
     if (payload.source === 'orbit') {
       return toSource(payload, payload.checksum === undefined ? await this.#diskOf(payload) : undefined)
     }
-    if (payload.complete) return { kind: 'file', path: this.#files.pathOf(id) }
-    throw new SourceFailure(`The upload was not finished within ${UPLOAD_HOURS} hours.`, {
-      retryable: false,
-      hint: 'Register the image again.',
-    })
+    return uploadSource(payload)
   }
 
   /** One manifest of the whole object, where that can be had without moving data. */
@@ -164,7 +160,7 @@ export class RegistrationHandler implements JobHandler {
     this.#feed.wake()
     if (!ended) return
     this.#options.onEnded?.(toFailure(error).code)
-    await this.#letGo(job)
+    this.#letGo(job)
   }
 
   async #fail(tables: Tables, job: Job, error: unknown, tries: number): Promise<void> {

@@ -4,16 +4,14 @@ import type { JobHandler, JobRun } from '#control/jobs/queue.ts'
 import { SYSTEM } from '#model/event.ts'
 import { record } from './access.ts'
 import type { Feed } from './feed.ts'
-import type { UploadFiles } from './upload-files.ts'
 
 export interface RemovalDeps {
   readonly now: () => number
   readonly feed: Feed
-  readonly files: UploadFiles
 }
 
 /** Ends a deletion. The image's blocks are left to collection, as others may share them. */
-export function createRemoval({ now, feed, files }: RemovalDeps): JobHandler {
+export function createRemoval({ now, feed }: RemovalDeps): JobHandler {
   async function end(tables: Tables, job: Job) {
     const at = now()
     const image = { id: job.subject, accountId: job.accountId }
@@ -24,12 +22,10 @@ export function createRemoval({ now, feed, files }: RemovalDeps): JobHandler {
 
   return {
     async run({ job, finish }: JobRun) {
-      await files.remove(job.subject)
       await finish((tables) => end(tables, job))
       feed.wake()
     },
     async retrying() {},
-    // Only a broken disk leads here; an image must not be stuck because of a leftover file, which is tried again.
     failed: end,
     async settled() {
       feed.wake()

@@ -78,5 +78,9 @@ async function heldManifests(catalog: Catalog): Promise<Set<string>> {
 
 function manifestsToRead(payload: RegistrationPayload): readonly string[] {
   if (payload.source === 'orbit') return manifestsOf(payload)
+  if (payload.source === 'upload') {
+    const { content } = payload
+    return content && 'manifest' in content ? [content.manifest] : []
+  }
   return payload.source === 'volume' && payload.manifest !== undefined ? [payload.manifest] : []
 }

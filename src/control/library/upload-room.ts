@@ -11,7 +11,7 @@ import {
   type UploadPayload,
 } from './deps.ts'
 import { QuotaExceeded } from './failure.ts'
-import type { UploadFiles } from './upload-files.ts'
+import { receivedOf } from './upload-payload.ts'
 
 /** So many bytes are let in at a time where nobody said before how many there will be; fewer near the quota. */
 const STEP = 8 * MiB
@@ -23,19 +23,16 @@ type Counted = Pick<Tables, 'images' | 'jobs' | 'orbitAccounts'>
 
 export interface UploadRoomDeps {
   readonly options: Pick<LibraryOptions, 'catalog' | 'quota' | 'promised' | 'uploadsPerAccount'>
-  readonly files: UploadFiles
 }
 
 /** How much an account may have lying about that is no image yet. */
 export class UploadRoom {
   readonly #options: UploadRoomDeps['options']
-  readonly #files: UploadFiles
   /** How large an upload may become without another look, of those that are being received. */
   readonly #let = new Map<string, number>()
 
-  constructor({ options, files }: UploadRoomDeps) {
+  constructor({ options }: UploadRoomDeps) {
     this.#options = options
-    this.#files = files
   }
 
   /** @throws conflict where the account has as many unfinished uploads as it may; QuotaExceeded */
@@ -65,7 +62,8 @@ export class UploadRoom {
     if (this.#options.quota === undefined) return
     await this.#options.catalog.snapshot(async (tables) => {
       await this.demandData(tables, accountId, id, held, bytes)
-      held.set(Math.max(0, bytes - (await this.#files.sizeOf(id))))
+      const job = await tables.jobs.find(REGISTRATION, id)
+      held.set(Math.max(0, bytes - (job ? uploadedOf(job) : 0)))
     })
   }
 
@@ -80,20 +78,13 @@ export class UploadRoom {
     return this.#options.promised.take([promisedKey(accountId)])
   }
 
-  /** Passes on what comes from `offset` on, as long as the quota lets it in. @throws QuotaExceeded */
-  async *watch(
-    bytes: AsyncIterable<Uint8Array>,
-    { accountId, id, offset }: { readonly accountId: string; readonly id: string; readonly offset: number },
-  ) {
-    let size = offset
-    try {
-      for await (const chunk of bytes) {
-        size += chunk.length
+  /** Lets in what comes of an upload, until disposed of: then only what is recorded of it counts. */
+  watch(accountId: string, id: string): Disposable & { demand(size: number): Promise<void> } {
+    return {
+      demand: async (size) => {
         if (size > (this.#let.get(id) ?? 0)) await this.#letIn(accountId, id, size)
-        yield chunk
-      }
-    } finally {
-      this.#let.delete(id)
+      },
+      [Symbol.dispose]: () => void this.#let.delete(id),
     }
   }
 
@@ -135,8 +126,14 @@ export class UploadRoom {
     let used = await images.sumDataSize(accountId)
     for (const { subject, payload } of uploads) {
       const { total = 0 } = payload as UploadPayload
-      used += Math.max(total, this.#let.get(subject) ?? 0, await this.#files.sizeOf(subject))
+      used += Math.max(total, this.#let.get(subject) ?? 0, receivedOf(payload as UploadPayload))
     }
     return used
   }
+}
+
+/** Bytes of the upload that a registration is made from; none where it is made from something else. */
+function uploadedOf({ payload }: Job): number {
+  const registration = payload as RegistrationPayload
+  return registration.source === 'upload' ? receivedOf(registration) : 0
 }

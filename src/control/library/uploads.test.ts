@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { Ledger } from '#base/ledger.ts'
@@ -18,24 +15,31 @@ async function* chunks(...texts: readonly string[]) {
 const registerUpload = ({ library, owner }: LibraryFixture) =>
   library.register(owner, { arch: 'x86_64', upload: true })
 
-test('upload: bytes in several parts become the source of the registration, and go with its end', async () => {
-  await using fixture = await openLibrary()
-  const { library, owner, scripted, options } = fixture
-  const { id, progress } = await registerUpload(fixture)
-  assert.equal(progress?.phase, 'uploading')
-  await library.uploads.receive(owner, id, 0, chunks('one ', 'two '), never)
-  const { received } = await library.uploads.receive(owner, id, 8, chunks('three'), never)
-  assert.deepEqual([received, (await library.uploads.show(owner, id)).received], [13, 13])
-  assert.equal((await library.show(owner, id)).progress?.bytesDone, 13)
-  assert.equal((await library.uploads.finish(owner, id)).progress?.phase, 'waiting')
-  const { request, succeed } = await scripted.call(0)
-  const path = join(options.uploadFolder, id)
-  assert.deepEqual(request.source, { kind: 'file', path })
-  assert.equal(await readFile(path, 'utf8'), 'one two three')
-  succeed()
-  await options.jobs.settled()
-  const image = await library.show(owner, id)
-  assert.deepEqual([image.status, image.provenance.url, existsSync(path)], ['available', null, false])
+test('upload: bytes in several parts become the source of the registration, as they lie in the store', async () => {
+  for (const size of [13, 40_000]) {
+    await using fixture = await openLibrary()
+    const { library, owner, scripted, options, contents } = fixture
+    const text = 'one two three'.padEnd(size, '.')
+    const { id, progress } = await registerUpload(fixture)
+    assert.equal(progress?.phase, 'uploading')
+    await library.uploads.receive(owner, id, 0, chunks('one ', 'two '), never)
+    const { received } = await library.uploads.receive(owner, id, 8, chunks(text.slice(8)), never)
+    assert.deepEqual([received, (await library.uploads.show(owner, id)).received], [size, size])
+    assert.equal((await library.show(owner, id)).progress?.bytesDone, size)
+    assert.equal((await library.uploads.finish(owner, id)).progress?.phase, 'waiting')
+    const { request, succeed } = await scripted.call(0)
+    const { source } = request
+    assert.ok(source.kind === 'parts')
+    await using reader = await contents.openReader(source.parts)
+    const whole = Buffer.concat(await Array.fromAsync(reader.read(0, size, never.signal)))
+    assert.equal(whole.toString(), text)
+    const [manifest] = [...contents.manifests].find(([, bytes]) => bytes.length === size) ?? []
+    assert.deepEqual([source.disk, source.url], [manifest, undefined])
+    succeed()
+    await options.jobs.settled()
+    const image = await library.show(owner, id)
+    assert.deepEqual([image.status, image.provenance.url, contents.open], ['available', null, 0])
+  }
 })
 
 test('upload: what came before a break is kept, and only its end can be gone on from', async () => {
@@ -110,14 +114,13 @@ test('upload: one that nothing is heard of for a day fails, one that moves does 
   const image = await library.show(owner, quiet.id)
   assert.deepEqual([image.status, image.failure?.code], ['failed', 'source'])
   assert.match(image.failure?.message ?? '', /not finished within 24 hours/)
-  assert.equal(existsSync(join(options.uploadFolder, quiet.id)), false)
   assert.equal((await library.show(owner, moving.id)).status, 'creating')
 })
 
-test('upload: destroying its image ends the part under way, silent or not, and leaves no file', async () => {
+test('upload: destroying its image ends the part under way, silent or not', async () => {
   for (const silent of [true, false]) {
     await using fixture = await openLibrary()
-    const { library, owner, clock, step, options } = fixture
+    const { library, owner, clock, step, options, contents } = fixture
     const { id } = await registerUpload(fixture)
     const begun = Promise.withResolvers<void>()
     const destroyed = Promise.withResolvers<void>()
@@ -136,7 +139,7 @@ test('upload: destroying its image ends the part under way, silent or not, and l
     destroyed.resolve()
     await refused
     assert.ok(sent < 3, `${sent} more were taken`)
-    assert.equal(existsSync(join(options.uploadFolder, id)), false)
+    assert.equal(contents.open, 0)
     clock.at += 2000
     await step()
     await options.jobs.settled()
@@ -160,10 +163,9 @@ test('upload: one given up while a part comes in ends that, too', async () => {
   await step()
   await options.jobs.settled()
   await refused
-  assert.equal(existsSync(join(options.uploadFolder, id)), false)
 })
 
-test('upload: destroying its image removes the file', async () => {
+test('upload: one whose image is destroyed takes no more', async () => {
   await using fixture = await openLibrary()
   const { library, owner, clock, step, options } = fixture
   const { id } = await registerUpload(fixture)
@@ -173,23 +175,7 @@ test('upload: destroying its image removes the file', async () => {
   clock.at += 2000
   await step()
   await options.jobs.settled()
-  assert.equal(existsSync(join(options.uploadFolder, id)), false)
-})
-
-test('start: files without an image that waits for them are removed, others and strangers stay', async () => {
-  await using fixture = await openLibrary()
-  const { library, owner, options } = fixture
-  const { id } = await registerUpload(fixture)
-  await library.uploads.receive(owner, id, 0, chunks('x'), never)
-  const done = await registerAvailable(fixture)
-  await mkdir(options.uploadFolder, { recursive: true })
-  for (const name of [done.id, 'img-zzzzz', 'notes.txt'])
-    await writeFile(join(options.uploadFolder, name), 'x')
-  await library.start()
-  const left = [id, done.id, 'img-zzzzz', 'notes.txt'].map((name) =>
-    existsSync(join(options.uploadFolder, name)),
-  )
-  assert.deepEqual(left, [true, false, false, true])
+  await assert.rejects(library.uploads.show(owner, id), { code: 'not_found' })
 })
 
 test('upload: how far it is shows in bytes and, where its length is known, in percent', async () => {
@@ -263,16 +249,27 @@ test('upload: a disk without space refuses bytes and keeps what came before', as
   assert.equal((await library.uploads.show(owner, id)).received, 3)
 })
 
-test('start: an upload whose bytes had all come is registered, a shorter one still waits', async () => {
+test('upload: with the last byte that was announced it is registered, with fewer it still waits', async () => {
   await using fixture = await openLibrary()
   const { library, owner, scripted, options } = fixture
   const whole = await registerUpload(fixture)
   const part = await registerUpload(fixture)
-  await library.uploads.receive(owner, whole.id, 0, chunks('1234'), { ...never, total: 4 })
-  await library.uploads.receive(owner, part.id, 0, chunks('123'), { ...never, total: 4 })
-  await library.start()
+  const all = await library.uploads.receive(owner, whole.id, 0, chunks('1234'), { ...never, total: 4 })
+  const some = await library.uploads.receive(owner, part.id, 0, chunks('123'), { ...never, total: 4 })
+  assert.deepEqual([all.isComplete, some.isComplete], [true, false])
   ;(await scripted.call(0)).succeed()
   await options.jobs.settled()
   assert.equal((await library.show(owner, whole.id)).status, 'available')
   assert.equal((await library.show(owner, part.id)).progress?.phase, 'uploading')
+  const actions = (await library.events(owner, whole.id)).map(({ action }) => action)
+  assert.equal(actions.filter((action) => action === 'image.uploaded').length, 1)
+})
+
+test('upload: nothing comes where nothing was announced', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner } = fixture
+  const { id } = await registerUpload(fixture)
+  const { isComplete } = await library.uploads.receive(owner, id, 0, chunks(), { ...never, total: 0 })
+  assert.equal(isComplete, false)
+  await assert.rejects(library.uploads.finish(owner, id), { code: 'conflict', message: /holds no bytes/ })
 })

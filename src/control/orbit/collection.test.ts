@@ -9,6 +9,7 @@ import { MiB } from '#base/bytes.ts'
 import { Ledger } from '#base/ledger.ts'
 import { ReaderPins } from '#control/library/pins.ts'
 import { readRoots } from '#control/library/roots.ts'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
 import { createContentStore } from '#data/content/create-content-store.ts'
 import { collect } from '#data/disk/collect.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -46,7 +47,7 @@ async function openStored(t: TestContext) {
     keep,
     now: createClock(Date.now),
     quota: undefined,
-    uploads: 512,
+    seats: createUploadSeats(512),
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

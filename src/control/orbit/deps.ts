@@ -1,4 +1,5 @@
 import type { Ledger, Promised } from '#base/ledger.ts'
+import type { Shares } from '#base/shares.ts'
 import type { Catalog, Tables } from '#control/catalog/catalog.ts'
 import type { ContentStore } from '#data/content/content.ts'
 import type { Timestamp } from '#model/orbit.ts'
@@ -18,8 +19,8 @@ export interface OrbitDeps {
   readonly now: () => Timestamp
   /** Bytes that an account may have in all; undefined for no bound. */
   readonly quota: number | undefined
-  /** Uploads at once that are larger than what is kept beside their row. */
-  readonly uploads: number
+  /** Places for uploads that are larger than what is kept beside their row; one with the library. */
+  readonly seats: Shares
   /** Bytes that work under way is going to add; one with the library, by `promisedKey` and `keysOf`. */
   readonly promised: Ledger
   /** Gives space of the store to what is announced. @throws NoRoom */

@@ -3,7 +3,8 @@ import type { Content, Part, WrittenContent } from '#base/content.ts'
 import { LibraryError } from '#base/errors.ts'
 import { Ledger } from '#base/ledger.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
-import { type ContentStore, INLINE_MAX } from '#data/content/content.ts'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
+import { type ContentEditor, type ContentStore, INLINE_MAX } from '#data/content/content.ts'
 import { ANYBODY, type Caller } from '#model/orbit.ts'
 import { openTestCatalog } from '../../../test/support/catalogs.ts'
 import { createOrbit } from './create-orbit.ts'
@@ -45,8 +46,33 @@ export class MemoryContents implements ContentStore {
     }
   }
 
-  async openEditor(): Promise<never> {
-    throw new Error('the tests need none')
+  async openEditor(base: Content | undefined, { signal }: { signal: AbortSignal }): Promise<ContentEditor> {
+    let bytes = base ? Buffer.from(this.#read(base)) : Buffer.alloc(0)
+    this.open++
+    const truncate = async (size: number) => {
+      signal.throwIfAborted()
+      const before = bytes
+      bytes = Buffer.alloc(size)
+      before.copy(bytes)
+    }
+    const finish = async () => {
+      signal.throwIfAborted()
+      return this.keep(bytes)
+    }
+    return {
+      get size() {
+        return bytes.length
+      },
+      async write(offset, chunk) {
+        await truncate(Math.max(bytes.length, offset + chunk.length))
+        bytes.set(chunk, offset)
+      },
+      read: async (offset, length) => bytes.subarray(offset, offset + length),
+      truncate,
+      finish,
+      store: async () => (await finish()).content,
+      [Symbol.asyncDispose]: async () => void this.open--,
+    }
   }
 
   async openReader(parts: readonly Part[]): ReturnType<ContentStore['openReader']> {
@@ -126,7 +152,7 @@ export async function openOrbit(change: Partial<OrbitDeps> = {}): Promise<OrbitF
     keep: async () => ({ [Symbol.asyncDispose]: async () => {} }),
     now: () => (clock.at += 10),
     quota: undefined,
-    uploads: 512,
+    seats: createUploadSeats(512),
     promised: new Ledger(),
     reserve: { promise: () => new Ledger().take([]) },
     bytesOfImages: async () => 0,

@@ -1,5 +1,5 @@
 import type { WrittenContent } from '#base/content.ts'
-import { type Share, Shares } from '#base/shares.ts'
+import type { Share } from '#base/shares.ts'
 import type { Tables } from '#control/catalog/catalog.ts'
 import { type ContentWriter, INLINE_MAX } from '#data/content/content.ts'
 import type { Caller, ObjectPath } from '#model/orbit.ts'
@@ -35,8 +35,7 @@ export function createUploads({
   deps,
   expiry,
 }: UploadsDeps): Pick<Orbit['objects'], 'beginPut' | 'hold' | 'publish'> {
-  const { catalog, contents, now } = deps
-  const seats = new Shares({ total: deps.uploads, busy: 'too many uploads are under way' })
+  const { catalog, contents, now, seats } = deps
   /** Whoever writes blocks holds memory for some, at his own pace. */
   const seatOf = ({ session }: Caller, { account }: ObjectPath) => seats.enter(session?.accountId ?? account)
 

@@ -12,7 +12,7 @@ import type { IngestResult, OwnSource } from './ingest-types.ts'
 import { readParts } from './parts-source.ts'
 
 const SECTOR = 512
-const TAKEN_OVER = 'The object in Orbit became the image as it is: its bytes were not read or written again.'
+const TAKEN_OVER = 'What was uploaded became the image as it is: its bytes were not read or written again.'
 
 export interface AdoptOptions {
   readonly source: OwnSource
@@ -22,7 +22,7 @@ export interface AdoptOptions {
 }
 
 /**
- * Makes an image of an object that is a raw disk and lies in the store as one: looks at its head and tail, as every
+ * Makes an image of an object or upload that is a raw disk and lies in the store as one: looks at its head and tail, as every
  * registration does, and reads and writes nothing else.
  * @returns undefined where it has to be read after all
  * @throws Refusal, corrupt
@@ -38,7 +38,7 @@ export async function adopt(options: AdoptOptions): Promise<IngestResult | undef
   if (notes === undefined) return undefined
   if (size > limits.virtualSize) throw tooLarge(limits.virtualSize, size)
   await using manifest = await openManifest(store.manifests, source.disk)
-  assert(manifest.diskSize === size, `an object of ${size} bytes has a manifest of ${manifest.diskSize}`)
+  assert(manifest.diskSize === size, `a disk of ${size} bytes has a manifest of ${manifest.diskSize}`)
   return {
     manifest: source.disk,
     virtualSize: size,

@@ -10,7 +10,7 @@ export type IngestSource =
   | OwnSource
   | VolumeSource
 
-/** An object of our own Orbit; whoever names it keeps its manifests from collection. */
+/** An object of our own Orbit, or an upload; whoever names it keeps its manifests from collection. */
 export interface OwnSource {
   readonly kind: 'parts'
   /** None of them broken. */
@@ -18,7 +18,7 @@ export interface OwnSource {
   /** The manifest of just these bytes, on stable storage, where there is one: a raw disk is then not read. */
   readonly disk: string | undefined
   /** Where the object is, fit to be shown. */
-  readonly url: string
+  readonly url: string | undefined
   readonly etag: string | undefined
   readonly lastModified: string | undefined
 }

@@ -14,7 +14,7 @@ export const readParts = (parts: readonly Part[], store: Store): ContentReader =
   openParts(parts, ({ manifest, form }) => openLayout(store, manifest, form, directLoader(store.blocks)))
 
 /**
- * Opens an object as a source, without going over the network.
+ * Opens an object or upload as a source, without going over the network.
  * @throws too-large; the stream throws corrupt where stored bytes are damaged
  */
 export function openPartsSource(options: {

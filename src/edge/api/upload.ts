@@ -34,8 +34,8 @@ export function uploadRoutes(app: App, deps: ApiDeps): void {
     const options = { signal: requestSignal(request.raw), total }
     const upload = await uploads.receive(session, id, range?.offset ?? 0, bytes, options)
     // From here on all bytes are with us, and the client may be gone.
-    const isComplete = range === undefined || upload.received === range.total
-    const image = isComplete ? await uploads.finish(session, id) : await show(session, id)
+    const isEnd = range === undefined && !upload.isComplete
+    const image = isEnd ? await uploads.finish(session, id) : await show(session, id)
     reply.code(202).header('upload-offset', upload.received)
     return printFor(request, image, deps)
   })

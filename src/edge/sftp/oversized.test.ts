@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createUploadSeats } from '#control/library/upload-seats.ts'
 import { exampleBytes } from '#data/content/content.fixtures.ts'
 import { CREATE, NOTHING, openFixture, text } from './sftp.fixtures.ts'
 import { MalformedPacket, OPEN, PACKET_MAX, REQUEST, STATUS, uint32Field, uint64Fields } from './wire.ts'
@@ -105,7 +106,7 @@ test('session: whatever follows the type of a request, there is an answer or the
 })
 
 test('session: an account has at most as many files open for writing as it leaves to others', async (t) => {
-  const { connect, orbit, owner, at, names } = await openFixture(t, { uploads: 6 })
+  const { connect, orbit, owner, at, names } = await openFixture(t, { seats: createUploadSeats(6) })
   const [client, another] = [await connect(), await connect()]
   const handles = [
     await client.open('/c/1', CREATE),
