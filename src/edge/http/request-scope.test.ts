@@ -80,10 +80,11 @@ test('requests: each is counted once, by edge, method and class; one whose clien
 test('requests: a WebSocket is one for as long as its connection is open', async (t) => {
   const { app, url, answered, begun } = await open(t)
   acceptUpgrades(app, (path) => path.startsWith('/console/'))
-  app.server.on(
-    'upgrade',
-    (_request, socket) => void socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
-  )
+  const accepted = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'
+  app.server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => {}).on('end', () => socket.destroy())
+    socket.resume().write(accepted)
+  })
   const headers = { connection: 'upgrade', upgrade: 'websocket' }
   const [, socket] = await once(request(`${url}/console/srv-12345`, { headers }).end(), 'upgrade')
   assert.deepEqual([begun, answered], [['console'], []])
