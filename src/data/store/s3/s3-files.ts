@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { assert, LibraryError } from '#base/errors.ts'
 import type { Digest, Generation, RemovedFile, RemovedFiles, StoredFile } from '../store.ts'
 import type { S3Generations } from './generations.ts'
+import { listDigests } from './list-digests.ts'
 import type { S3Objects } from './objects.ts'
 
 const DIGEST = /^[0-9a-f]{64}$/
@@ -117,9 +118,14 @@ export class S3Files {
     return found !== undefined && found.generation < since && (claimed?.generation ?? 0) < since
   }
 
-  async *list(after?: Digest): AsyncGenerator<StoredFile> {
+  list(after?: Digest): AsyncGenerator<StoredFile> {
+    return listDigests((digits, after) => this.#listShard(digits, after), after)
+  }
+
+  async *#listShard(digits: string, after: Digest | undefined): AsyncGenerator<StoredFile> {
     const within = `${this.#kind}/`
-    for await (const object of this.#objects.list(within, after && this.keyOf(after))) {
+    const folder = digits === '' ? '' : `${digits.slice(0, 2)}/${digits}`
+    for await (const object of this.#objects.list(within + folder, after && this.keyOf(after))) {
       const digest = object.key.slice(within.length + 3)
       if (!DIGEST.test(digest)) continue
       yield { digest, size: object.size, claimedIn: undefined }
