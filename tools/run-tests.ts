@@ -1,10 +1,11 @@
 /**
- * Runs the tests: `run-tests.ts` all of them, `run-tests.ts unit` those beside the sources, and
- * `run-tests.ts FILE…` those files, or all in those folders.
+ * Runs the tests: `run-tests.ts` all of them, `run-tests.ts unit` those beside the sources, `run-tests.ts large` those
+ * of the whole library on PostgreSQL and S3, and `run-tests.ts FILE…` those files, or all in those folders.
  * Tools that tests drive and the machine lacks are installed from Debian when that is possible, else named.
  * With CI=true a skipped test is a failure.
  */
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { glob } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -18,6 +19,18 @@ import { isInstalled, missingPackages } from '../test/support/tools.ts'
 /** For one test, so that it is named before its file is ended by limit-file.ts. */
 const TEST_LIMIT_MS = 9 * 60_000
 const UNIT = ['src/**/*.test.ts', 'test/tidy.test.ts']
+/** What a library does is the same whatever it stands on; these are run on both. */
+const LARGE = [
+  'command-line',
+  'curl',
+  'formats',
+  'orbit-model',
+  'orbit-registration',
+  'rclone',
+  'servers',
+  'sftp',
+  'swift-client',
+].map((name) => `test/acceptance/${name}.test.ts`)
 const ALL = ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts']
 
 /** Installs what is missing, or gives the line that would. */
@@ -68,36 +81,53 @@ process.on('exit', (code) => {
   if (!isComplete && code === 0) process.exitCode = 1
 })
 
-const files = await filesOf(process.argv.slice(2))
+const words = process.argv.slice(2)
+const isAll = words.length === 0
+const onlyLarge = words[0] === 'large'
+const files = onlyLarge ? LARGE : await filesOf(words)
 const line = installTools()
 if (line) console.log(`some tests will be skipped; to run them all: sudo ${line}`)
+const canBeLarge = isInstalled('postgres') && RADOSGW.every(isInstalled)
 if (isInstalled('postgres') && files.length > 1) await sharePostgres()
 if (RADOSGW.every(isInstalled) && files.length > 1) await shareRadosgw()
 
 let failed = 0
 const skipped: string[] = []
-const stream = run({
-  files,
-  concurrency: 2,
-  timeout: TEST_LIMIT_MS,
-  execArgv: ['--import', new URL('limit-file.ts', import.meta.url).href],
-})
-stream.on('test:fail', (event) => {
-  if (event.todo === undefined) failed++
-})
-stream.on('test:pass', ({ name, skip }) => {
-  if (skip !== undefined) skipped.push(skip === true ? name : `${name}: ${skip}`)
-})
-// compose() is what node:test offers to reporters; pipeline would wait for stdout to close.
-const report = stream.compose(spec)
-report.pipe(process.stdout)
-report.on('end', () => {
-  isComplete = true
-  if (failed > 0) process.exitCode = 1
-  if (skipped.length === 0) return
+
+async function runFiles(some: readonly string[]): Promise<void> {
+  const stream = run({
+    files: [...some],
+    concurrency: 2,
+    timeout: TEST_LIMIT_MS,
+    execArgv: ['--import', new URL('limit-file.ts', import.meta.url).href],
+  })
+  stream.on('test:fail', (event) => {
+    if (event.todo === undefined) failed++
+  })
+  stream.on('test:pass', ({ name, skip }) => {
+    if (skip !== undefined) skipped.push(skip === true ? name : `${name}: ${skip}`)
+  })
+  // compose() is what node:test offers to reporters; pipeline would wait for stdout to close.
+  const report = stream.compose(spec)
+  report.pipe(process.stdout, { end: false })
+  await once(report, 'end')
+}
+
+if (!onlyLarge) await runFiles(files)
+if (isAll || onlyLarge) {
+  console.log('\nthe same library on PostgreSQL and S3:')
+  if (canBeLarge) {
+    process.env.BACKEND = 'large'
+    await runFiles(LARGE)
+  } else skipped.push('the library on PostgreSQL and S3')
+}
+isComplete = true
+if (failed > 0) process.exitCode = 1
+if (skipped.length > 0) {
   console.error(`\n${skipped.length} skipped:\n  ${skipped.join('\n  ')}`)
   if (line) console.error(`to run them all: sudo ${line}`)
-  if (process.env.CI !== 'true') return
-  console.error('with CI=true that is a failure')
-  process.exitCode = 1
-})
+  if (process.env.CI === 'true') {
+    console.error('with CI=true that is a failure')
+    process.exitCode = 1
+  }
+}

@@ -77,8 +77,8 @@ export async function every(
 
 /**
  * Deletes stored blocks that nothing needs, or counts them.
- * @returns undefined where another process is at it: two would walk all manifests for the same blocks, and report wrongly
- * what they removed
+ * @returns undefined where another process is at it: two would walk all manifests for the same blocks, and report
+ * wrongly what they removed
  */
 export async function collectAlone(
   parts: Parts,
