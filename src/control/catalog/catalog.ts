@@ -1,11 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import {
-  CompiledQuery,
-  type Dialect,
-  HandleEmptyInListsPlugin,
-  Kysely,
-  replaceWithNoncontingentExpression,
-} from 'kysely'
+import { CompiledQuery, type Dialect, Kysely } from 'kysely'
 import type { Random } from '#model/ids.ts'
 import { type Accounts, accountsTable } from './accounts.ts'
 import { type ApiClients, apiClientsTable } from './api-clients.ts'
@@ -119,9 +113,6 @@ export async function pendingMigrations(place: CatalogPlace): Promise<PendingSte
   return await listPending(db, dialect)
 }
 
-/** A list may be empty, which not every database understands. */
-const PLUGINS = [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })]
-
 /** The same for a database that is open, and is closed with the catalog. */
 export async function openOn(
   dialect: CatalogDialect,
@@ -130,7 +121,7 @@ export async function openOn(
 ): Promise<Catalog> {
   await using opened = new AsyncDisposableStack()
   const open = (which: Dialect) =>
-    opened.adopt(new Kysely<Schema>({ dialect: which, plugins: PLUGINS }), (db) => db.destroy())
+    opened.adopt(new Kysely<Schema>({ dialect: which, plugins: [...dialect.plugins] }), (db) => db.destroy())
   const db = open(dialect.kysely)
   await dialect.demandUsable?.(db)
   const writing = dialect.writing === dialect.kysely ? db : open(dialect.writing)

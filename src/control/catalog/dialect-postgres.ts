@@ -1,4 +1,4 @@
-import { PostgresDialect, sql } from 'kysely'
+import { HandleEmptyInListsPlugin, PostgresDialect, replaceWithNoncontingentExpression, sql } from 'kysely'
 import { LibraryError } from '#base/errors.ts'
 import type { CatalogDialect } from './dialect.ts'
 import { MOVED_AWAY } from './postgres-errors.ts'
@@ -40,6 +40,8 @@ export function openPostgres({ url, ...change }: PostgresOptions): CatalogDialec
     kysely: pool({ connections: Math.max(1, limits.connections - writers) }),
     writing: pool({ connections: writers }),
     migrating: pool({ connections: 1, statementMs: undefined }),
+    // Which SQLite understands as it is.
+    plugins: [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })],
     lockFree: sql`for update of job skip locked`,
     async demandUsable(db) {
       const { rows } = await sql<{ server_encoding: string }>`show server_encoding`.execute(db)

@@ -46,6 +46,7 @@ export function openSqlite(path: string): CatalogDialect {
     // There is one writer at a time, so there is nothing to lock or to skip.
     claiming: undefined,
     lockFree: sql``,
+    plugins: [],
     lockForChange: (query) => query,
     // Text is compared by its bytes, and kept as UTF-8.
     types: { name: 'text', bytes: 'blob', serial: 'integer' },

@@ -1,4 +1,12 @@
-import type { ColumnDataType, Dialect, Expression, Kysely, RawBuilder, SelectQueryBuilder } from 'kysely'
+import type {
+  ColumnDataType,
+  Dialect,
+  Expression,
+  Kysely,
+  KyselyPlugin,
+  RawBuilder,
+  SelectQueryBuilder,
+} from 'kysely'
 import type { Topic } from './changes.ts'
 import type { Schema } from './schema.ts'
 
@@ -11,6 +19,8 @@ export interface CatalogDialect {
   readonly migrating: Dialect
   /** @throws invalid where no catalog can be kept in this database */
   readonly demandUsable?: (db: Kysely<Schema>) => Promise<void>
+  /** What changes queries into what the database understands. */
+  readonly plugins: readonly KyselyPlugin[]
   /** What begins a claim: whoever counts the jobs that run is the only one who adds to them. Undefined where he is. */
   readonly claiming: ((kind: string) => RawBuilder<unknown>) | undefined
   /** Ends a query for a `job` to take: one that somebody changes just now is not waited for, but passed over. */
