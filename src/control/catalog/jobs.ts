@@ -53,6 +53,13 @@ export interface Backlog {
   readonly waitingSince: number | null
 }
 
+export interface JobOwner {
+  readonly id: string
+  readonly attempt: number
+  /** Null where nobody holds it. */
+  readonly owner: string | null
+}
+
 export interface Jobs {
   insert(job: NewJob): Promise<void>
   find(kind: string, subject: string): Promise<Job | undefined>
@@ -71,6 +78,8 @@ export interface Jobs {
     held: readonly T[],
     leaseUntil: number,
   ): Promise<Set<T>>
+  /** @returns whose these jobs are, as far as they are still there */
+  listOwners(ids: readonly string[]): Promise<JobOwner[]>
   /** Removes a job if this attempt still holds it; only then may its work be published. */
   finish(owner: string, held: Pick<Job, 'id' | 'attempt'>): Promise<boolean>
   /** Gives a job back for another try if this attempt still holds it. */
@@ -169,6 +178,10 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
       }
       return renewed
     },
+    async listOwners(ids) {
+      const query = db.selectFrom('jobs').select(['id', 'attempt', 'lease_owner as owner'])
+      return await query.where('id', 'in', ids).execute()
+    },
     async finish(owner, { id, attempt }) {
       const query = db
         .deleteFrom('jobs')
@@ -229,6 +242,7 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
     },
     async remove(kind, subject) {
       await db.deleteFrom('jobs').where('kind', '=', kind).where('subject', '=', subject).execute()
+      touch('jobs')
     },
     async backlog(now) {
       const rows = await db

@@ -588,3 +588,26 @@ onEach('queue: a refused image is no trouble of ours: it is told without a stack
     ['truncated', 'The file ends too early.', 'img-00001', undefined],
   )
 })
+
+onEach('job queue: what others remove ends here without a heartbeat', async (openCatalog, kind) => {
+  await using setup = await setUp(openCatalog)
+  const [began, ended] = [gate(), gate()]
+  const handler = new Script(async (run) => {
+    await began.pass()
+    await untilAborted(run).finally(ended.pass)
+  })
+  began.open()
+  ended.open()
+  await using queue = setup.queue('one', handler, { concurrency: 1 })
+  queue.start()
+  await setup.add('s1')
+  await began.entered
+  // Of another process's changes, a file tells nothing.
+  await using opened = kind === 'postgres' ? await openCatalog() : undefined
+  const started = performance.now()
+  await (opened ?? setup.catalog).transaction(({ jobs }) => jobs.remove(KIND, 's1'))
+  await ended.entered
+  assert.ok(performance.now() - started < 9000)
+  await queue.settled()
+  assert.deepEqual(handler.told, [])
+})

@@ -291,6 +291,24 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     }
   }
 
+  /** Others may have removed or taken what is running here; nobody waits for a heartbeat to hear of it. */
+  async function look(): Promise<void> {
+    const held = [...running.values()]
+    if (held.length === 0) return
+    const found = await catalog.jobs.listOwners(held.map(({ job }) => job.id))
+    for (const { job, abort } of held) {
+      const holding = found.find(({ id }) => id === job.id)
+      if (!holding) abort.abort(new Cancelled())
+      else if (holding.owner !== owner || holding.attempt !== job.attempt) abort.abort(new LeaseLost())
+    }
+  }
+
+  function changed(): void {
+    void poll()
+    // A heartbeat looks again.
+    look().catch((error: unknown) => log.warn({ err: error }, 'cannot look after what is running'))
+  }
+
   async function settled(): Promise<void> {
     while (running.size > 0) await Promise.all([...running.values()].map(({ done }) => done))
   }
@@ -301,7 +319,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       kinds.set(kind, { handler, limits })
     },
     start() {
-      subscription ??= catalog.onChange('jobs', () => void poll())
+      subscription ??= catalog.onChange('jobs', changed)
       timers.push(setInterval(() => void poll(), pollMs).unref())
       timers.push(setInterval(() => void heartbeat(), heartbeatMs).unref())
       void heartbeat().then(poll)
