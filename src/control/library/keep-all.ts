@@ -12,6 +12,8 @@ export interface KeepAllOptions {
   readonly holder: string
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** Milliseconds by a clock that nobody sets. */
+  readonly elapsed: () => number
 }
 
 export interface KeptAll extends AsyncDisposable {
@@ -23,17 +25,16 @@ export interface KeptAll extends AsyncDisposable {
  * Keeps all that is stored from collections, which remove nothing until this is disposed of. One that goes on already
  * removes what its catalog did not name as it began, so nothing that a catalog names which is read from now on.
  */
-export async function keepAllStored({ catalog, holder, now }: KeepAllOptions): Promise<KeptAll> {
-  /** By a clock that nobody sets. */
+export async function keepAllStored({ catalog, holder, now, elapsed }: KeepAllOptions): Promise<KeptAll> {
   let until = 0
   const set = async (lastsMs: number) => {
-    const askedAt = performance.now()
+    const askedAt = elapsed()
     await catalog.relaxed(({ uploadGuards }) => uploadGuards.set(holder, KEEP_ALL, now() + lastsMs))
     until = askedAt + lastsMs
   }
   let isLost = false
   const demand = () => {
-    isLost ||= performance.now() > until
+    isLost ||= elapsed() > until
     if (!isLost) return
     throw new LibraryError('unavailable', 'keep what is stored: this process stood still for too long', {
       hint: 'run the same command again; it goes on where it was',
@@ -42,7 +43,7 @@ export async function keepAllStored({ catalog, holder, now }: KeepAllOptions): P
   await set(FIRST_MS)
   let renewal = Promise.resolve()
   const timer = setInterval(() => {
-    isLost ||= performance.now() > until
+    isLost ||= elapsed() > until
     renewal = renewal.then(() => set(PIN_MS)).catch(() => {})
   }, RENEW_MS).unref()
   return {

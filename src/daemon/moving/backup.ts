@@ -21,6 +21,9 @@ import {
 } from './backup-folder.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
+/** For what keeps collections away. */
+export const CLOCKS = { now: Date.now, elapsed: () => performance.now() }
+
 export interface BackupOptions {
   /** The backup's folder. */
   readonly backup: string
@@ -52,7 +55,7 @@ export async function backUp(options: BackupOptions): Promise<BackedUp> {
   const { backup, config, catalog, store, holder, verify, signal } = options
   await makeBackupFolder(backup)
   using _lock = lockBackup(backup)
-  await using kept = await keepAllStored({ catalog, holder, now: Date.now })
+  await using kept = await keepAllStored({ catalog, holder, ...CLOCKS })
   await using target = await openFilesystemStore(storeOf(backup), { exclusive: true })
   const begun = await beginSnapshot(backup)
   const contents = await writeSnapshot(catalog, config, begun)

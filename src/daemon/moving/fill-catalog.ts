@@ -1,7 +1,8 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
 import { type Row, RowSum } from '#control/catalog/row-lines.ts'
-import type { Rows } from '#control/catalog/rows.ts'
+
+type RowsOf = (table: string) => AsyncIterable<Row>
 
 /**
  * Puts rows in the place of all that a catalog has, in one transaction, and reads them back.
@@ -12,7 +13,7 @@ import type { Rows } from '#control/catalog/rows.ts'
 export async function fillCatalog(
   catalog: Catalog,
   tables: readonly string[],
-  rowsOf: (table: string) => AsyncIterable<Row>,
+  rowsOf: RowsOf,
 ): Promise<number> {
   return await catalog.transaction(async ({ rows }) => {
     await rows.clear()
@@ -28,10 +29,10 @@ export async function fillCatalog(
   })
 }
 
-/** Whether two catalogs have the same rows in these tables. */
-export async function haveSameRows(one: Rows, other: Rows, tables: readonly string[]): Promise<boolean> {
+/** Whether there are the same rows in these tables. */
+export async function haveSameRows(tables: readonly string[], one: RowsOf, other: RowsOf): Promise<boolean> {
   for (const table of tables)
-    if (!(await sumRows(one.read(table))).equals(await sumRows(other.read(table)))) return false
+    if (!(await sumRows(one(table))).equals(await sumRows(other(table)))) return false
   return true
 }
 

@@ -13,6 +13,7 @@ import type { Config } from '../config.ts'
 import { catalogPlace, demandLibrary, makeDataFolder } from '../data-folder.ts'
 import { lockDataFolder } from '../data-lock.ts'
 import { nameRoots } from '../name-roots.ts'
+import { CLOCKS } from './backup.ts'
 import { fillCatalog, haveSameRows } from './fill-catalog.ts'
 import { isEmptyStore, openPlaces, type Places } from './open-places.ts'
 import { copyHostKeys } from './write-snapshot.ts'
@@ -61,7 +62,7 @@ export async function move(options: MoveOptions): Promise<void> {
   using _lock = await lockNew(from, to)
   await using target = await openPlaces(to)
   if ((await demandEmpty(options, source, target)) === 'full') return onStep({ kind: 'had moved' })
-  await using kept = await keepAllStored({ catalog: source.catalog, holder, now: Date.now })
+  await using kept = await keepAllStored({ catalog: source.catalog, holder, ...CLOCKS })
   const copy = createCopy(options, source, target)
   if ((await readMoving(source.catalog))?.state !== 'left') await copyInPasses(copy, onStep)
   if (prepare) return
@@ -88,8 +89,8 @@ async function demandEmpty(options: MoveOptions, source: Places, target: Places)
   const state = (await readMoving(source.catalog))?.state
   if (state === 'filling') throw new LibraryError('conflict', 'move a library: the old one is not whole')
   if (!(await target.catalog.rows.isEmpty())) {
-    if (state === 'left' && (await haveSameRows(source.catalog.rows, target.catalog.rows, MOVED_TABLES)))
-      return 'full'
+    const [old, filled] = [source.catalog.rows, target.catalog.rows]
+    if (state === 'left' && (await haveSameRows(MOVED_TABLES, old.read, filled.read))) return 'full'
     throw new LibraryError('conflict', `${there}: there is a library in it already`)
   }
   if ((await readMoving(target.catalog)) === undefined) {

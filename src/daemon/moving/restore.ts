@@ -19,9 +19,9 @@ import {
   storeOf,
   tablePath,
 } from './backup-folder.ts'
-import { fillCatalog } from './fill-catalog.ts'
+import { fillCatalog, haveSameRows } from './fill-catalog.ts'
 import { readLines } from './line-files.ts'
-import { isEmptyStore, openPlaces, type Places } from './open-places.ts'
+import { isEmptyStore, openPlaces } from './open-places.ts'
 import { copyHostKeys } from './write-snapshot.ts'
 
 export interface RestoreOptions {
@@ -51,31 +51,55 @@ export interface Restored {
  * @throws conflict where there is a library or a store in the place already; not_found, corrupt, unavailable
  */
 export async function restore(options: RestoreOptions): Promise<Restored> {
-  const { backup, config, despiteDamage, onProgress, signal } = options
+  const { backup, config } = options
   const snapshot = await chooseSnapshot(backup, options.snapshot)
   const contents = await readSnapshot(snapshot)
   await makeDataFolder(config.data)
   using _lock = lockDataFolder(config.data)
-  const copied = await (async () => {
-    await using places = await openPlaces(config, contents.schema)
-    await demandEmpty(places, config)
-    await writeMoving(places.catalog, { state: 'filling', from: snapshot.folder })
-    await using from = await openFilesystemStore(storeOf(backup))
-    const roots = () => readRoots(snapshot)
-    const report = await copyDisks({
-      ...{ from, to: places.store, roots, onProgress, signal },
-      damagedToo: despiteDamage,
-    })
-    if (isHurt(report) && !despiteDamage) return { report, rows: undefined }
-    await mkdir(join(config.data, 'ssh'), { recursive: true, mode: 0o700 })
-    await copyHostKeys(snapshot.folder, join(config.data, 'ssh'))
-    const tables = contents.tables.map(({ table }) => table)
-    const rows = await fillCatalog(places.catalog, tables, (table) => readTable(snapshot, table))
-    return { report, rows }
-  })()
+  const { copied, isFilled } = await fillFrom(options, snapshot, contents)
   // Brings the tables up to date.
-  if (copied.rows !== undefined) await (await openPlaces(config))[Symbol.asyncDispose]()
-  return { snapshot, contents, copied: copied.report, rows: copied.rows }
+  if (isFilled) await (await openPlaces(config))[Symbol.asyncDispose]()
+  const rows = contents.tables.reduce((sum, table) => sum + table.rows, 0)
+  return { snapshot, contents, copied, rows: isFilled ? rows : undefined }
+}
+
+interface Filled {
+  readonly copied: CopyReport
+  readonly isFilled: boolean
+}
+
+/** Fills an empty place, of the version that the snapshot is of. */
+async function fillFrom(
+  { backup, config, despiteDamage, onProgress, signal }: RestoreOptions,
+  snapshot: Snapshot,
+  contents: SnapshotContents,
+): Promise<Filled> {
+  await using places = await openPlaces(config, contents.schema)
+  const tables = contents.tables.map(({ table }) => table)
+  const rowsOf = (table: string) => readTable(snapshot, table)
+  if (!(await places.catalog.rows.isEmpty())) {
+    if (await haveSameRows(tables, places.catalog.rows.read, rowsOf))
+      return { copied: NOTHING, isFilled: true }
+    throw notEmpty(config, 'there is a library in it already')
+  }
+  // What an earlier go at the same left behind may stay.
+  if ((await readMoving(places.catalog)) === undefined && !(await isEmptyStore(places.store)))
+    throw notEmpty(config, 'its store is not empty')
+  await writeMoving(places.catalog, { state: 'filling', from: snapshot.folder })
+  await using from = await openFilesystemStore(storeOf(backup))
+  const roots = () => readRoots(snapshot)
+  const copying = { from, to: places.store, roots, damagedToo: despiteDamage, onProgress, signal }
+  const copied = await copyDisks(copying)
+  if (isHurt(copied) && !despiteDamage) return { copied, isFilled: false }
+  await mkdir(join(config.data, 'ssh'), { recursive: true, mode: 0o700 })
+  await copyHostKeys(snapshot.folder, join(config.data, 'ssh'))
+  await fillCatalog(places.catalog, tables, rowsOf)
+  return { copied, isFilled: true }
+}
+
+const NOTHING: CopyReport = {
+  ...{ manifests: 0, blocks: 0, bytes: 0, known: 0 },
+  ...{ damaged: [], missing: [], truncated: false },
 }
 
 const isHurt = ({ damaged, missing }: CopyReport) => damaged.length + missing.length > 0
@@ -94,14 +118,10 @@ async function chooseSnapshot(backup: string, name: string | undefined): Promise
   })
 }
 
-/** What an earlier go at the same left behind may stay. */
-async function demandEmpty({ catalog, store }: Places, { data }: Config): Promise<void> {
-  const hint = 'restore into a new data folder, and a catalog and a store that are empty'
-  if (!(await catalog.rows.isEmpty()))
-    throw new LibraryError('conflict', `restore to ${data}: there is a library in it already`, { hint })
-  if ((await readMoving(catalog)) === undefined && !(await isEmptyStore(store)))
-    throw new LibraryError('conflict', `restore to ${data}: its store is not empty`, { hint })
-}
+const notEmpty = ({ data }: Config, why: string): LibraryError =>
+  new LibraryError('conflict', `restore to ${data}: ${why}`, {
+    hint: 'restore into a new data folder, and a catalog and a store that are empty',
+  })
 
 /** Reads and verifies all of a backup: every snapshot, every manifest, every block. */
 export async function checkBackup(
