@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { LibraryError } from '#base/errors.ts'
 import { Refusal, SourceFailure } from '#base/refusal.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
@@ -102,13 +103,20 @@ test('registration: progress is saved for other processes, at most once a second
   const { library, owner, scripted, clock, options } = fixture
   const { id } = await library.register(owner, REGISTER)
   const call = await scripted.call(0)
-  const saved = async () => (await options.catalog.images.find(id))?.progress?.bytesDone
+  /** What is saved once it is no longer what it was; nobody waits for the saving. */
+  const saved = async (before: number) => {
+    for (;;) {
+      const bytes = (await options.catalog.images.find(id))?.progress?.bytesDone
+      if (bytes !== before) return bytes
+      await setImmediate()
+    }
+  }
   call.progress({ received: 1 })
   call.progress({ received: 2 })
-  assert.equal(await saved(), 1)
+  assert.equal(await saved(0), 1)
   clock.at += 1000
   call.progress({ received: 3 })
-  assert.equal(await saved(), 3)
+  assert.equal(await saved(1), 3)
 })
 
 test('registration: a refusal fails the image at once with code, sentence and next step', async () => {
