@@ -70,9 +70,11 @@ test('disk: what is announced needs room beside what others announced, and the a
     registrations: { concurrency: 9, perAccount: 8 },
   })
   const { library, owner, scripted, clock, options } = fixture
-  const [one, other] = [await library.register(owner, REGISTER), await library.register(owner, REGISTER)]
+  const one = await library.register(owner, REGISTER)
   await options.jobs.poll()
   await (await scripted.call(0)).admit(800)
+  const other = await library.register(owner, REGISTER)
+  await options.jobs.poll()
   await (await scripted.call(1)).admit(101)
   while ((await library.show(owner, other.id)).progress?.message === undefined) await setImmediate()
   assert.match(
