@@ -15,6 +15,7 @@ import { createRandom, type Random } from '#data/codec/codec.fixtures.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
 import { memoryStore } from '#data/store/memory.ts'
+import { createS3Client } from '#data/store/s3/client.ts'
 import {
   LATEST_MS,
   type MemoryObjects,
@@ -24,7 +25,9 @@ import {
 import type { S3Objects } from '#data/store/s3/objects.ts'
 import { createS3Store } from '#data/store/s3/store.ts'
 import type { Store } from '#data/store/store.ts'
+import { createS3Place, RADOSGW } from '../../../test/support/radosgw.ts'
 import { encode } from '../../../test/support/store-disk.ts'
+import { needs } from '../../../test/support/tools.ts'
 import { collect } from './collect.ts'
 import { walkManifest } from './walk-manifest.ts'
 
@@ -198,9 +201,14 @@ interface Game {
   /** Collections after which nothing is left over. */
   readonly collections?: number
   readonly late?: boolean
+  /** How often each does what it does. */
+  readonly rounds?: number
 }
 
-async function play({ open, onTurn, collections = 1, late = false }: Game, seed: number): Promise<number> {
+async function play(
+  { open, onTurn, collections = 1, late = false, rounds = 6 }: Game,
+  seed: number,
+): Promise<number> {
   const random = createRandom(seed)
   const turns = new Turns(random, onTurn)
   const stores = open(turns, random)
@@ -213,10 +221,10 @@ async function play({ open, onTurn, collections = 1, late = false }: Game, seed:
     }
   }
   await turns.run([
-    repeat(6, () => library.register()),
-    repeat(6, () => library.register()),
-    repeat(8, () => library.removeOne()),
-    repeat(5, async () => {
+    repeat(rounds, () => library.register()),
+    repeat(rounds, () => library.register()),
+    repeat(rounds + 2, () => library.removeOne()),
+    repeat(rounds - 1, async () => {
       removed += await library.collect(late)
       await library.assertWhole(`seed ${seed}`)
     }),
@@ -282,6 +290,22 @@ test('collect: the same on an object store, whose requests are late, doubled and
     assert.deepEqual(aside, [], `seed ${seed}: what was moved aside is gone in the end`)
   }
   assert.ok(removed > 50, `collections found ${removed} to remove while others worked`)
+})
+
+test("collect: the same on Ceph's object store", needs(...RADOSGW), async () => {
+  const { credentials, ...address } = await createS3Place()
+  await using objects = createS3Client({ address, credentials: async () => credentials })
+  const stores = { plain: createS3Store({ objects, settledMs: 0 }) }
+  const remote = (turns: Turns) => {
+    const slow = remoteObjects(
+      objects,
+      () => turns.wait(),
+      () => false,
+    )
+    return createS3Store({ objects: slow, settledMs: 0 })
+  }
+  const open = (turns: Turns) => ({ ...stores, writers: remote(turns), collector: remote(turns) })
+  await play({ open, collections: 3, rounds: 2 }, randomInt(2 ** 31))
 })
 
 test('collect: deleting at once what was moved aside does harm there, which the game notices', async () => {

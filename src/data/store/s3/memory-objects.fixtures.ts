@@ -79,7 +79,7 @@ export const LATEST_MS = 60
  * request that was thought to be lost.
  */
 export function remoteObjects(
-  objects: MemoryObjects,
+  objects: S3Objects,
   turn: () => Promise<void>,
   chance: (share: number) => boolean,
 ): S3Objects {
