@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -21,6 +22,7 @@ import { createReadiness, type Stage } from './readiness.ts'
 import { type MetricsService, serveMetrics } from './serve-metrics.ts'
 import { serveNbd } from './serve-nbd.ts'
 import { serveSftp } from './serve-sftp.ts'
+import { holdServers } from './servers-home.ts'
 import { startUpkeep } from './upkeep.ts'
 import { readVersion } from './version.ts'
 import { type Parts, wire } from './wire.ts'
@@ -78,6 +80,7 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
   let sftp: SftpService | undefined
   let nbd: NbdService | undefined
   let upkeep: AsyncDisposable | undefined
+  let home: AsyncDisposable | undefined
   let scraped: MetricsService | undefined
   let giving: PromiseLike<void> | undefined
   addLooks(metrics, { ...parts, readiness, app, nbd: () => nbd, now: Date.now })
@@ -91,7 +94,10 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     // In a database, they are those of others, too.
     if (!config.catalog) await parts.jobs.releaseAllLeases()
     await parts.library.start()
-    if (roles.has('servers')) await parts.servers.begin()
+    if (roles.has('servers')) {
+      home = await holdServersHere(config, parts, log)
+      await parts.servers.begin()
+    }
     if (roles.has('sftp')) sftp = await serveSftp(config, parts, { log, observer: observer.sftp })
     nbd = await serveNbd(config, parts, log)
     if (roles.has('worker')) upkeep = startUpkeep(config, parts, { log, observer: observer.check })
@@ -119,8 +125,20 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
       upkeep?.[Symbol.asyncDispose](),
     ])
     await scraped?.[Symbol.asyncDispose]()
+    await parts.servers[Symbol.asyncDispose]()
+    await home?.[Symbol.asyncDispose]()
   }
 }
+
+const holdServersHere = ({ data, catalog }: Config, parts: Parts, log: Logger): Promise<AsyncDisposable> =>
+  holdServers({
+    catalog: parts.catalog,
+    folder: join(data, 'servers'),
+    isShared: catalog !== undefined,
+    now: Date.now,
+    log,
+    onLost: () => void parts.servers[Symbol.asyncDispose](),
+  })
 
 /** Once it is about to stop, connections that are kept alive end with the answer under way. */
 function closeWhenStopping(app: App, stopping: AbortSignal): void {
