@@ -46,7 +46,7 @@ function crashing(deps: BootstrapDeps, steps: number): BootstrapDeps {
   return {
     ...deps,
     auth: { operator: guard(auth.operator) },
-    catalog: { settings: guard(catalog.settings), users: catalog.users },
+    catalog: { ...catalog, settings: guard(catalog.settings) },
   }
 }
 
@@ -88,6 +88,17 @@ test('bootstrap: a catalog that was restored without its configuration gets no o
   await rm(ini)
   assert.equal(await bootstrap(deps), undefined)
   assert.equal(existsSync(ini), false)
+})
+
+test('bootstrap: a configuration of another library is put aside, not taken for a sign of this one', async () => {
+  await using folder = await openFolder()
+  const { deps, ini } = folder
+  const foreign = '[cli-other]\nclient_id = cli-other\nsecret = kept\n'
+  await writeFile(ini, foreign)
+  const made = await bootstrap(deps)
+  assert.ok(made)
+  assert.match(await readFile(ini, 'utf8'), new RegExp(made.clientId))
+  assert.equal(await readFile(`${ini}.old`, 'utf8'), foreign)
 })
 
 test('bootstrap: once it says that it is done, a power cut takes neither folder nor configuration', async () => {

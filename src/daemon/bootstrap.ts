@@ -27,7 +27,7 @@ const DONE = 'bootstrapped'
 
 export interface BootstrapDeps {
   readonly auth: Pick<Auth, 'operator'>
-  readonly catalog: Pick<Catalog, 'settings' | 'users'>
+  readonly catalog: Pick<Catalog, 'apiClients' | 'settings' | 'users'>
   /** The data folder. */
   readonly data: string
   readonly apiUrl: string
@@ -42,7 +42,7 @@ export async function bootstrap(deps: BootstrapDeps): Promise<Bootstrapped | und
   const { auth, catalog, data, apiUrl } = deps
   const { settings } = catalog
   const path = iniPath(data)
-  const done = (await settings.get(DONE)) ?? (await clientOf(path))
+  const done = (await settings.get(DONE)) ?? (await clientOf(path, catalog))
   if (done !== undefined) {
     await updateApiUrl(path, done, apiUrl)
     await settings.set(DONE, done)
@@ -58,6 +58,8 @@ export async function bootstrap(deps: BootstrapDeps): Promise<Bootstrapped | und
     description: 'Made with the data folder',
     permissions: 'full',
   })
+  // That of a library which had this folder before: nobody else knows its secrets.
+  if (existsSync(path)) await rename(path, `${path}.old`)
   await writeIni(path, printIni({ clientId: client.id, secret, accountId: account.id, apiUrl }))
   await settings.set(DONE, client.id)
   return { accountId: account.id, clientId: client.id, secret, email: EMAIL, password }
@@ -78,9 +80,13 @@ async function makeUser(
 }
 
 /** The client of a configuration that was written just before an interrupted start could say so. */
-async function clientOf(path: string): Promise<string | undefined> {
+async function clientOf(
+  path: string,
+  { apiClients }: Pick<Catalog, 'apiClients'>,
+): Promise<string | undefined> {
   if (!existsSync(path)) return undefined
-  return /^client_id\s*=\s*(\S+)/m.exec(await readFile(path, 'utf8'))?.[1]
+  const id = /^client_id\s*=\s*(\S+)/m.exec(await readFile(path, 'utf8'))?.[1]
+  return id === undefined ? undefined : (await apiClients.find(id))?.id
 }
 
 interface Section {

@@ -41,7 +41,8 @@ async function readOrMake(path: string, kind: (typeof KINDS)[number]): Promise<s
 
 async function readKey(path: string): Promise<string | undefined> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
+    if (error.code === 'ENOENT') return undefined
+    throw error
   })
   if (text === undefined || !(ssh2.utils.parseKey(text) instanceof Error)) return text
   throw new LibraryError('invalid', `read the host key ${path}: it is not a private key`, {
