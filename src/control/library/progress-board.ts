@@ -10,6 +10,8 @@ interface Entry {
   dataSize: number
   savedAt: number
   saving: boolean
+  /** Resolves once what was last begun to be saved is. */
+  saved: Promise<void>
 }
 
 /**
@@ -37,9 +39,12 @@ export class ProgressBoard {
   }
 
   #set(id: string, state: Pick<Entry, 'progress' | 'virtualSize' | 'dataSize'>): void {
-    const next: Entry = Object.assign(this.#entries.get(id) ?? { savedAt: 0, saving: false }, state)
+    const next: Entry = Object.assign(
+      this.#entries.get(id) ?? { savedAt: 0, saving: false, saved: Promise.resolve() },
+      state,
+    )
     this.#entries.set(id, next)
-    if (!next.saving && this.#now() - next.savedAt >= SAVE_EVERY_MS) void this.#save(id, next)
+    if (!next.saving && this.#now() - next.savedAt >= SAVE_EVERY_MS) next.saved = this.#save(id, next)
   }
 
   async #save(id: string, entry: Entry): Promise<void> {
@@ -55,8 +60,11 @@ export class ProgressBoard {
     }
   }
 
-  end(id: string): void {
+  /** What is said of it from then on is not overwritten by what was being saved. */
+  async end(id: string): Promise<void> {
+    const entry = this.#entries.get(id)
     this.#entries.delete(id)
+    await entry?.saved
   }
 
   /** The image with what is known better here than in the catalog. */

@@ -79,7 +79,7 @@ export class RegistrationHandler implements JobHandler {
       await this.#publish(run, result, held)
     } finally {
       // Before anybody looks again, for what the catalog says now is newer.
-      this.#board.end(job.subject)
+      await this.#board.end(job.subject)
       this.#feed.wake()
     }
     this.#letGo(job)

@@ -167,7 +167,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
           },
         })
       } finally {
-        board.end(id)
+        await board.end(id)
       }
     },
     async finish(session, id) {

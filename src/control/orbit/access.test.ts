@@ -76,11 +76,11 @@ test('access: who is let in by a list is not shown the lists, nor the keys', asy
   const own = await orbit.containers.show(fixture.owner, container)
   assert.deepEqual([own.read, own.write, own.metadata], [read, read, metadata])
   for (const change of [
-    orbit.containers.update(other, container, { metadata: {} }),
-    orbit.containers.put(other, container, { metadata: {} }),
-    orbit.containers.remove(other, container),
-    orbit.accounts.show(other, account),
-    orbit.accounts.update(other, account, {}),
+    () => orbit.containers.update(other, container, { metadata: {} }),
+    () => orbit.containers.put(other, container, { metadata: {} }),
+    () => orbit.containers.remove(other, container),
+    () => orbit.accounts.show(other, account),
+    () => orbit.accounts.update(other, account, {}),
   ])
     await assert.rejects(change, { kind: 'denied' })
 })
