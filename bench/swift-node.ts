@@ -8,6 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isInstalled } from '../test/support/tools.ts'
 
 const PROGRAMS = ['proxy', 'account', 'container', 'object'].map((name) => `swift-${name}-server`)
+const PIPELINE =
+  'catch_errors gatekeeper cache listing_formats bulk tempurl s3api tempauth ' +
+  'copy slo dlo versioned_writes symlink proxy-server'
 /** As many as the machine has cores would be more than its one disk has use for. */
 const PROXY_WORKERS = 2
 const START_LIMIT_MS = 20_000
@@ -81,7 +84,7 @@ use = egg:swift#${name}
     proxy,
     `${common(port)}workers = ${PROXY_WORKERS}
 [pipeline:main]
-pipeline = catch_errors gatekeeper cache listing_formats bulk tempurl s3api tempauth copy slo dlo versioned_writes symlink proxy-server
+pipeline = ${PIPELINE}
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true

@@ -39,7 +39,10 @@ interface Rule {
 
 export interface FaultyProxy extends AsyncDisposable {
   readonly url: string
-  /** Requests that have this in their address, or in a short body: so many of them. @returns what says how many were asked for */
+  /**
+   * Breaks so many requests of those that have `word` in their address, or in a short body.
+   * @returns what says how many there were in all
+   */
   break(word: string, fault: S3Fault, times: number): { readonly count: number }
 }
 

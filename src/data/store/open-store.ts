@@ -41,7 +41,10 @@ function openFolder(
   })
 }
 
-/** What readers of blocks use: with what was read last at hand, where the place says so. @param reserve as for openStore */
+/**
+ * What readers of blocks use: with what was read last at hand, where the place says so.
+ * @param reserve bytes that are left free there
+ */
 export function readsOf(
   place: StorePlace,
   blocks: BlockStore,

@@ -24,8 +24,8 @@ const USED_MS = 60_000
 type Read = Pick<BlockStore, 'readInto'>
 
 /**
- * Reads blocks through a folder that has those read last. What it has is verified and only a copy: whatever is wrong with
- * it, or cannot be done there, is as if it were not. Any number of threads and processes may share the folder.
+ * Reads blocks through a folder that has those read last. What it has is verified, and only a copy: whatever is wrong
+ * with it, or cannot be done there, is as if it were not. Any number of threads and processes may share the folder.
  * @param reserve bytes of the folder's file system to leave free; undefined for a part of it
  */
 export function cacheReads(blocks: Read, { folder, bytes }: ReadCache, reserve: number | undefined): Read {

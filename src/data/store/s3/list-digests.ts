@@ -14,8 +14,8 @@ interface Named {
 }
 
 /**
- * Lists things in the order of their digests. Digests are spread evenly, so the first page says how many there are; where
- * there are many, the rest is asked for in shards of about a page, several at once.
+ * Lists things in the order of their digests. Digests are spread evenly, so the first page says how many there are;
+ * where there are many, the rest is asked for in shards of about a page, several at once.
  * @param list those whose digests begin with these hex digits, behind `after`
  */
 export async function* listDigests<T extends Named>(
