@@ -62,7 +62,6 @@ export const printCopied = ({ manifests, blocks, bytes, known }: CopyCounts): st
 
 function printBackedUp({ snapshot, contents, copied }: BackedUp): string {
   const { servers, imagesUnderWay, damaged } = contents.leftOut
-  const rows = contents.tables.reduce((sum, table) => sum + table.rows, 0)
   return [
     printCopied(copied),
     ...damaged,
@@ -73,7 +72,7 @@ function printBackedUp({ snapshot, contents, copied }: BackedUp): string {
     ...(imagesUnderWay === 0
       ? []
       : [`not in the backup: ${count(imagesUnderWay, 'image')} that had not come wholly`]),
-    `snapshot ${snapshot.name}: ${count(rows, 'row')}, ${count(contents.disks, 'disk')}`,
+    `snapshot ${snapshot.name}: the catalog and ${count(contents.disks, 'disk')}`,
   ].join('\n')
 }
 
@@ -87,8 +86,7 @@ async function listBackup(backup: string): Promise<void> {
   const lines: string[][] = []
   for (const snapshot of await listSnapshots(backup)) {
     const contents = await readSnapshot(snapshot)
-    const rows = contents.tables.reduce((sum, table) => sum + table.rows, 0)
-    lines.push([snapshot.name, String(rows), String(contents.disks), contents.program])
+    lines.push([snapshot.name, String(contents.disks), contents.program])
   }
-  console.log(printRows(['snapshot', 'rows', 'disks', 'by version'], lines))
+  console.log(printRows(['snapshot', 'disks', 'by version'], lines))
 }

@@ -37,12 +37,12 @@ export async function runRestore(folder: string, flags: RestoreFlags): Promise<v
   if (printFindings(restored.copied).length > 0) process.exitCode = EXIT_DAMAGED
 }
 
-function printRestored({ snapshot, contents, copied, rows }: Restored, data: string): string {
+function printRestored({ snapshot, contents, copied, isFilled }: Restored, data: string): string {
   const { servers, imagesUnderWay, damaged } = contents.leftOut
   const findings = printFindings(copied)
   const settings = Object.entries(contents.settings).map(([key, value]) => `  ${key} = ${value}`)
   const head = [printCopied(copied), ...findings]
-  if (rows === undefined) {
+  if (!isFilled) {
     const next = 'try another snapshot; or run the same again with --despite-damage for everything else'
     return [...head, `nothing of the catalog was restored: the backup is damaged. ${next}`].join('\n')
   }
@@ -56,6 +56,6 @@ function printRestored({ snapshot, contents, copied, rows }: Restored, data: str
       ? []
       : [`${count(imagesUnderWay, 'image')} had not come wholly, and will be shown as failed`]),
     ...(settings.length === 0 ? [] : ['the library had these settings:', ...settings]),
-    `restored ${snapshot.name} to ${data}: ${count(rows, 'row')}, ${count(contents.disks, 'disk')}`,
+    `restored ${snapshot.name} to ${data}: the catalog and ${count(contents.disks, 'disk')}`,
   ].join('\n')
 }

@@ -117,8 +117,8 @@ for (const { name, apply } of DAMAGES.filter(({ name }) => /payload|gone|another
     const named = [...report.damaged, ...report.missing].filter(({ digest }) => digest === hurt)
     assert.match(named[0]?.hurts.join() ?? '', /img-.* of 000001_/)
     const data = there.at('new')
-    const { rows, copied } = await restoreTo(there.backup, { data })
-    assert.equal(rows, undefined)
+    const { isFilled, copied } = await restoreTo(there.backup, { data })
+    assert.equal(isFilled, false)
     const found = [...copied.damaged, ...copied.missing]
     assert.deepEqual(
       found.map(({ kind, digest }) => [kind, digest]),
@@ -126,7 +126,7 @@ for (const { name, apply } of DAMAGES.filter(({ name }) => /payload|gone|another
     )
     assert.match(found[0]?.hurts.join() ?? '', /img-\w{5} \(image \d\)/)
     const despite = await restoreTo(there.backup, { data }, { despiteDamage: true })
-    assert.notEqual(despite.rows, undefined)
+    assert.equal(despite.isFilled, true)
   })
 
 test('restore: a snapshot of which any file is damaged is not used, and one that is mended is', async () => {

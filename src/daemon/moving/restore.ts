@@ -41,8 +41,8 @@ export interface Restored {
   readonly snapshot: Snapshot
   readonly contents: SnapshotContents
   readonly copied: CopyReport
-  /** Undefined where the backup is damaged, and so nobody may use what was restored. */
-  readonly rows: number | undefined
+  /** Not where the backup is damaged, and so nobody may use what was restored. */
+  readonly isFilled: boolean
 }
 
 /**
@@ -59,14 +59,10 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   const { copied, isFilled } = await fillFrom(options, snapshot, contents)
   // Brings the tables up to date.
   if (isFilled) await (await openPlaces(config))[Symbol.asyncDispose]()
-  const rows = contents.tables.reduce((sum, table) => sum + table.rows, 0)
-  return { snapshot, contents, copied, rows: isFilled ? rows : undefined }
+  return { snapshot, contents, copied, isFilled }
 }
 
-interface Filled {
-  readonly copied: CopyReport
-  readonly isFilled: boolean
-}
+type Filled = Pick<Restored, 'copied' | 'isFilled'>
 
 /** Fills an empty place, of the version that the snapshot is of. */
 async function fillFrom(
