@@ -34,7 +34,7 @@ test('design: refused ports and limits of requests are those of the code', async
     ['src/data/source/source-url.ts', 'MAX_URL_LENGTH = 2048', '2,048 characters'],
     ['src/edge/http/ranges.ts', 'MAX_RANGES = 32', '| ranges in one request | 32 |'],
     ['src/control/library/reading.ts', 'LIMIT_MAX = 1000', 'in one page | 1,000 |'],
-    ['src/control/library/upload-files.ts', 'UPLOAD_HOURS = 24', 'an upload without news | 24 h'],
+    ['src/control/library/upload-payload.ts', 'UPLOAD_HOURS = 24', 'an upload without news | 24 h'],
     ['src/control/jobs/queue.ts', 'attemptsMax = 5', '5 failures, 100 killed'],
     ['src/edge/http/app.ts', 'DEFAULT_BODY_LIMIT = 256 * 1024', '256 KiB; 64 KiB'],
   ] as const) {

@@ -10,7 +10,6 @@ import { createAuth } from '#control/auth/create-auth.ts'
 import { createJobQueue } from '#control/jobs/queue.ts'
 import { createLibrary } from '#control/library/create-library.ts'
 import { createUploadSeats } from '#control/library/upload-seats.ts'
-import { MemoryContents } from '#control/orbit/orbit.fixtures.ts'
 import type { Ingest, IngestResult } from '#data/disk/ingest-types.ts'
 import { parseSourceUrl, redactUrl } from '#data/source/source-url.ts'
 import { memoryStore } from '#data/store/memory.ts'
@@ -21,6 +20,7 @@ import { createApp } from '#edge/http/app.ts'
 import type { ImageJson } from '#schema/image.ts'
 import { openTestCatalog } from './catalogs.ts'
 import { createFakeServers } from './fake-servers.ts'
+import { MemoryContents } from './memory-contents.ts'
 
 export const MANIFEST = 'ab'.repeat(32)
 

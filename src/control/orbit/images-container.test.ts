@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import type { Image, ImageStatus } from '#model/image.ts'
 import { ANYBODY, type Caller, type Grant } from '#model/orbit.ts'
-import { EVERYTHING, MemoryContents, type OrbitFixture, openOrbit, PLAIN } from './orbit.fixtures.ts'
+import { MemoryContents } from '../../../test/support/memory-contents.ts'
+import { EVERYTHING, type OrbitFixture, openOrbit, PLAIN } from './orbit.fixtures.ts'
 import type { Orbit } from './orbit.ts'
 
 const { signal } = new AbortController()
