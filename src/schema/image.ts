@@ -49,7 +49,7 @@ export const SourceInfoSchema = Type.Object({
   format: nullableString('what the bytes were, outermost first: `raw`, `qcow2`, `xz+raw`'),
   bytes: nullableInteger('bytes received'),
   sha256: nullableString(
-    'of the bytes as received, 64 hex digits; null where an object of Orbit became the image unread',
+    'of the bytes as received, 64 hex digits; null where an object or upload became the image unread',
   ),
   etag: nullableString('as the source sent it'),
   last_modified: nullableString('as the source sent it'),

@@ -22,8 +22,8 @@ export interface AdoptOptions {
 }
 
 /**
- * Makes an image of an object or upload that is a raw disk and lies in the store as one: looks at its head and tail, as every
- * registration does, and reads and writes nothing else.
+ * Makes an image of an object or upload that is a raw disk and lies in the store as one: looks at its head and tail, as
+ * every registration does, and reads and writes nothing else.
  * @returns undefined where it has to be read after all
  * @throws Refusal, corrupt
  */
