@@ -28,7 +28,8 @@ export async function addEdges(
   const { auth, library, servers, contents, orbit } = parts
   const publicUrl = http.publicUrl === undefined ? {} : { publicUrl: http.publicUrl }
   const runsServers = roles.has('servers')
-  if (roles.has('api')) {
+  // Others forward to it what is asked of servers.
+  if (roles.has('api') || runsServers) {
     await addApi(app, {
       version: readVersion(),
       ...{ auth, library, servers, runsServers, stopping, ...publicUrl },
