@@ -50,7 +50,7 @@ async function startIn(data: string, old: string): Promise<Daemon> {
   return await startDaemon({ data })
 }
 
-test('a library takes objects and what is under way along where it moves, and objects where it is restored', async () => {
+test('moving: objects and what is under way come along, and objects where a library is restored', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'moving-'))
   const at = (name: string) => join(folder, name)
   const disk = randomBytes(2 * MiB)
