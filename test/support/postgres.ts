@@ -62,6 +62,8 @@ printf '%s' "$settings" >> "$data/postgresql.conf"
 "$bin/pg_ctl" -D "$data" -w -l "$2/server.log" start > /dev/null || { cat "$2/server.log" >&2; exit 1; }
 echo started
 cat > /dev/null
+# Whoever read what we say may have ended, too; to write would end us.
+exec > /dev/null 2>&1
 set +e
 pid=$(head -n 1 "$data/postmaster.pid")
 kill -CONT $pid $(cat /proc/$pid/task/$pid/children)
