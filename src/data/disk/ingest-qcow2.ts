@@ -26,6 +26,8 @@ export async function ingestQcow2(
   const { limits, signal, spoolDirectory } = context
   await using spool = await createSpool({ directory: spoolDirectory, signal })
   const received = receive(stream, spool)
+  // It may fail while blocks are waited for and not it; that it is awaited later would come too late.
+  received.catch(() => {})
   try {
     const qcow2 = await openQcow2(withSize(spool.bytes, file.size), {
       virtualSizeLimit: limits.virtualSize,
