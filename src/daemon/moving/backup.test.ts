@@ -142,7 +142,7 @@ for (const place of ['SQLite', 'PostgreSQL'] as const)
     const living: string[] = []
     const ending = new AbortController()
     const comeAndGo = async () => {
-      for (let count = 0; count < (database ? 60 : 150); count++) {
+      for (let count = 0; count < (database ? 30 : 120); count++) {
         await using _kept = await guard.keep()
         living.push(await world.addImage(random.below(1000)))
         const gone = random.chance(0.6) ? living.splice(random.below(living.length), 1)[0] : undefined

@@ -7,7 +7,7 @@ import { createRandom } from '#data/codec/codec.fixtures.ts'
 import { openWorld, temporaryFolder } from '../../../test/support/moving.ts'
 
 const PROGRAM = join(import.meta.dirname, '../../../bin/image-library')
-const KILLS = 3
+const KILLS = 2
 
 /** Runs a command, but kills it a few times before it may come to its end; it takes about `usualMs`. */
 async function runKilled(words: readonly string[], killAt: () => number): Promise<void> {
