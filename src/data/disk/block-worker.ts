@@ -16,6 +16,7 @@ import { badCluster, endsBeforeCluster } from '#data/format/qcow2/refusals.ts'
 import { decodeXzBlock } from '#data/format/xz/block.ts'
 import { createClusterDecoder } from '#data/native/cluster-decoder.ts'
 import { connectDecoder } from '#data/native/decoder-host.ts'
+import { reusedMemory } from '#data/native/reused-memory.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
 import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
@@ -60,7 +61,9 @@ async function storeRegion(offset: number, address: number, length: number): Pro
 
 const copyOf = (address: number, length: number) => codec.bytes.slice(address, address + length)
 
-const decodeClusters = createClusterDecoder(() => connectDecoder(decoders))
+const clusterDecoders = new Resources([createClusterDecoder((onread) => connectDecoder(decoders, onread))])
+/** For compressed clusters, by whoever has the decoder. */
+const inputMemory = reusedMemory()
 
 /** Reads compressed clusters into a region, all at once; returns how much of the spool the stream of each took. */
 async function readClusters(
@@ -70,19 +73,43 @@ async function readClusters(
 ): Promise<readonly number[]> {
   const [first] = extents
   if (!first) return []
-  const inputs = extents.map((extent) => {
-    const input = Buffer.allocUnsafeSlow(extent.hostLength)
-    const got = readSync(fd, input, 0, extent.hostLength, extent.hostOffset)
-    if (got === 0) throw endsBeforeCluster(extent.offset)
-    return input.subarray(0, got)
-  })
-  const { consumed, clusters } = await decodeClusters({ clusterSize, compression: first.compression, inputs })
-  for (const [index, extent] of extents.entries()) {
-    const cluster = clusters[index]
-    if (!cluster) throw badCluster(extent.offset)
-    codec.bytes.set(cluster.subarray(0, extent.length), region + extent.offset - offset)
+  const { compression } = first
+  const places = clusterPlaces(
+    extents.map((extent) => region + extent.offset - offset),
+    clusterSize,
+  )
+  const decode = await clusterDecoders.acquire()
+  try {
+    const inputs = readInputs(fd, extents)
+    const consumed = await decode({ clusterSize, compression, inputs }, places)
+    const bad = extents[consumed.indexOf(0)]
+    if (bad) throw badCluster(bad.offset)
+    return consumed
+  } finally {
+    clusterDecoders.release(decode)
   }
-  return consumed
+}
+
+function readInputs(fd: number, extents: readonly CompressedExtent[]): Uint8Array[] {
+  const memory = inputMemory(extents.reduce((sum, { hostLength }) => sum + hostLength, 0))
+  let at = 0
+  return extents.map(({ offset, hostOffset, hostLength }) => {
+    const got = readSync(fd, memory, at, hostLength, hostOffset)
+    if (got === 0) throw endsBeforeCluster(offset)
+    at += got
+    return memory.subarray(at - got, at)
+  })
+}
+
+/** Memory of whole clusters, those that follow each other as one; the last of a disk may show less of itself. */
+function clusterPlaces(addresses: readonly number[], clusterSize: number): Uint8Array[] {
+  const runs: { start: number; end: number }[] = []
+  for (const address of addresses) {
+    const last = runs.at(-1)
+    if (last?.end === address) last.end += clusterSize
+    else runs.push({ start: address, end: address + clusterSize })
+  }
+  return runs.map(({ start, end }) => codec.bytes.subarray(start, end))
 }
 
 function readPlain(fd: number, extent: PlainExtent, target: number): void {

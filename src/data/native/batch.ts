@@ -4,9 +4,9 @@ import type { Qcow2Compression } from '#data/format/qcow2/header.ts'
 import { faults } from './faults.ts'
 
 /**
- * A batch of compressed clusters and its answer, as they cross the border: numbers of 32 bits, then bytes.
+ * A batch of compressed clusters and its answer, as they cross the border: bytes, and numbers of 32 bits.
  * Batch: cluster size, compression, count, lengths; the clusters as they are compressed.
- * Answer: how much each took of its bytes, 0 from the first on that cannot be decoded; the clusters before that one.
+ * Answer: as many clusters; how much each took of its bytes, 0 from the first on that cannot be decoded.
  */
 const COMPRESSIONS: readonly Qcow2Compression[] = ['deflate', 'zstd']
 const FIELDS = 3
@@ -20,17 +20,22 @@ export interface Batch {
 
 export function printBatch({ clusterSize, compression, inputs }: Batch): Uint8Array[] {
   const fields = [clusterSize, COMPRESSIONS.indexOf(compression), inputs.length]
-  return [numbers([...fields, ...inputs.map(({ length }) => length)]), ...inputs]
+  const bytes = new Uint8Array(4 * (FIELDS + inputs.length))
+  writeNumbers(bytes, 0, [...fields, ...inputs.map(({ length }) => length)])
+  return [bytes, ...inputs]
 }
 
-/** Decodes a batch; gives the parts of its answer. */
-export function decodeBatch(bytes: Uint8Array): Uint8Array[] {
+/**
+ * Decodes a batch.
+ * @param memory gives as many bytes as the answer has
+ */
+export function decodeBatch(bytes: Uint8Array, memory: (length: number) => Uint8Array): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const field = (index: number) => view.getUint32(4 * index, true)
   const [clusterSize, compression, count] = [field(0), COMPRESSIONS[field(1)], field(2)]
   assert(compression, 'the compression is known')
+  const answer = memory(count * (clusterSize + CONSUMED_SIZE))
   const consumed = new Array<number>(count).fill(0)
-  const clusters: Uint8Array[] = []
   let at = 4 * (FIELDS + count)
   try {
     for (let index = 0; index < count; index++) {
@@ -38,48 +43,35 @@ export function decodeBatch(bytes: Uint8Array): Uint8Array[] {
       at += input.length
       const decoded = decodeCluster(input, { clusterSize, compression, offset: 0 })
       consumed[index] = decoded.consumed
-      clusters.push(decoded.bytes)
+      answer.set(decoded.bytes, index * clusterSize)
     }
   } catch {
     // Its user knows which one it is, and where that lies.
   }
-  return [numbers(consumed), ...clusters]
+  writeNumbers(answer, count * clusterSize, consumed)
+  return answer
 }
 
-function numbers(values: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(4 * values.length)
-  const view = new DataView(bytes.buffer)
-  for (const [index, value] of values.entries()) view.setUint32(4 * index, value, true)
-  return bytes
+function writeNumbers(target: Uint8Array, at: number, values: readonly number[]): void {
+  const view = new DataView(target.buffer, target.byteOffset, target.length)
+  for (const [index, value] of values.entries()) view.setUint32(at + 4 * index, value, true)
 }
 
-export interface BatchAnswer {
-  /** Bytes that each took of its input, 0 from the first bad one on. */
-  readonly consumed: readonly number[]
-  /** Those before that one, of the size that was asked for. */
-  readonly clusters: readonly Uint8Array[]
-}
+/** What an answer has for each cluster, besides its bytes. */
+export const CONSUMED_SIZE = 4
 
 /**
- * Reads the answer to a batch, of which nothing is believed that it could lie about.
- * @throws Error where it cannot be an answer to this batch
+ * Reads how much each cluster of a batch took of its input, 0 from the first bad one on; nothing is believed that a
+ * decoder could lie about.
+ * @throws Error where that cannot be
  */
-export function parseAnswer(bytes: Uint8Array, { clusterSize, inputs }: Batch): BatchAnswer {
-  const start = 4 * inputs.length
-  const good = (bytes.length - start) / clusterSize
-  if (!Number.isInteger(good) || good < 0 || good > inputs.length) throw faults.notAnAnswer()
+export function parseConsumed(bytes: Uint8Array, { inputs }: Batch): readonly number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const consumed = inputs.map(({ length }, index) => {
-    const count = view.getUint32(4 * index, true)
-    if (count > length || count > 0 !== index < good) throw faults.notAnAnswer()
+  let bad = false
+  return inputs.map(({ length }, index) => {
+    const count = view.getUint32(CONSUMED_SIZE * index, true)
+    if (count > length || (bad && count > 0)) throw faults.notAnAnswer()
+    bad = count === 0
     return count
   })
-  const clusters = Array.from({ length: good }, (_, index) => {
-    const at = start + index * clusterSize
-    return bytes.subarray(at, at + clusterSize)
-  })
-  return { consumed, clusters }
 }
-
-/** The longest answer to a batch, in bytes. */
-export const answerSize = ({ clusterSize, inputs }: Batch): number => inputs.length * (4 + clusterSize)

@@ -9,6 +9,7 @@ import { CONNECTION, OUT_OF_MEMORY } from './process-facts.ts'
 export const WRONGS = [
   'says nothing',
   'says too much',
+  'takes too much',
   'says nonsense',
   'says it is done',
   'sends more at once than it may',
@@ -36,6 +37,10 @@ const ways: Record<Wrong, (user: Conversation, socket: Socket) => unknown> = {
   'says nothing': forEver,
   async 'says too much'(user) {
     for (;;) await user.send('data', Buffer.alloc(100_000))
+  },
+  async 'takes too much'(user) {
+    await user.send('data', Buffer.alloc(100_000, 1))
+    await forEver()
   },
   async 'says nonsense'(_user, socket) {
     socket.write(Buffer.alloc(100_000, '?'))

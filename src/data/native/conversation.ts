@@ -1,20 +1,9 @@
 import type { Duplex } from 'node:stream'
 import { ByteFeed } from '#base/byte-feed.ts'
 import { faults } from './faults.ts'
+import { HEAD_SIZE, type Head, type MessageKind, parseHead, sendMessage } from './messages.ts'
 
-/**
- * What a decoder and its user say: `order` is what to do, as JSON; `data` bytes of a stream, or a batch of clusters and
- * its answer; `end` that no more data comes; `failed` why not, as JSON.
- */
-const KINDS = ['order', 'data', 'end', 'failed'] as const
-
-export type MessageKind = (typeof KINDS)[number]
-
-/** Kind and length of the body; the body follows. */
-const HEAD_SIZE = 5
-const NOTHING = new Uint8Array(0)
-
-/** One end of a connection between a decoder and its user. */
+/** One end of a connection between the decoder of a stream and its user. */
 export class Conversation {
   readonly #stream: Duplex
   readonly #feed: ByteFeed
@@ -29,28 +18,15 @@ export class Conversation {
 
   /** Resolves once the body's memory may change. */
   send(kind: MessageKind, ...parts: readonly Uint8Array[]): Promise<void> {
-    const head = Buffer.alloc(HEAD_SIZE)
-    head[0] = KINDS.indexOf(kind)
-    head.writeUInt32LE(
-      parts.reduce((sum, part) => sum + part.length, 0),
-      1,
-    )
-    return new Promise((resolve, reject) => {
-      this.#stream.cork()
-      for (const part of [head, ...parts]) this.#stream.write(part)
-      this.#stream.write(NOTHING, (error) => (error ? reject(error) : resolve()))
-      this.#stream.uncork()
-    })
+    return sendMessage(this.#stream, kind, ...parts)
   }
 
   /** The head of the next message, whose body is to be taken next. @throws Error where the other end is gone */
-  async receive(): Promise<{ readonly kind: MessageKind | undefined; readonly length: number }> {
+  async receive(): Promise<Head> {
     await this.#fill(HEAD_SIZE)
-    const head = this.#feed.view(HEAD_SIZE)
-    const kind = KINDS[head[0] ?? KINDS.length]
-    const length = new DataView(head.buffer, head.byteOffset).getUint32(1, true)
+    const head = parseHead(this.#feed.view(HEAD_SIZE))
     this.#feed.advance(HEAD_SIZE)
-    return { kind, length }
+    return head
   }
 
   /** A body as it comes; each piece is good until the next one is asked for. @throws as `receive` does */

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, constants, openSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { connect, createServer, type OnReadOpts, type Socket } from 'node:net'
 import { type StartedDecoder, type StartOptions, startDecoder } from './start-decoder.ts'
 
 /** Where the threads of one registration get decoder processes, one for each connection. */
@@ -55,5 +54,9 @@ export function createDecoderHost(folder: string, options: StartOptions = {}): D
   }
 }
 
-/** Has a process started by a host; what goes wrong with that ends the connection. */
-export const connectDecoder = (address: string): Duplex => connect(address)
+/**
+ * Has a process started by a host; what goes wrong with that ends the connection.
+ * @param onread where its bytes go, where it is not read as a stream
+ */
+export const connectDecoder = (address: string, onread?: OnReadOpts): Socket =>
+  connect({ path: address, ...(onread ? { onread } : {}) })

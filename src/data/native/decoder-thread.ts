@@ -7,18 +7,34 @@ import { assert } from '#base/errors.ts'
 import { decodeGzip } from '#data/format/gzip/decode.ts'
 import { decodeZstd } from '#data/format/zstd/decode.ts'
 import { decodeBatch } from './batch.ts'
+import { readFully, writeFully } from './blocking.ts'
 import { Conversation } from './conversation.ts'
+import { HEAD_SIZE, parseHead, printHead } from './messages.ts'
 import { type DecodeOrder, printFailure, type StreamOrder } from './orders.ts'
 import { CONNECTION } from './process-facts.ts'
+import { reusedMemory } from './reused-memory.ts'
 
 // Nothing is read before this process has no rights any more.
 assert(parentPort, 'the decoding thread is a worker thread')
 parentPort.postMessage('ready')
 await once(parentPort, 'message')
 
-const user = new Conversation(new Socket({ fd: CONNECTION }))
+const input = reusedMemory()
+const output = reusedMemory()
 
-async function* incoming(): AsyncGenerator<Uint8Array, void, void> {
+/** Waits for a whole message. */
+const readBody = () => readFully(input(parseHead(readFully(new Uint8Array(HEAD_SIZE))).length))
+
+/** Nobody is kept from anything meanwhile, so it waits in calls: streams of Node cost as much as a third of zlib. */
+function decodeClusters(): never {
+  for (;;) {
+    const answer = decodeBatch(readBody(), output)
+    writeFully(printHead('data', answer.length))
+    writeFully(answer)
+  }
+}
+
+async function* incoming(user: Conversation): AsyncGenerator<Uint8Array, void, void> {
   for (;;) {
     const { kind, length } = await user.receive()
     if (kind === 'end') return
@@ -26,13 +42,13 @@ async function* incoming(): AsyncGenerator<Uint8Array, void, void> {
   }
 }
 
-const decode = (order: StreamOrder, input: ByteStream) =>
-  order.kind === 'gzip' ? decodeGzip(input, order) : decodeZstd(input, order)
+const decode = (order: StreamOrder, bytes: ByteStream) =>
+  order.kind === 'gzip' ? decodeGzip(bytes, order) : decodeZstd(bytes, order)
 
 /** One chunk is sent while the next one is decoded; zlib and zstd give each its own memory. */
-async function decodeStream(order: StreamOrder): Promise<void> {
+async function sendDecoded(order: StreamOrder, user: Conversation): Promise<void> {
   let sent = Promise.resolve()
-  for await (const chunk of decode(order, incoming())) {
+  for await (const chunk of decode(order, incoming(user))) {
     await sent
     sent = user.send('data', chunk)
     // It is met with the next chunk; until then it must not count as unhandled.
@@ -42,20 +58,17 @@ async function decodeStream(order: StreamOrder): Promise<void> {
   await user.send('end')
 }
 
-async function decodeClusters(): Promise<never> {
-  for (;;) {
-    const { length } = await user.receive()
-    await user.send('data', ...decodeBatch(await user.body(length)))
+async function decodeStream(order: StreamOrder): Promise<void> {
+  const user = new Conversation(new Socket({ fd: CONNECTION }))
+  try {
+    await sendDecoded(order, user)
+  } catch (error) {
+    // Where its user is gone, nobody hears it.
+    await user.send('failed', printFailure(error)).catch(() => {})
   }
+  // A connection that is closed on what nobody has read may lose what was sent.
+  await user.drain().catch(() => {})
 }
 
-try {
-  const { length } = await user.receive()
-  const order = JSON.parse(Buffer.from(await user.body(length)).toString()) as DecodeOrder
-  await (order.kind === 'clusters' ? decodeClusters() : decodeStream(order))
-} catch (error) {
-  // Where its user is gone, nobody hears it.
-  await user.send('failed', printFailure(error)).catch(() => {})
-}
-// A connection that is closed on what nobody has read may lose what was sent.
-await user.drain().catch(() => {})
+const order = JSON.parse(Buffer.from(readBody()).toString()) as DecodeOrder
+await (order.kind === 'clusters' ? decodeClusters() : decodeStream(order))

@@ -2,13 +2,12 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { test } from 'node:test'
-import { deflateRawSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { KiB, MiB } from '#base/bytes.ts'
 import { Refusal } from '#base/refusal.ts'
 import { isRetryable } from '#control/jobs/retry.ts'
 import { toFailure } from '#control/library/failure.ts'
 import type { Wrong } from './broken-decoder.fixtures.ts'
-import { createClusterDecoder } from './cluster-decoder.ts'
 import { decodeStream } from './decode-stream.ts'
 import { childrenOf } from './decoders.fixtures.ts'
 import type { StreamOrder } from './orders.ts'
@@ -178,42 +177,6 @@ test('decoder: where none can be started, it is no fault of what it was for', as
     process.execPath = execPath
   }
 })
-
-test('decoder: clusters come in batches; the first bad one ends its own', async () => {
-  await using decoder = startDecoder('pipe')
-  const decodeClusters = createClusterDecoder(() => decoder.connection)
-  const plain = Array.from({ length: 5 }, () => randomBytes(64 * KiB))
-  for (const [compression, compress] of [
-    ['deflate', deflateRawSync],
-    ['zstd', zstdCompressSync],
-  ] as const) {
-    const inputs = plain.map((bytes) => Buffer.concat([compress(bytes), Buffer.alloc(9)]))
-    const batch = { clusterSize: 64 * KiB, compression, inputs }
-    const damaged = { ...batch, inputs: inputs.with(2, Buffer.alloc(100, 0xff)) }
-    const [good, bad] = await Promise.all([decodeClusters(batch), decodeClusters(damaged)])
-    assert.deepEqual(
-      good.consumed,
-      inputs.map(({ length }) => length - 9),
-    )
-    assert.ok(Buffer.concat(good.clusters).equals(Buffer.concat(plain)))
-    assert.deepEqual([bad.clusters.length, bad.consumed.slice(2)], [2, [0, 0, 0]])
-  }
-})
-
-for (const [wrong, reason] of [
-  ['says nothing', /gave no answer/],
-  ['says nonsense', /answered what is no answer/],
-  ['says it is done', /answered what is no answer/],
-  ['crashes', /ended in the middle/],
-  ['is killed', /ended in the middle/],
-] as const)
-  test(`decoder: one that ${wrong} decodes no clusters, nor any later`, async () => {
-    await using decoder = startDecoder('pipe', { program: BROKEN })
-    const decodeClusters = createClusterDecoder(() => decoder.connection, answerMs(wrong))
-    const batch = { clusterSize: 512, compression: 'deflate', inputs: [Buffer.from(wrong)] } as const
-    await assert.rejects(decodeClusters(batch), reason)
-    await assert.rejects(decodeClusters(batch))
-  })
 
 test('decoder: the user it becomes is nobody’s, exists, and is only changed to by who may', () => {
   const capable = 'CapEff:\t00000000000000c0\n'

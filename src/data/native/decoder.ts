@@ -22,6 +22,8 @@ function becomeUser(id: number): void {
 process.stdin.on('close', die).resume()
 const thread = new Worker(new URL('./decoder-thread.ts', import.meta.url), {
   env: {},
+  // Else Node opened the connection as a stream of its own, to print there, and calls on it would not wait any more.
+  ...{ stdout: true, stderr: true },
   resourceLimits: { maxOldGenerationSizeMb: OLD_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
 })
 thread.on('error', (error) => {

@@ -22,11 +22,14 @@ export function childrenOf(parent: number): ProcessFacts[] {
   return found
 }
 
-/** Waits for something that comes about elsewhere. */
+/** ms; what is waited for takes less than a second where nothing else runs. */
+const UNTIL = 60_000
+
+/** Waits for something that comes about elsewhere. @throws where it does not */
 export async function until<T>(look: () => T | undefined | false): Promise<T> {
-  for (;;) {
+  for (const start = performance.now(); performance.now() - start < UNTIL; await delay(5)) {
     const seen = look()
     if (seen) return seen
-    await delay(5)
   }
+  throw new Error('what was waited for did not come about')
 }

@@ -1,5 +1,8 @@
-/** The descriptor by which a decoder process speaks with its user. */
-export const CONNECTION = 3
+/**
+ * The descriptor by which a decoder process speaks with its user. Of the first three, libuv makes what a process
+ * inherits wait in calls; as for the first, Node only writes to it from the other side.
+ */
+export const CONNECTION = 1
 
 /** The program's exit code where it needed more heap than it may have. */
 export const OUT_OF_MEMORY = 3

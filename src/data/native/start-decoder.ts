@@ -45,7 +45,7 @@ export function startDecoder(given: Socket | 'pipe', options: StartOptions = {})
   const user = unprivilegedId()
   const [program, ...args] = commandLine(user, options)
   const child = spawn(program, args, {
-    stdio: ['pipe', 'ignore', 'pipe', given],
+    stdio: ['pipe', given, 'pipe'],
     env: {},
     cwd: '/',
   })
