@@ -82,6 +82,8 @@ describe('isolation of decoders', () => {
     test(`a decoder of a ${name} that is killed costs its registration, and no other`, async () => {
       const broken = await begin(urlOf(name))
       const decoder = await until(() => decoders()[0])
+      // So that it still owes an answer when it is killed.
+      process.kill(decoder.pid, 'SIGSTOP')
       const path = join(folder, 'sound.gz')
       await writeFile(path, gzipSync(disk))
       const sound = await begin(path)
