@@ -1,0 +1,111 @@
+import { randomBytes } from 'node:crypto'
+import { type CompiledQuery, Kysely } from 'kysely'
+import { openDialect } from '#control/catalog/catalog.ts'
+import { imagesTable } from '#control/catalog/images.ts'
+import { objectsTable } from '#control/catalog/objects.ts'
+import type { Schema } from '#control/catalog/schema.ts'
+import { quantile } from '../object-client.ts'
+import { printBar, spread, timeEach } from './measure.ts'
+import type { ManyImages } from './million.ts'
+
+const PAGE = 50
+const MS_MOST = 20
+/** For what is told "on paper". */
+const MANY = 100_000_000
+const INDEX_PAGE = 8192
+/** An inner page of an index is so full after a while. */
+const FULL = 0.7
+
+interface Question {
+  readonly name: string
+  readonly ask: (count: number) => Promise<unknown>
+}
+
+/** Pages, single images and names, asked of the catalog as the API asks it; then how PostgreSQL found them. */
+export async function benchCatalog(
+  { url, client, accountId, ids }: ManyImages,
+  times: number,
+): Promise<void> {
+  const dialect = openDialect({ url, connections: 3 })
+  const queries: CompiledQuery[] = []
+  await using db = new Kysely<Schema>({
+    dialect: dialect.kysely,
+    log: ({ query }) => void queries.push(query),
+  })
+  const context = { db, dialect, random: randomBytes, touch() {} }
+  const [images, objects] = [imagesTable(context), objectsTable(context)]
+  const { rows } = await client.query(`select container.id, images.created_at as middle
+    from containers container, (select created_at from images order by created_at
+      offset (select count(*) / 2 from images) limit 1) images where container.name = 'bench'`)
+  const [container, middle] = [Number(rows[0]?.id), Number(rows[0]?.middle)]
+  const asked: Question[] = [
+    { name: `page of ${PAGE}, the first`, ask: () => images.listVisible(accountId, { limit: PAGE }) },
+    {
+      name: `page of ${PAGE}, from anywhere`,
+      ask: (count) => {
+        const after = { createdAt: middle + (count - times / 2) * 1000, id: 'img-00000' }
+        return images.listVisible(accountId, { limit: PAGE, after })
+      },
+    },
+    { name: 'show', ask: (count) => images.findShown(ids[(count * 7919) % ids.length] ?? '') },
+    {
+      name: 'search by name: an object',
+      ask: (count) =>
+        objects.find({ accountId, container: 'bench', object: `folder ${(count % 900) + 1}/x` }, 1),
+    },
+    {
+      name: `search by name: ${PAGE} objects by prefix`,
+      ask: (count) =>
+        objects.walk(container, {
+          reverse: false,
+          limit: PAGE,
+          lower: { name: `folder ${(count % 900) + 1}`, inclusive: true },
+        }),
+    },
+  ]
+  const { rows: counted } = await client.query('select count(*) from images')
+  const total = Number(counted[0]?.count)
+  console.log(`\n## Catalog with ${total} images of 100 accounts\n`)
+  console.log('| | median, ms | p99, ms | worst, ms |\n|---|---|---|---|')
+  const measured: [string, number[]][] = []
+  for (const { name, ask } of asked) {
+    measured.push([name, await timeEach(times, ask)])
+    console.log(`| ${name} | ${spread(measured.at(-1)?.[1] ?? [])} |`)
+  }
+  console.log()
+  for (const [name, ms] of measured)
+    printBar({ what: `catalog, ${name}, p99`, value: quantile(ms, 0.99), unit: ' ms', most: MS_MOST })
+  console.log('images have no search by name in the API; it has that of objects')
+  for (const { name, ask } of asked) {
+    queries.length = 0
+    await ask(1)
+    for (const query of [...queries]) {
+      const explained = { ...query, sql: `explain (analyze, buffers, costs off, summary off) ${query.sql}` }
+      const plan = await db.executeQuery<{ 'QUERY PLAN': string }>(explained)
+      console.log(`\n### Plan: ${name}\n`)
+      for (const row of plan.rows) console.log(`    ${row['QUERY PLAN']}`)
+    }
+  }
+  await printPaper(client)
+}
+
+/**
+ * What grows with the catalog is only the height of the indexes: each step of a plan that begins in one goes down so
+ * many pages.
+ */
+async function printPaper(client: ManyImages['client']): Promise<void> {
+  const { rows } = await client.query(
+    `select indexrelid::regclass::text as index, pg_relation_size(indexrelid) as bytes,
+        reltuples::bigint as entries from pg_index join pg_class on pg_class.oid = indexrelid
+      where indrelid in ('images'::regclass, 'objects'::regclass) and reltuples > 0 order by 1`,
+  )
+  console.log(`\n| index | bytes an entry | pages down now | with ${MANY} entries | size then, GiB |`)
+  console.log('|---|---|---|---|---|')
+  for (const { index, bytes, entries } of rows) {
+    const each = Number(bytes) / Number(entries)
+    const height = (count: number) =>
+      Math.ceil(Math.log((count * each) / INDEX_PAGE) / Math.log((INDEX_PAGE * FULL) / each)) + 1
+    const size = ((MANY * each) / 2 ** 30).toFixed(1)
+    console.log(`| ${index} | ${each.toFixed(0)} | ${height(Number(entries))} | ${height(MANY)} | ${size} |`)
+  }
+}
