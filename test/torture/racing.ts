@@ -85,7 +85,8 @@ class Race {
         await this.put(`o${n % 9}`, size, { isCut: round.random() < 0.3, isLong: round.random() < 0.3 })
       else if (way < 0.55) await this.call('DELETE', `${this.orbit}/c/o${n % 9}`)
       else if (way < 0.65) await this.call('COPY', `${this.orbit}/c/o${n % 9}`, { destination: `c/o${n}` })
-      else if (way < 0.85) await this.upload(size, round.random() < 0.3)
+      // A few bytes may look like a text, which is no disk.
+      else if (way < 0.85) await this.upload(Math.max(4 * KiB, size), round.random() < 0.3)
       else await this.register(size, round.random() < 0.5 ? 'chunked' : 'cut')
     }
     await this.#watched(Array.from({ length: clients }, (_, n) => one(n)))
