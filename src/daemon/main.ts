@@ -56,8 +56,9 @@ function addServe(program: Command): void {
     .action(async (flags: Flags) => (await import('./commands/serve.ts')).runServe(flags))
 }
 
+const people = () => import('./commands/people.ts')
+
 function addPeople(program: Command): void {
-  const people = () => import('./commands/people.ts')
   const account = program.command('account').description('accounts, which own images')
   onData(account.command('create').description('make an account').argument('<name>'))
     .option('--no-images', 'without the container that shows its images in Orbit')
@@ -76,6 +77,19 @@ function addPeople(program: Command): void {
     .option('--disk <size>', 'disks of all together, such as 2TiB; or none, or default')
     .action(async (id: string, flags) => (await people()).setLimits(id, flags))
 
+  for (const [name, status, description] of [
+    ['suspend', 'suspended', 'keep everybody from an account; what he has open there ends'],
+    ['resume', 'active', 'let everybody use a suspended account again'],
+  ] as const) {
+    onData(account.command(name).description(description).argument('<account>')).action(
+      async (id: string, flags: Flags) => (await people()).setAccountStatus(id, status, flags),
+    )
+  }
+  addClients(program)
+  addUsers(program)
+}
+
+function addClients(program: Command): void {
   const client = program.command('client').description('API clients, which programs authenticate with')
   onData(client.command('create').description('make an API client; its secret is shown this once'))
     .option('--account <acc>', 'the account it acts on; needed where there are several')
@@ -85,7 +99,12 @@ function addPeople(program: Command): void {
   onData(client.command('list').description('list API clients'))
     .option('--account <acc>', 'of this account only')
     .action(async (flags) => (await people()).listClients(flags))
+  onData(client.command('revoke').description('end an API client, its tokens and what it has open'))
+    .argument('<client>')
+    .action(async (id: string, flags: Flags) => (await people()).revokeClient(id, flags))
+}
 
+function addUsers(program: Command): void {
   const user = program.command('user').description('people, who log in with a password')
   onData(
     user.command('create').description('make a user; the password is shown this once').argument('<email>'),
@@ -93,6 +112,13 @@ function addPeople(program: Command): void {
     .option('--account <acc>', 'an account to act on; repeatable; needed where there are several', appendTo)
     .option('--name <name>', 'shown to people')
     .action(async (email: string, flags) => (await people()).createUser(email, flags))
+  onData(user.command('password').description('give a user another password; it is shown this once'))
+    .argument('<email>')
+    .action(async (email: string, flags: Flags) => (await people()).resetPassword(email, flags))
+  onData(user.command('remove').description('remove a user with his tokens and SSH keys'))
+    .argument('<email>')
+    .option('--account <acc>', 'only from this account, where he has others')
+    .action(async (email: string, flags) => (await people()).removeUser(email, flags))
 }
 
 function addServerTypes(program: Command): void {

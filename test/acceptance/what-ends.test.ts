@@ -55,15 +55,18 @@ async function clientWith(happen: (client: Omit<Victim, 'happen'>) => unknown): 
 
 let users = 0
 /** Of two accounts; what happens is about the second one. */
-async function userWith(happen: (user: Omit<Victim, 'happen'>) => unknown): Promise<Victim> {
+async function userWith(
+  happen: (user: Omit<Victim, 'happen'> & { readonly email: string }) => unknown,
+): Promise<Victim> {
   const accountIds = [await addAccount('first'), await addAccount('victim')]
   const account = accountIds[1] ?? ''
-  const attributes = { name: 'V', email: `victim-${++users}@example.org`, password: PASSWORD, accountIds }
+  const email = `victim-${++users}@example.org`
+  const attributes = { name: 'V', email, password: PASSWORD, accountIds }
   const { id } = await world.auth.operator.createUser(attributes)
   const wish = { grantType: 'password', username: id, password: PASSWORD }
   const { accessToken: token } = granted(await world.auth.issue(APPLICATION, wish))
   const victim = { account, id, token, login: { username: `${account}:${id}`, password: PASSWORD } }
-  return { ...victim, happen: () => happen(victim) }
+  return { ...victim, happen: () => happen({ ...victim, email }) }
 }
 
 const ask200 = async (token: string, method: string, path: string, body?: unknown) => {
@@ -85,7 +88,8 @@ async function withKey(): Promise<Victim> {
 }
 
 const CHANGES: Readonly<Record<string, () => Promise<Victim>>> = {
-  'account suspended': () => clientWith(({ account }) => world.setStatus(account, 'suspended')),
+  'account suspended': () =>
+    clientWith(({ account }) => world.auth.operator.setAccountStatus(account, 'suspended')),
   'client revoked': () => clientWith(({ id, token }) => ask200(token, 'DELETE', `/1.0/api_clients/${id}`)),
   'secret reset': () =>
     clientWith(({ id, token }) => ask200(token, 'POST', `/1.0/api_clients/${id}/reset_secret`)),
@@ -96,7 +100,8 @@ const CHANGES: Readonly<Record<string, () => Promise<Victim>>> = {
   'password changed': () =>
     userWith(({ token }) => ask200(token, 'PUT', '/1.0/user', { password: 'another long password' })),
   'membership taken away': () =>
-    userWith(({ account }) => execute('delete from memberships where account_id = ?', account)),
+    userWith(({ account, email }) => world.auth.operator.removeUser(email, account)),
+  'user removed': () => userWith(({ email }) => world.auth.operator.removeUser(email)),
   'SSH key removed': withKey,
   "temporary URL's key changed": () =>
     clientWith(({ account, token }) =>

@@ -59,6 +59,16 @@ export function createAccounts({ catalog, now }: { catalog: Catalog; now: () => 
         return account
       })
     },
+    /** A closed one stays closed. */
+    async setStatus(id: string, status: 'active' | 'suspended'): Promise<Account> {
+      return catalog.transaction(async ({ accounts }) => {
+        const account = await accounts.find(id)
+        if (!account) throw new LibraryError('not_found', `account ${id} does not exist`)
+        if (account.status === 'closed') throw new LibraryError('conflict', `account ${id} is closed`)
+        await accounts.setStatus(id, status)
+        return { ...account, status }
+      })
+    },
     async setServerLimits(id: string, limits: Partial<AccountLimits>): Promise<AccountLimits> {
       for (const [name, limit] of Object.entries(limits)) demandLimit(name, limit)
       return catalog.transaction(async ({ accounts }) => {

@@ -44,6 +44,19 @@ export function createApiClients({ catalog, now, random }: ApiClientsDeps) {
     throw new LibraryError('not_found', `API client ${id} does not exist`)
   }
 
+  async function end(client: ApiClient): Promise<ApiClient> {
+    if (client.revokedAt !== null) return client
+    const revokedAt = now()
+    await endLogins(client.id, { revokedAt })
+    return { ...client, revokedAt }
+  }
+
+  async function revoke(id: string): Promise<ApiClient> {
+    const client = await catalog.apiClients.find(id)
+    if (!client) throw new LibraryError('not_found', `API client ${id} does not exist`)
+    return end(client)
+  }
+
   const ofSession: Auth['clients'] = {
     async list(session) {
       demandAccount(session, 'see', session.accountId)
@@ -60,13 +73,7 @@ export function createApiClients({ catalog, now, random }: ApiClientsDeps) {
       if (Object.keys(change).length > 0) await catalog.apiClients.update(id, change)
       return { ...client, ...change }
     },
-    async revoke(session, id) {
-      const client = await find(session, 'change', id)
-      if (client.revokedAt !== null) return client
-      const revokedAt = now()
-      await endLogins(id, { revokedAt })
-      return { ...client, revokedAt }
-    },
+    revoke: async (session, id) => end(await find(session, 'change', id)),
     async resetSecret(session, id) {
       const client = await find(session, 'change', id)
       if (client.revokedAt !== null) throw new LibraryError('conflict', `API client ${id} is revoked`)
@@ -75,7 +82,7 @@ export function createApiClients({ catalog, now, random }: ApiClientsDeps) {
       return { client, secret }
     },
   }
-  return { create, ofSession }
+  return { create, revoke, ofSession }
 }
 
 /** What is given, checked. */

@@ -204,7 +204,11 @@ export interface Auth {
     /** What its servers may take together; only what is given changes, and what there is already stays. */
     setServerLimits(accountId: string, limits: Partial<AccountLimits>): Promise<AccountLimits>
     listAccounts(): Promise<Account[]>
+    /** A suspended account can be acted on by nobody; its servers go on. @throws conflict where it is closed */
+    setAccountStatus(id: string, status: 'active' | 'suspended'): Promise<Account>
     createClient(accountId: string, attributes: ApiClientAttributes): Promise<ApiClientWithSecret>
+    /** As `clients.revoke`, of any account. */
+    revokeClient(id: string): Promise<ApiClient>
     /** @throws conflict where the email is taken */
     createUser(attributes: {
       readonly name: string
@@ -212,7 +216,14 @@ export interface Auth {
       readonly password: string
       readonly accountIds: readonly string[]
     }): Promise<User>
+    findUser(email: string): Promise<User>
     setPassword(userId: string, password: string): Promise<User>
+    /**
+     * Tokens and SSH keys go with the user.
+     * @param accountId only from this account, where he has others
+     * @returns the user with the accounts that are left; with none, he is gone
+     */
+    removeUser(email: string, accountId?: string): Promise<User>
     /** Removes tokens that expired; returns how many. */
     removeExpiredTokens(): Promise<number>
   }

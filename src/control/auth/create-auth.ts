@@ -64,9 +64,13 @@ export function createAuth({ catalog, now, random = randomBytes }: AuthOptions):
       setOrbitQuota: accounts.setOrbitQuota,
       setServerLimits: accounts.setServerLimits,
       listAccounts: () => catalog.accounts.list(),
+      setAccountStatus: accounts.setStatus,
       createClient: clients.create,
+      revokeClient: clients.revoke,
       createUser: users.create,
+      findUser: users.findByEmail,
       setPassword: users.setPassword,
+      removeUser: users.remove,
       removeExpiredTokens: () => catalog.tokens.removeExpired(now() - REMEMBER_EXPIRED_MS),
     },
   }

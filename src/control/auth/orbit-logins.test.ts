@@ -3,7 +3,6 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import type { AuthResult } from './auth.ts'
@@ -28,12 +27,6 @@ async function setUp() {
     accountIds: [one, two],
   })
   const { client, secret } = await auth.operator.createClient(one, { permissions: 'storage' })
-  // No part of the program suspends an account; who runs the library does it in the catalog.
-  const suspend = (id: string) => {
-    const database = new DatabaseSync(path)
-    database.prepare("update accounts set status = 'suspended' where id = ?").run(id)
-    database.close()
-  }
   const login = (name: string, key: string, accountId?: string) =>
     auth.orbit.login({ user: name, key, accountId })
   const close = async () => {
@@ -41,7 +34,7 @@ async function setUp() {
     await rm(folder, { recursive: true })
   }
   return {
-    ...{ auth, clock, catalog, one, two, foreign, user, client, secret, suspend, login },
+    ...{ auth, clock, catalog, one, two, foreign, user, client, secret, login },
     [Symbol.asyncDispose]: close,
   }
 }
@@ -205,7 +198,7 @@ test('suspended accounts: are as if their people were no members', async () => {
   const { auth, one, two, user } = at
   const client = granted(await at.login(at.client.id, at.secret))
   const { token } = granted(await at.login(user.id, PASSWORD))
-  at.suspend(one)
+  await at.auth.operator.setAccountStatus(one, 'suspended')
   assert.equal(errorOf(await at.login(at.client.id, at.secret)), 'invalid_grant')
   assert.equal(errorOf(await auth.orbit.identify(client.token)), 'invalid_grant')
   assert.equal(errorOf(await at.login(user.id, PASSWORD, one)), 'invalid_grant')
@@ -213,7 +206,7 @@ test('suspended accounts: are as if their people were no members', async () => {
   assert.equal(identity.session.accountId, two)
   assert.deepEqual(identity.groups, [two, `${two}:${user.id}`])
   assert.equal(granted(await at.login(user.id, PASSWORD)).accountId, two)
-  at.suspend(two)
+  await at.auth.operator.setAccountStatus(two, 'suspended')
   assert.equal(errorOf(await auth.orbit.identify(token)), 'invalid_grant')
 })
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { openCatalog } from '#control/catalog/catalog.ts'
 import type { Session } from '#model/session.ts'
@@ -29,12 +28,8 @@ async function setUp() {
     auth.issue(APPLICATION, { grantType: 'password', username: user.id, password: PASSWORD })
   const sessionOf = async (issued: AuthResult<{ accessToken: string }>, accountId?: string) =>
     granted(await auth.authenticate(granted(issued).accessToken, accountId))
-  const execute = (sql: string, ...values: string[]) => {
-    using database = new DatabaseSync(path)
-    database.prepare(sql).run(...values)
-  }
   return {
-    ...{ auth, catalog, account, other, client, user, execute },
+    ...{ auth, catalog, account, other, client, user },
     stays: createStays({ catalog, lookMs: 5 }),
     byClient: await sessionOf(await asClient()),
     byUser: await sessionOf(await asUser()),
@@ -59,7 +54,7 @@ type World = Awaited<ReturnType<typeof setUp>>
 
 const CHANGES: Readonly<Record<string, [(at: World) => unknown, ends: readonly (keyof World)[]]>> = {
   'an account that is suspended': [
-    ({ execute, account }) => execute("update accounts set status = 'suspended' where id = ?", account),
+    ({ auth, account }) => auth.operator.setAccountStatus(account, 'suspended'),
     ['byClient', 'byUser'],
   ],
   'a client that is revoked': [
@@ -79,8 +74,12 @@ const CHANGES: Readonly<Record<string, [(at: World) => unknown, ends: readonly (
     ['byUser', 'elsewhere'],
   ],
   'a user who is no member any more': [
-    ({ execute, other }) => execute('delete from memberships where account_id = ?', other),
+    ({ auth, user, other }) => auth.operator.removeUser(user.email, other),
     ['elsewhere'],
+  ],
+  'a user who is removed': [
+    ({ auth, user }) => auth.operator.removeUser(user.email),
+    ['byUser', 'elsewhere'],
   ],
 }
 

@@ -63,6 +63,26 @@ export function createUsers({ catalog, now }: { catalog: Catalog; now: () => num
       return user
     },
     setPassword: (id: string, password: string) => change(id, { password }),
+    async findByEmail(email: string): Promise<User> {
+      return demandUser(catalog, email)
+    },
+    async remove(email: string, accountId?: string): Promise<User> {
+      return catalog.transaction(async (tables) => {
+        const user = await demandUser(tables, email)
+        const { id, accountIds } = user
+        const left = accountId === undefined ? [] : accountIds.filter((own) => own !== accountId)
+        if (accountId !== undefined && left.length === accountIds.length)
+          throw new LibraryError('not_found', `user ${email} is no member of account ${accountId}`)
+        if (accountId !== undefined && left.length > 0) {
+          await tables.users.leave(id, accountId)
+        } else {
+          await tables.tokens.removeOfUser(id)
+          await tables.sshKeys.removeOfOwner(id)
+          await tables.users.remove(id)
+        }
+        return { ...user, accountIds: left }
+      })
+    },
     async create(attributes: {
       readonly name: string
       readonly email: string
@@ -85,6 +105,12 @@ export function createUsers({ catalog, now }: { catalog: Catalog; now: () => num
       })
     },
   }
+}
+
+async function demandUser({ users }: Pick<Tables, 'users'>, email: string): Promise<User> {
+  const user = await users.findByEmail(email)
+  if (!user) throw new LibraryError('not_found', `user ${email} does not exist`)
+  return user
 }
 
 async function demandFreeEmail(tables: Tables, email: string, ownId: string | undefined): Promise<void> {

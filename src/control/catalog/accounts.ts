@@ -10,6 +10,7 @@ export interface Accounts {
   /** Oldest first. */
   list(): Promise<Account[]>
   rename(id: string, name: string): Promise<void>
+  setStatus(id: string, status: AccountStatus): Promise<void>
   /** All by default where there is no such account. */
   limits(id: string): Promise<AccountLimits>
   setLimits(id: string, limits: Partial<AccountLimits>): Promise<void>
@@ -42,6 +43,9 @@ export function accountsTable({ db, random }: TableContext): Accounts {
     },
     async rename(id, name) {
       await db.updateTable('accounts').set({ name }).where('id', '=', id).execute()
+    },
+    async setStatus(id, status) {
+      await db.updateTable('accounts').set({ status }).where('id', '=', id).execute()
     },
     async limits(id) {
       const query = db.selectFrom('accounts').select(['servers_limit', 'ram_limit', 'disk_limit'])

@@ -11,6 +11,7 @@ export interface SshKeys {
   /** Those of the account's API clients that are not revoked, and the user's where one is named; oldest first. */
   list(accountId: string, userId: string | null): Promise<SshKey[]>
   remove(id: string): Promise<void>
+  removeOfOwner(ownerId: string): Promise<void>
 }
 
 export function sshKeysTable({ db, random }: TableContext): SshKeys {
@@ -67,6 +68,9 @@ export function sshKeysTable({ db, random }: TableContext): SshKeys {
     },
     async remove(id) {
       await db.deleteFrom('ssh_keys').where('id', '=', id).execute()
+    },
+    async removeOfOwner(ownerId) {
+      await db.deleteFrom('ssh_keys').where('owner_id', '=', ownerId).execute()
     },
   }
 }

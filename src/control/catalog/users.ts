@@ -12,6 +12,9 @@ export interface Users {
   /** Oldest first. */
   listOfAccount(accountId: string): Promise<User[]>
   update(id: string, change: UserChange): Promise<void>
+  leave(id: string, accountId: string): Promise<void>
+  /** His tokens and SSH keys must be gone. */
+  remove(id: string): Promise<void>
 }
 
 export interface UserChange {
@@ -91,6 +94,14 @@ export function usersTable({ db, random }: TableContext): Users {
         })
         .where('id', '=', id)
         .execute()
+    },
+    async leave(id, accountId) {
+      const query = db.deleteFrom('memberships').where('user_id', '=', id)
+      await query.where('account_id', '=', accountId).execute()
+    },
+    async remove(id) {
+      await db.deleteFrom('memberships').where('user_id', '=', id).execute()
+      await db.deleteFrom('users').where('id', '=', id).execute()
     },
   }
 }

@@ -22,6 +22,13 @@ export function createAccount(name: string, flags: CreateAccountFlags): Promise<
   })
 }
 
+export function setAccountStatus(id: string, status: 'active' | 'suspended', flags: Flags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const account = await auth.operator.setAccountStatus(id, status)
+    console.log(printRows(['id', 'status', 'name'], [[account.id, account.status, account.name]]))
+  })
+}
+
 export async function setQuota(accountId: string, size: string, flags: Flags): Promise<void> {
   const bytes = size === 'none' ? null : parseSize(size)
   if (bytes === undefined) {
@@ -110,6 +117,14 @@ export function listClients(flags: Flags & { readonly account?: string }): Promi
   })
 }
 
+export function revokeClient(id: string, flags: Flags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const { accountId, revokedAt } = await auth.operator.revokeClient(id)
+    const revokedOn = revokedAt === null ? '' : printDate(revokedAt)
+    console.log(printRows(['id', 'account', 'revoked_on'], [[id, accountId, revokedOn]]))
+  })
+}
+
 export interface CreateUserFlags extends Flags {
   readonly account?: readonly string[]
   readonly name?: string
@@ -117,13 +132,15 @@ export interface CreateUserFlags extends Flags {
 
 const PASSWORD_LENGTH = 20
 
+const newPassword = () => randomText(PASSWORD_LENGTH, randomBytes)
+
 export function createUser(email: string, flags: CreateUserFlags): Promise<void> {
   return withParts(flags, async ({ auth }) => {
     const accountIds: string[] = []
     for (const wanted of flags.account ?? [undefined]) {
       accountIds.push((await chooseAccount(auth, wanted)).id)
     }
-    const password = randomText(PASSWORD_LENGTH, randomBytes)
+    const password = newPassword()
     const name = flags.name ?? email.split('@', 1)[0] ?? email
     const user = await auth.operator.createUser({ name, email, password, accountIds })
     console.log(
@@ -131,6 +148,24 @@ export function createUser(email: string, flags: CreateUserFlags): Promise<void>
         ['id', 'email', 'accounts', 'password'],
         [[user.id, user.email, accountIds.join(','), password]],
       ),
+    )
+  })
+}
+
+export function resetPassword(email: string, flags: Flags): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const { id } = await auth.operator.findUser(email)
+    const password = newPassword()
+    await auth.operator.setPassword(id, password)
+    console.log(printRows(['id', 'email', 'password'], [[id, email, password]]))
+  })
+}
+
+export function removeUser(email: string, flags: Flags & { readonly account?: string }): Promise<void> {
+  return withParts(flags, async ({ auth }) => {
+    const { id, accountIds } = await auth.operator.removeUser(email, flags.account)
+    console.log(
+      printRows(['id', 'email', 'accounts'], [[id, email, accountIds.join(',') || 'none: removed']]),
     )
   })
 }
