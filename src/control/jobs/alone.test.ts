@@ -76,6 +76,18 @@ test('alone: a lease from before the clock was set back is not waited for', asyn
   assert.equal(await catalog.leases.take({ ...wish, now: clock.at - 499_999 }), false)
 })
 
+test('alone: a process whose clock is a little behind takes no lease from one that has it', async (t) => {
+  const { catalog, clock } = await open(t)
+  const wish = { name: 'check', holder: 'a', now: clock.at, lastsMs: 1000 }
+  await catalog.leases.take(wish)
+  for (const behind of [1, 500, 1000])
+    assert.equal(
+      await catalog.leases.take({ ...wish, holder: 'b', now: clock.at - behind }),
+      false,
+      `${behind} ms`,
+    )
+})
+
 test('alone: who lost the lease stops, and begins again when it can', async (t) => {
   const { catalog, clock, options } = await open(t)
   const works = [endless(), endless()]
