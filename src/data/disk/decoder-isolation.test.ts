@@ -36,7 +36,7 @@ const SOURCES: Readonly<Record<string, Uint8Array>> = {
 }
 
 const decoders = (parent = process.pid) =>
-  childrenOf(parent).filter(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('decoder.ts'))
+  childrenOf(parent).filter(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/decoder.mjs'))
 
 describe('isolation of decoders', () => {
   let folder: string

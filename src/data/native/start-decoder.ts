@@ -74,9 +74,11 @@ function commandLine(user: number | undefined, { cpuSeconds, program }: StartOpt
     // It changes users by itself, once it has read its program, which others may have no right to read.
     ...(user === undefined ? [] : ['--bounding-set=-all,+setgid,+setuid']),
     ...['--', process.execPath, '--permission', '--allow-worker'],
+    // It says of --allow-worker what is true of native code, and of no use among a decoder's last words.
+    '--disable-warning=PERM0006',
     ...readable.map((path) => `--allow-fs-read=${path}`),
     `--max-old-space-size=${HEAP_MIB}`,
-    fileURLToPath(program ?? new URL('./decoder.ts', import.meta.url)),
+    fileURLToPath(program ?? new URL('./decoder.mjs', import.meta.url)),
     ...(user === undefined ? [] : [String(user)]),
   ]
 }

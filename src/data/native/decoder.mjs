@@ -1,18 +1,21 @@
 /**
  * The program of a decoder process: whatever native code decodes of strangers' bytes, it decodes here. This thread
  * gives up all rights and then only watches for the end of who started it, which it learns whatever the decoding
- * thread does.
+ * thread does. JavaScript, since each thread for which Node loads what takes types away needs a quarter of the time
+ * that the process takes to start.
  */
 import { Worker } from 'node:worker_threads'
-import { OUT_OF_MEMORY } from './process-facts.ts'
 
+/** As process-facts.ts says. */
+const OUT_OF_MEMORY = 3
 /** MiB of heap: what is decoded lies outside of it. */
 const OLD_MIB = 64
 const YOUNG_MIB = 6
 
 const die = () => process.kill(process.pid, 'SIGKILL')
 
-function becomeUser(id: number): void {
+/** @param {number} id of a user and a group */
+function becomeUser(id) {
   process.setgroups?.([])
   process.setgid?.(id)
   process.setuid?.(id)
@@ -28,7 +31,7 @@ const thread = new Worker(new URL('./decoder-thread.ts', import.meta.url), {
 })
 thread.on('error', (error) => {
   process.stderr.write(error.message)
-  process.exit((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY' ? OUT_OF_MEMORY : 1)
+  process.exit(error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? OUT_OF_MEMORY : 1)
 })
 thread.on('exit', die)
 // It has read its program, which others may have no right to read.
