@@ -21,7 +21,9 @@ export interface ForwardOptions {
 const PATIENCE_MS = 60_000
 const CONNECT_MS = 5000
 
-/** Has another process of the same library answer, which knows the same tokens: requests and answers pass as they are. */
+/**
+ * Has another process of the same library answer, which knows the same tokens: requests and answers pass as they are.
+ */
 export async function addForward(app: App, options: ForwardOptions): Promise<void> {
   const { to, prefixes, upgrades, what, patienceMs = PATIENCE_MS } = options
   if (to === undefined) {
