@@ -6,7 +6,11 @@ import type { Ingest, IngestPhase, IngestResult } from '#data/disk/ingest-types.
 import { recordSpans } from '../../test/support/spans.ts'
 import { traceIngest } from './trace-ingest.ts'
 
-const REQUEST = { source: { kind: 'file', path: '/x' }, limits: DEFAULT_LIMITS, allowSource: [] } as const
+const REQUEST = {
+  source: { kind: 'http', url: 'http://h/x' },
+  limits: DEFAULT_LIMITS,
+  allowSource: [],
+} as const
 const RESULT: IngestResult = {
   ...{ manifest: '0'.repeat(64), virtualSize: 9, dataSize: 8, addedSize: 7, formatChain: 'raw', notes: [] },
   source: {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
@@ -8,6 +8,7 @@ import { LibraryError } from '#base/errors.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { createIngest } from '#data/disk/ingest-runner.ts'
 import type { Ingest } from '#data/disk/ingest-types.ts'
+import { ownSource } from '#data/disk/own-source.fixtures.ts'
 import { openDisk } from '#data/form/disk-reader.ts'
 import { recogniseCompression } from '#data/format/probe-compression.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -41,10 +42,8 @@ class Importer {
 
   async import(input: Uint8Array): Promise<Uint8Array> {
     this.cases++
-    const path = join(this.#folder, 'input')
-    await writeFile(path, input)
     try {
-      const request = { source: { kind: 'file', path } as const, limits: LIMITS, allowSource: [] }
+      const request = { source: ownSource(input), limits: LIMITS, allowSource: [] }
       const { manifest } = await this.#ingest(request, {
         onProgress() {},
         signal: new AbortController().signal,

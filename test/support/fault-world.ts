@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import * as nodeFiles from 'node:fs/promises'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
@@ -127,7 +127,6 @@ function plainIngest(world: {
 }): Ingest {
   const { store, sources, folder } = world
   const readSource = async ({ source }: IngestRequest): Promise<Buffer> => {
-    if (source.kind === 'file') return readFile(source.path)
     if (source.kind === 'http') return sources.get(source.url) ?? Buffer.alloc(0)
     // Both were read before: what they are made of is stored already.
     const manifest = source.kind === 'parts' ? source.disk : 'manifest' in source.base && source.base.manifest

@@ -266,7 +266,7 @@ export class MortalLibrary implements AsyncDisposable {
     await operate('collect')
     await operate('check')
     const left: string[] = []
-    for (const folder of ['store', 'spool', 'uploads']) {
+    for (const folder of ['store', 'spool']) {
       const entries = await readdir(join(this.#data, folder), { recursive: true, withFileTypes: true }).catch(
         () => [],
       )

@@ -59,7 +59,7 @@ if (parentPort) {
   parentPort.on('message', () => {})
   const { request } = workerData as Partial<IngestThreadData>
   const { storePlace } = workerData as BlockWorkerData
-  const name = request?.source.kind === 'file' ? request.source.path : storePlace
+  const name = request?.source.kind === 'http' ? request.source.url : storePlace
   if (name === 'tells all') {
     const { env, argv, execArgv } = process
     parentPort.postMessage({

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -17,6 +17,8 @@ import { childrenOf, until } from '#data/native/decoders.fixtures.ts'
 import { Qcow2Writer } from '../../../test/support/qcow2-writer.ts'
 import { file, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
 import { createIngest } from './ingest-runner.ts'
+import type { IngestSource } from './ingest-types.ts'
+import { ownSource } from './own-source.fixtures.ts'
 
 const disk = Buffer.concat([Buffer.alloc(MiB), randomBytes(7 * MiB)])
 
@@ -59,11 +61,11 @@ describe('isolation of decoders', () => {
     await mkdir(place.spoolDirectory)
     return place
   }
-  async function begin(source: string, signal = new AbortController().signal) {
+  async function begin(source: IngestSource, signal = new AbortController().signal) {
     const place = await openPlace()
     const running = createIngest({ ...place, threads: 1 })(
       {
-        source: source.startsWith('http') ? { kind: 'http', url: source } : { kind: 'file', path: source },
+        source,
         limits: DEFAULT_LIMITS,
         allowSource: ['127.0.0.0/8'],
       },
@@ -80,13 +82,11 @@ describe('isolation of decoders', () => {
 
   for (const name of Object.keys(SOURCES)) {
     test(`a decoder of a ${name} that is killed costs its registration, and no other`, async () => {
-      const broken = await begin(urlOf(name))
+      const broken = await begin({ kind: 'http', url: urlOf(name) })
       const decoder = await until(() => decoders()[0])
       // So that it still owes an answer when it is killed.
       process.kill(decoder.pid, 'SIGSTOP')
-      const path = join(folder, 'sound.gz')
-      await writeFile(path, gzipSync(disk))
-      const sound = await begin(path)
+      const sound = await begin(ownSource(gzipSync(disk)))
       process.kill(decoder.pid, 'SIGKILL')
       await assert.rejects(broken.running, (error) => {
         assert.match(String(error), /a decoder process ended in the middle of its work/)
@@ -100,7 +100,7 @@ describe('isolation of decoders', () => {
 
     test(`a registration from a ${name} that is cancelled ends its decoder, also one that hangs`, async () => {
       const stopping = new AbortController()
-      const cancelled = await begin(urlOf(name), stopping.signal)
+      const cancelled = await begin({ kind: 'http', url: urlOf(name) }, stopping.signal)
       const decoder = await until(() => decoders()[0])
       process.kill(decoder.pid, 'SIGSTOP')
       stopping.abort(new Error('destroyed'))
@@ -123,13 +123,12 @@ describe('isolation of decoders', () => {
   }
 
   test('a registration that is cancelled at any moment leaves no process', async (t) => {
-    const path = join(folder, 'large.gz')
-    await writeFile(path, gzipSync(randomBytes(32 * MiB), { level: 1 }))
+    const large = ownSource(gzipSync(randomBytes(32 * MiB), { level: 1 }))
     for (let round = 0; round < 4; round++) {
       const wait = randomInt(1000)
       const stopping = new AbortController()
       setTimeout(() => stopping.abort(new Error('destroyed')), wait)
-      const cancelled = await begin(path, stopping.signal)
+      const cancelled = await begin(large, stopping.signal)
       await cancelled.running.catch((error) => assert.match(error.message, /destroyed/))
       await assertNothingLeft(cancelled)
       t.diagnostic(`after ${wait} ms`)

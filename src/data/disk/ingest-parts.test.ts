@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomInt } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -17,6 +17,7 @@ import { createRandom, fillLikeDisk } from '../../../test/support/random-disk.ts
 import { storeDisk } from '../../../test/support/store-disk.ts'
 import { createIngest } from './ingest-runner.ts'
 import type { IngestRequest, OwnSource } from './ingest-types.ts'
+import { ownSource } from './own-source.fixtures.ts'
 
 const MiB = 1024 * 1024
 const seed = randomInt(2 ** 31)
@@ -74,12 +75,10 @@ describe(`ingest of objects (seed ${seed})`, () => {
     return { store, run, own }
   }
 
-  /** What the same bytes come to as a file. */
-  async function ingestFile(bytes: Uint8Array, request: Partial<IngestRequest> = {}) {
+  /** What the same bytes come to where they are read. */
+  async function ingestRead(bytes: Uint8Array, request: Partial<IngestRequest> = {}) {
     const { run } = await openBench()
-    const path = join(await mkdtemp(join(folder, 'file-')), 'upload')
-    await writeFile(path, bytes)
-    return run({ kind: 'file', path }, request)
+    return run(ownSource(bytes), request)
   }
 
   const categoryOf = (promise: Promise<unknown>) =>
@@ -94,7 +93,7 @@ describe(`ingest of objects (seed ${seed})`, () => {
       const { store, run, own } = await openBench()
       const manifest = await storeBytes(store, bytes)
       const result = await run(own([whole(manifest, size)], manifest))
-      const { source, addedSize, notes, ...facts } = await ingestFile(bytes)
+      const { source, addedSize, notes, ...facts } = await ingestRead(bytes)
       assert.deepEqual({ ...result, ...facts }, result)
       assert.deepEqual([result.addedSize, result.source.sha256], [0, undefined])
       assert.deepEqual(result.notes.slice(0, -1), notes)
@@ -161,7 +160,7 @@ describe(`ingest of objects (seed ${seed})`, () => {
         at += length
       }
       const result = await run(own(parts))
-      const expected = await ingestFile(bytes)
+      const expected = await ingestRead(bytes)
       assert.equal(result.manifest, expected.manifest, name)
       assert.equal(result.formatChain, expected.formatChain, name)
       assert.equal(result.source.sha256, sha256(bytes), name)
@@ -203,7 +202,7 @@ describe(`ingest of objects (seed ${seed})`, () => {
       const manifest = await storeBytes(store, bytes)
       const adopting = run(own([whole(manifest, bytes.length)], manifest), request)
       assert.equal(await categoryOf(adopting), category)
-      assert.equal(await categoryOf(ingestFile(bytes, request)), category)
+      assert.equal(await categoryOf(ingestRead(bytes, request)), category)
     }
   })
 })

@@ -3,12 +3,7 @@ import type { ImportLimits } from '#base/limits.ts'
 import type { StoreTimes } from '#data/store/measured.ts'
 
 /** Where an image's bytes are to come from. */
-export type IngestSource =
-  | { readonly kind: 'http'; readonly url: string }
-  /** A file that this library wrote itself (an upload); never a path that a user named. */
-  | { readonly kind: 'file'; readonly path: string }
-  | OwnSource
-  | VolumeSource
+export type IngestSource = { readonly kind: 'http'; readonly url: string } | OwnSource | VolumeSource
 
 /** An object of our own Orbit, or an upload; whoever names it keeps its manifests from collection. */
 export interface OwnSource {

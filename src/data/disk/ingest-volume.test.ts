@@ -18,6 +18,7 @@ import { needs } from '../../../test/support/tools.ts'
 import { ingest } from './ingest.ts'
 import { createIngest } from './ingest-runner.ts'
 import type { IngestProgress, IngestResult, VolumeSource } from './ingest-types.ts'
+import { ownSource } from './own-source.fixtures.ts'
 
 const seed = randomInt(2 ** 31)
 const never = new AbortController().signal
@@ -74,7 +75,7 @@ describe(`ingest of volumes (seed ${seed})`, needs('qemu-img', 'qemu-io'), () =>
     const inThread = createIngest({ storePlace, spoolDirectory, threads: 2 })
     const common = { limits: DEFAULT_LIMITS, allowSource: [] }
     const ancestor = await inThread(
-      { source: { kind: 'file', path: base }, ...common },
+      { source: ownSource(image), ...common },
       { onProgress: () => {}, signal: never },
     )
     // QEMU ends a raw file at a sector, too, but reads no zeros past it unless told how long it is.

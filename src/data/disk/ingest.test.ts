@@ -16,6 +16,7 @@ import { needs } from '../../../test/support/tools.ts'
 import { file, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
 import { createIngest } from './ingest-runner.ts'
 import type { IngestProgress, IngestRequest } from './ingest-types.ts'
+import { ownSource } from './own-source.fixtures.ts'
 
 const MiB = 1024 * 1024
 const seed = randomInt(2 ** 31)
@@ -77,12 +78,10 @@ describe(`ingest (seed ${seed})`, () => {
   const refused = (category: string) => (error: unknown) =>
     error instanceof Refusal && error.category === category
 
-  test('a raw disk from a file of our own reads back, padded to a whole sector', async () => {
+  test('a raw disk of our own reads back, padded to a whole sector', async () => {
     const bench = await openBench()
     const disk = makeDisk(5 * MiB + 700)
-    const path = join(folder, 'upload')
-    await writeFile(path, disk)
-    const result = await bench.run({ source: { kind: 'file', path } })
+    const result = await bench.run({ source: ownSource(disk) })
     assert.equal(result.virtualSize, 5 * MiB + 1024)
     assert.equal(result.source.sha256, sha256(disk))
     assert.match(result.notes.join(), /padded with zeros/)

@@ -8,7 +8,6 @@ import { recogniseCompression, refuseSecondCompression } from '#data/format/prob
 import { type Compression, tooLarge } from '#data/format/stream-refusals.ts'
 import { decodeStream } from '#data/native/decode-stream.ts'
 import { endsWithinSector } from '#data/source/failure.ts'
-import { openFileSource } from '#data/source/file-source.ts'
 import { openHttpSource } from '#data/source/http-source.ts'
 import type { Source } from '#data/source/source.ts'
 import { redactUrl } from '#data/source/source-url.ts'
@@ -89,16 +88,13 @@ async function openSource(
   switch (source.kind) {
     case 'http':
       return openHttpSource({ url: source.url, limits, allowSource, signal })
-    case 'file':
-      return openFileSource({ path: source.path, limits, signal })
     case 'parts':
       return openPartsSource({ source, store, limits, signal })
   }
 }
 
 function shownUrl({ source }: ReadRequest): string | undefined {
-  if (source.kind === 'http') return redactUrl(source.url)
-  return source.kind === 'parts' ? source.url : undefined
+  return source.kind === 'http' ? redactUrl(source.url) : source.url
 }
 
 /** Takes one layer of compression off, decides what is inside, once and for all, and reads it. */

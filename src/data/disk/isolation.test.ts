@@ -11,6 +11,8 @@ import { toFailure } from '#control/library/failure.ts'
 import { BlockPipeline } from './block-pipeline.ts'
 import type { Wrong } from './broken-thread.fixtures.ts'
 import { createIngest } from './ingest-runner.ts'
+import type { IngestSource } from './ingest-types.ts'
+import { ownSource } from './own-source.fixtures.ts'
 import { watchRunaway } from './runaway.ts'
 
 const BROKEN = new URL('./broken-thread.fixtures.ts', import.meta.url)
@@ -39,27 +41,27 @@ describe('isolation', () => {
   let folder: string
   let storePlace: string
   let spoolDirectory: string
-  let disk: string
+  const disk = ownSource(randomBytes(8 * MiB))
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'isolation-'))
     ;[storePlace, spoolDirectory] = [join(folder, 'store'), join(folder, 'spool')]
     await mkdir(spoolDirectory)
-    disk = join(folder, 'disk')
-    await writeFile(disk, randomBytes(8 * MiB))
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
   const deaths: string[] = []
-  const runs = (path: string, { program, signal }: { program?: URL; signal?: AbortSignal } = {}) =>
+  /** What goes wrong is said as a URL. */
+  const wrongly = (url: string) => ({ kind: 'http', url }) as const
+  const runs = (source: IngestSource, { program, signal }: { program?: URL; signal?: AbortSignal } = {}) =>
     createIngest({
-      onDeath: () => deaths.push(path),
+      onDeath: () => deaths.push(source.kind),
       storePlace,
       spoolDirectory,
       threads: 1,
       runawayMs: RUNAWAY_MS,
       ...(program ? { program } : {}),
     })(
-      { source: { kind: 'file', path }, limits: DEFAULT_LIMITS, allowSource: [] },
+      { source, limits: DEFAULT_LIMITS, allowSource: [] },
       { onProgress: () => {}, signal: signal ?? new AbortController().signal },
     )
 
@@ -68,13 +70,16 @@ describe('isolation', () => {
     { ...(ENDS.at(-1) as (typeof ENDS)[number]), wrong: 'loops and tells' as const },
   ])
     test(`a thread that ${end.wrong} costs its registration, with a reason, and no other`, async () => {
-      const [broken, sound] = await Promise.allSettled([runs(end.wrong, { program: BROKEN }), runs(disk)])
+      const [broken, sound] = await Promise.allSettled([
+        runs(wrongly(end.wrong), { program: BROKEN }),
+        runs(disk),
+      ])
       assert.ok(broken.status === 'rejected')
       assertTold(broken.reason, end)
       assert.equal(sound.status, 'fulfilled')
       // One that needs too much memory, or is ended for its loop, does not die by itself.
       const isOurs = /throws|rejects|exits/.test(end.wrong)
-      assert.deepEqual(deaths.splice(0), isOurs ? [end.wrong] : [])
+      assert.deepEqual(deaths.splice(0), isOurs ? ['http'] : [])
     })
 
   for (const end of ENDS)
@@ -100,7 +105,7 @@ describe('isolation', () => {
     })
 
   test('a thread sees nothing of the process but what its registration needs', async () => {
-    const [told] = await Promise.allSettled([runs('tells all', { program: BROKEN })])
+    const [told] = await Promise.allSettled([runs(wrongly('tells all'), { program: BROKEN })])
     assert.ok(told.status === 'rejected')
     const { env, argv, execArgv, workerData } = JSON.parse(told.reason.message)
     assert.deepEqual(
@@ -122,7 +127,7 @@ describe('isolation', () => {
     const ingest = createIngest({ storePlace, spoolDirectory, threads: 1, program: BROKEN })
     const running = ingest(
       {
-        source: { kind: 'file', path: 'waits in the middle of a put' },
+        source: wrongly('waits in the middle of a put'),
         limits: DEFAULT_LIMITS,
         allowSource: [],
       },
@@ -141,9 +146,11 @@ describe('isolation', () => {
     for (let round = 0; round < 5; round++) {
       const wait = randomInt(600)
       const stopping = new AbortController()
-      await writeFile(disk, randomBytes(24 * MiB))
+      const large = ownSource(randomBytes(24 * MiB))
       setTimeout(() => stopping.abort(new Error('destroyed')), wait)
-      await runs(disk, { signal: stopping.signal }).catch((error) => assert.match(error.message, /destroyed/))
+      await runs(large, { signal: stopping.signal }).catch((error) =>
+        assert.match(error.message, /destroyed/),
+      )
       assert.deepEqual(await readdir(join(storePlace, 'temporary')), [], `after ${wait} ms`)
       assert.deepEqual(await readdir(spoolDirectory), [], `after ${wait} ms`)
       t.diagnostic(`after ${wait} ms`)

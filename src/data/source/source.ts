@@ -4,7 +4,7 @@ import type { ByteStream } from '#base/bytes.ts'
 export interface Source extends AsyncDisposable {
   /** Can be read once. A chunk is valid until the next one is asked for: its memory is used again. */
   readonly stream: ByteStream
-  /** Where the bytes come from after redirects, fit to be shown; undefined for a file of our own. */
+  /** Where the bytes come from after redirects, fit to be shown; undefined for bytes of our own store. */
   readonly finalUrl: string | undefined
   /** Bytes in all, where the source says; a claim until the stream has ended. */
   readonly size: number | undefined
