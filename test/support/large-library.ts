@@ -24,10 +24,9 @@ export interface LargeOptions {
   readonly settings?: Readonly<Record<string, string>>
 }
 
-/** One process of a library. Of the daemon's members, the token is that of the client that the library began with. */
+/** One process of a library; its token is that of the client that the library began with, where it has the API. */
 export interface Member extends Daemon {
   readonly roles: string
-  /** Its standard error is the log. */
   readonly call: Call
   end(signal: NodeJS.Signals): Promise<void>
 }
@@ -65,11 +64,11 @@ export async function startLargeLibrary(options: LargeOptions = {}): Promise<Lar
   opened.defer(async () => {
     await Promise.all(members.map((member) => member[Symbol.asyncDispose]()))
   })
-  let count = 0
-  let ini: string | undefined
+  const folders: string[] = []
 
   async function start(roles: string, more: Readonly<Record<string, string>> = {}): Promise<Member> {
-    const data = join(folder, `${count++}`)
+    const data = join(folder, `${folders.length}`)
+    folders.push(data)
     const config = `${data}.settings`
     await writeFile(config, printSettings({ ...settings, ...more }))
     const listen = ['--http', '127.0.0.1:0', '--sftp', roles.includes('sftp') ? '127.0.0.1:0' : 'none']
@@ -81,14 +80,12 @@ export async function startLargeLibrary(options: LargeOptions = {}): Promise<Lar
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
     const url = await listening(child, () => output)
-    // Whoever was first has it.
-    const own = join(data, 'brightbox.ini')
-    if (existsSync(own)) ini = own
-    const token =
-      roles.includes('api') && ini !== undefined ? await logIn(url, ini) : (members[0]?.token ?? '')
+    // Whoever was first made it.
+    const ini = folders.map((folder) => join(folder, 'brightbox.ini')).find((path) => existsSync(path)) ?? ''
+    const token = /api|servers/.test(roles) ? await logIn(url, ini) : ''
     const call = callerOf(url, token)
     const member: Member = {
-      ...{ url, data, token, roles, call, config: ini ?? own, settings: config, process: child },
+      ...{ url, data, token, roles, call, config: ini, settings: config, process: child },
       output: () => output,
       api: call,
       async end(signal) {
