@@ -33,6 +33,8 @@ export interface SessionProcessesDeps {
   /** Makes what answers one process. */
   readonly openDesk: () => OpenDesk
   readonly log: Logger
+  /** For tests. */
+  readonly startProcess?: typeof fork
 }
 
 /** The processes that have the connections. */
@@ -52,12 +54,12 @@ interface Running {
 }
 
 export function createSessionProcesses(deps: SessionProcessesDeps): SessionProcesses {
-  const { count, setup, openDesk, log, observer } = deps
+  const { count, setup, openDesk, log, observer, startProcess = fork } = deps
   const running = new Set<Running>()
   let last = 0
 
   function start(): Running {
-    const child = fork(new URL('./session-process.ts', import.meta.url), {
+    const child = startProcess(new URL('./session-process.ts', import.meta.url), {
       serialization: 'advanced',
       execArgv: [...process.execArgv, ...HEAP],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -67,16 +69,23 @@ export function createSessionProcesses(deps: SessionProcessesDeps): SessionProce
     const ended = Promise.withResolvers<void>()
     const self: Running = { child, desk, connections, ended: ended.promise }
     child.on('message', (message: FromProcess) => receive(self, message))
-    child.on('error', (error) => log.error({ err: error }, 'a process for SFTP cannot be reached'))
-    child.once('exit', (code, signal) => {
+    const end = () => {
       running.delete(self)
+      for (const onClosed of connections.values()) onClosed()
+      connections.clear()
+      desk[Symbol.asyncDispose]().then(ended.resolve, ended.reject)
+    }
+    child.on('error', (error) => {
+      log.error({ err: error }, 'a process for SFTP cannot be reached')
+      // One that the system did not start never exits.
+      if (child.pid === undefined) end()
+    })
+    child.once('exit', (code, signal) => {
       if (code !== 0) {
         log.error({ code, signal }, 'a process for SFTP ended; its connections are gone')
         observer?.onDeath()
       }
-      for (const onClosed of connections.values()) onClosed()
-      connections.clear()
-      desk[Symbol.asyncDispose]().then(ended.resolve, ended.reject)
+      end()
     })
     running.add(self)
     tell(self, { kind: 'setup', ...setup })
@@ -112,9 +121,20 @@ export function createSessionProcesses(deps: SessionProcessesDeps): SessionProce
 
   return {
     give(socket, address, onClosed) {
-      const process = leastBusy()
+      let process: Running
+      try {
+        process = leastBusy()
+      } catch (error) {
+        log.error({ err: error }, 'a process for SFTP cannot be started')
+        socket.destroy()
+        return onClosed()
+      }
       const id = ++last
-      process.connections.set(id, onClosed)
+      process.connections.set(id, () => {
+        // One that was never taken over is still ours.
+        socket.destroy()
+        onClosed()
+      })
       tell(process, { kind: 'connection', id, address }, socket)
     },
 
