@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, constants, openSync } from 'node:fs'
 import { connect, createServer, type OnReadOpts, type Socket } from 'node:net'
+import { LibraryError } from '#base/errors.ts'
 import { type StartedDecoder, type StartOptions, startDecoder } from './start-decoder.ts'
 
 /** Where the threads of one registration get decoder processes, one for each connection. */
@@ -23,17 +24,23 @@ export interface DecoderHost {
  */
 export function createDecoderHost(folder: string, options: StartOptions = {}): DecoderHost {
   // By way of a descriptor, the path may be longer than the 107 bytes that a socket's address holds.
-  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  const directory = openFolder(folder)
   const address = `/proc/self/fd/${directory}/${randomUUID()}.decoders`
   const started: StartedDecoder[] = []
   let fault: Error | undefined
+  let unstarted: Error | undefined
   const server = createServer({ pauseOnConnect: true }, (connection) => {
-    started.push(startDecoder(connection, options))
+    try {
+      started.push(startDecoder(connection, options))
+    } catch (error) {
+      // Most of what keeps a process from starting it says later; what is thrown here would end the whole library.
+      unstarted ??= noDecoders(error)
+    }
     // It is the process that has it now.
     connection.destroy()
   })
   server.on('error', (error) => {
-    fault = error
+    fault = noDecoders(error)
   })
   server.listen(address)
   return {
@@ -49,9 +56,24 @@ export function createDecoderHost(folder: string, options: StartOptions = {}): D
           return decoder.ended
         }),
       )
-      return fault ?? reasons.find((reason) => reason !== undefined)
+      return fault ?? unstarted ?? reasons.find((reason) => reason !== undefined)
     },
   }
+}
+
+function openFolder(folder: string): number {
+  try {
+    return openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch (error) {
+    throw noDecoders(error)
+  }
+}
+
+function noDecoders(cause: unknown): LibraryError {
+  return new LibraryError('unavailable', 'start a decoder: the system does not let it be asked for', {
+    cause,
+    hint: 'Raise the limits on open files and processes; look at memory, and at the disk of the data folder.',
+  })
 }
 
 /**

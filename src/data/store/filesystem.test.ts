@@ -182,6 +182,11 @@ test('filesystem store: a sync that fails is "unavailable"', async () => {
   await assert.rejects(store.sync(), isError('unavailable'))
 })
 
+test('filesystem store: a sync whose program the system does not start is "unavailable"', async () => {
+  const store = await openNew({ syncCommand: import.meta.filename })
+  await assert.rejects(store.sync(), isError('unavailable'))
+})
+
 test('filesystem store: without the sync program each new file and folder is synced', async () => {
   const folder = await makeFolder()
   const opened: string[] = []

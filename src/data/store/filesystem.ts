@@ -53,8 +53,10 @@ export async function openFilesystemStore(
   let synced: Generation | undefined
   const syncAll = coalesced(async () => {
     const start = await attempting('sync the store', generation)
-    if (!(await syncFileSystem(directory, options.syncCommand ?? 'sync')))
-      await attempting('sync the store', () => syncOneByOne([blocks, manifests], synced ?? 0, files))
+    await attempting('sync the store', async () => {
+      if (await syncFileSystem(directory, options.syncCommand ?? 'sync')) return
+      await syncOneByOne([blocks, manifests], synced ?? 0, files)
+    })
     synced = start
   })
   return {
