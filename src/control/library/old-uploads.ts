@@ -27,7 +27,8 @@ export async function endOldUploads({
       })
     })
     if (wasWaiting) log.warn({ image: id }, 'an upload to the version before cannot go on')
-    await rm(join(uploadFolder, id), { force: true, recursive: true })
+    // One that cannot be removed now can be at another start.
+    await rm(join(uploadFolder, id), { force: true, recursive: true }).catch(() => {})
   }
   // What a stranger put there stays.
   await rmdir(uploadFolder).catch(() => {})

@@ -153,8 +153,9 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
         // What else is announced must find room beside it.
         using space = reserve.promise(Math.max(0, (total ?? offset) - offset))
         using quota = room.watch(accountId, id)
-        // Not by the client's signal, as what came before it went away is kept.
-        await using editor = await openEditor(content && contentOf(content), { signal: taken.ended })
+        // Not by the client's signal, as what came before it went away is kept. Its seat is for the block that it holds.
+        const held = { signal: taken.ended, holds: true }
+        await using editor = await openEditor(content && contentOf(content), held)
         const part = new UploadPart({ editor, record: (growth) => grow(session, id, said, growth) })
         return await take({
           part,

@@ -27,6 +27,15 @@ export interface ContentEditor extends AsyncDisposable {
   store(): Promise<Content>
 }
 
+export interface EditorOptions {
+  readonly signal: AbortSignal
+  /**
+   * Holds a block in memory until it is full, however slowly that comes: else it is stored after each second without a
+   * call, and again once it has changed. Whoever opens such editors bounds how many there are.
+   */
+  readonly holds?: boolean
+}
+
 /** The bytes of some parts, one behind the other. */
 export interface ContentReader extends AsyncDisposable {
   /** Bytes. */
@@ -46,7 +55,7 @@ export interface ContentReader extends AsyncDisposable {
 export interface ContentStore extends AsyncDisposable {
   openWriter(options: { readonly signal: AbortSignal }): ContentWriter
   /** @param base what is there before the first write; nothing where it is undefined. Moves no data. */
-  openEditor(base: Content | undefined, options: { readonly signal: AbortSignal }): Promise<ContentEditor>
+  openEditor(base: Content | undefined, options: EditorOptions): Promise<ContentEditor>
   /** Whoever opens one sees to it that collection knows of the manifests while it is open. */
   openReader(parts: readonly Part[]): Promise<ContentReader>
   /**

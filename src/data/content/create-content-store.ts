@@ -55,7 +55,7 @@ export function createContentStore(options: ContentStoreOptions): OpenContentSto
   const storing = { pool, store, spoolDirectory, keep }
   return {
     openWriter: ({ signal }) => openWriter(storing, signal),
-    openEditor: (base, { signal }) => openEditor({ ...storing, loader }, base, signal),
+    openEditor: (base, options) => openEditor({ ...storing, loader }, base, options),
     openReader: async (parts) =>
       openParts(parts, ({ manifest, form }) => openLayout(store, manifest, form, loader)),
     async measure(manifest, form) {

@@ -195,6 +195,20 @@ test('content editor: what was left alone for a while is in the store', async (t
   await assertFinished(contents, editor, plain)
 })
 
+test('content editor: one that holds blocks stores none before it is full or asked for', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { contents, countBlocks } = await openTemporary(t)
+  await using editor = await contents.openEditor(undefined, { signal, holds: true })
+  const plain = exampleBytes(MiB + MiB / 2)
+  for (let at = 0; at < plain.length; at += MiB / 4) {
+    await editor.write(at, plain.subarray(at, at + MiB / 4))
+    t.mock.timers.tick(1_000)
+    assert.equal((await editor.read(at, 1)).length, 1)
+  }
+  await assertFinished(contents, editor, plain)
+  assert.equal(await countBlocks(), 2)
+})
+
 test('content editor: a full disk is told, and again at the end', async (t) => {
   const { contents } = await openTemporary(t, { reserve: 2 ** 60 })
   await using editor = await contents.openEditor(undefined, { signal })

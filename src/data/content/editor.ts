@@ -8,7 +8,7 @@ import { MAX_DISK_SIZE } from '#data/manifest/layout.ts'
 import { openManifest } from '#data/manifest/manifest.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
 import { BlockWindow } from './block-window.ts'
-import { type ContentEditor, INLINE_MAX } from './content.ts'
+import { type ContentEditor, type EditorOptions, INLINE_MAX } from './content.ts'
 import { EntryTable } from './entry-table.ts'
 import { OrderedSum } from './ordered-sum.ts'
 import { StoredContent, type StoringDeps } from './stored-content.ts'
@@ -27,23 +27,22 @@ export interface EditorDeps extends StoringDeps {
 export async function openEditor(
   deps: EditorDeps,
   base: Content | undefined,
-  signal: AbortSignal,
+  options: EditorOptions,
 ): Promise<ContentEditor> {
   if (base?.kind !== 'manifest') {
-    const editor = new Editor(deps, { entries: new EntryTable(undefined), size: 0, signal })
+    const editor = new Editor(deps, { ...options, entries: new EntryTable(undefined), size: 0 })
     if (base) await editor.write(0, base.bytes)
     return editor
   }
   if (base.form !== 'raw') throw new LibraryError('invalid', `edit an image as ${base.form}`)
   const manifest = await openManifest(deps.store.manifests, base.manifest)
   assert(manifest.diskSize === base.size, 'a content has the size of its manifest')
-  return new Editor(deps, { entries: new EntryTable(manifest), size: base.size, signal })
+  return new Editor(deps, { ...options, entries: new EntryTable(manifest), size: base.size })
 }
 
-interface Edited {
+interface Edited extends EditorOptions {
   readonly entries: EntryTable
   readonly size: number
-  readonly signal: AbortSignal
 }
 
 /** Calls run one after another: what is in memory is done at once, and what is not must be waited for anyway. */
@@ -54,11 +53,11 @@ class Editor implements ContentEditor {
   readonly #entries: EntryTable
   readonly #sum: OrderedSum
   readonly #window: BlockWindow
-  readonly #idle: NodeJS.Timeout
+  readonly #idle: NodeJS.Timeout | undefined
   #size: number
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(deps: EditorDeps, { entries, size, signal }: Edited) {
+  constructor(deps: EditorDeps, { entries, size, signal, holds = false }: Edited) {
     const { pool } = deps
     this.#deps = deps
     this.#signal = signal
@@ -69,7 +68,7 @@ class Editor implements ContentEditor {
     this.#window = new BlockWindow({ pool, stored: this.#stored, entries, sum: this.#sum, signal })
     // What it meets is met again by the next call.
     const flush = () => this.#next(() => this.#window.flush(this.#size)).catch(() => {})
-    this.#idle = setTimeout(flush, IDLE_MS).unref()
+    this.#idle = holds ? undefined : setTimeout(flush, IDLE_MS).unref()
   }
 
   get size(): number {
@@ -90,7 +89,7 @@ class Editor implements ContentEditor {
     try {
       return await this.#next(work)
     } finally {
-      this.#idle.refresh()
+      this.#idle?.refresh()
     }
   }
 
