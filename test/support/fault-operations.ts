@@ -74,10 +74,12 @@ const upload: Operation = {
       async act() {
         id = (await again(() => library.register(fixture.owner, { arch: 'x86_64', upload: true }))).id
         await again(async () => {
+          const { progress } = await library.show(fixture.owner, id)
+          if (progress?.phase !== 'uploading') return
           const { received } = await library.uploads.show(fixture.owner, id)
-          await library.uploads.receive(fixture.owner, id, received, chunksOf(bytes, received), never)
+          const options = { ...never, total: bytes.length }
+          await library.uploads.receive(fixture.owner, id, received, chunksOf(bytes, received), options)
         })
-        await again(() => library.uploads.finish(fixture.owner, id))
         await world.settle()
       },
       verify: () => assertTruth(world, id, bytes),
