@@ -37,11 +37,8 @@ const { values } = parseArgs({
   },
 })
 const wants = (part: string) => part.startsWith(values.only)
-const [rounds, images, sizeMiB] = [values.rounds, values.images, values.size].map(Number) as [
-  number,
-  number,
-  number,
-]
+const [rounds, images, sizeMiB] = [Number(values.rounds), Number(values.images), Number(values.size)]
+const [diskMiB, dataMiB] = [Number(values.disk), Number(values.data)]
 mkdirSync(values.folder, { recursive: true })
 const folder = join(values.folder, 'large')
 
@@ -53,17 +50,14 @@ await using _objects = await shareRadosgw()
 console.log(`${cpus().length} × ${cpus()[0]?.model}; Node ${process.version}; all on this machine`)
 
 if (wants('workers')) await benchWorkers({ server, folder, rounds, images, sizeMiB })
-if (wants('stores')) {
-  const [diskMiB, dataMiB] = [Number(values.disk), Number(values.data)]
-  await benchStores({ server, folder: values.folder, rounds, diskMiB, dataMiB })
-}
+if (wants('stores')) await benchStores({ server, folder: values.folder, rounds, diskMiB, dataMiB })
 if (['catalog', 'requests', 'claims', 'costs'].some(wants)) {
   await using many = await openManyImages(server, folder, Number(values.rows))
   if (wants('catalog')) await benchCatalog(many, Number(values.times))
   if (wants('requests')) await benchRequests(many, { rounds, seconds: Number(values.seconds) })
   if (wants('claims')) await benchClaims(many, Number(values.jobs), Number(values.claims))
   if (wants('costs')) {
-    const costs = await measureCosts({ server, folder, images, sizeMiB })
+    const costs = await measureCosts({ server, folder: values.folder, diskMiB, dataMiB })
     const catalog = await many.costs()
     printRows(['unit cost', 'kind', 'is'], unitRows(costs, catalog))
     printRows(['it takes', 'computed as', 'that is'], sizingRows(costs, catalog))

@@ -1,12 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { type CompiledQuery, Kysely } from 'kysely'
-import { openDialect } from '#control/catalog/catalog.ts'
-import { imagesTable } from '#control/catalog/images.ts'
-import { objectsTable } from '#control/catalog/objects.ts'
-import type { Schema } from '#control/catalog/schema.ts'
 import { quantile } from '../object-client.ts'
 import { printBar, spread, timeEach } from './measure.ts'
 import type { ManyImages } from './million.ts'
+import { openPlanned } from './plans.ts'
 
 const PAGE = 50
 const MS_MOST = 20
@@ -26,14 +21,8 @@ export async function benchCatalog(
   { url, client, accountId, ids }: ManyImages,
   times: number,
 ): Promise<void> {
-  const dialect = openDialect({ url, connections: 3 })
-  const queries: CompiledQuery[] = []
-  await using db = new Kysely<Schema>({
-    dialect: dialect.kysely,
-    log: ({ query }) => void queries.push(query),
-  })
-  const context = { db, dialect, random: randomBytes, touch() {} }
-  const [images, objects] = [imagesTable(context), objectsTable(context)]
+  await using planned = openPlanned(url)
+  const { images, objects } = planned
   const { rows } = await client.query(`select container.id, images.created_at as middle
     from containers container, (select created_at from images order by created_at
       offset (select count(*) / 2 from images) limit 1) images where container.name = 'bench'`)
@@ -76,16 +65,7 @@ export async function benchCatalog(
   for (const [name, ms] of measured)
     printBar({ what: `catalog, ${name}, p99`, value: quantile(ms, 0.99), unit: ' ms', most: MS_MOST })
   console.log('images have no search by name in the API; it has that of objects')
-  for (const { name, ask } of asked) {
-    queries.length = 0
-    await ask(1)
-    for (const query of [...queries]) {
-      const explained = { ...query, sql: `explain (analyze, buffers, costs off, summary off) ${query.sql}` }
-      const plan = await db.executeQuery<{ 'QUERY PLAN': string }>(explained)
-      console.log(`\n### Plan: ${name}\n`)
-      for (const row of plan.rows) console.log(`    ${row['QUERY PLAN']}`)
-    }
-  }
+  for (const { name, ask } of asked) await planned.printPlans(name, () => ask(1))
   await printPaper(client)
 }
 

@@ -5,6 +5,7 @@ import { quantile } from '../object-client.ts'
 import type { ClaimAnswer, ClaimOrder } from './claimer.ts'
 import { printBar, spread } from './measure.ts'
 import type { ManyImages } from './million.ts'
+import { openPlanned } from './plans.ts'
 
 const WORKERS = 16
 const MS_MOST = 10
@@ -46,6 +47,9 @@ export async function benchClaims({ url, client }: ManyImages, jobs: number, cla
     console.log()
     printBar({ what: 'claim, 16 workers with pauses, p99', value: paced, unit: ' ms', most: MS_MOST })
     printBar({ what: 'claim, 16 workers without a pause, p99', value: always, unit: ' ms', most: MS_MOST })
+    await using planned = openPlanned(url)
+    const claim = { kind: 'bench', owner: 'plan', generation: 1, leaseMs: 30_000, perAccount: 2 }
+    await planned.printPlans('claim', () => planned.jobs.claim({ ...claim, now: Date.now() }))
   } finally {
     for (const child of children) child.disconnect()
     await client.query(`delete from jobs where kind = 'bench'`)

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { type Member, startLargeLibrary } from '../../test/support/large-library.ts'
 import type { TestServer } from '../../test/support/postgres.ts'
+import { makeBenchDisk } from '../disk.ts'
 import { serveFolder } from '../registration.ts'
 import { clearStore } from './clear-store.ts'
 import { type CountingProxy, type StoreCounts, startCountingProxy } from './counting-proxy.ts'
@@ -13,8 +14,10 @@ import { makeSources } from './sources.ts'
 
 /** PostgreSQL counts what was done after a moment. */
 const STATISTICS_MS = 1500
-/** The processes are warm then. */
-const WARM = 1
+/** For what goes on by itself. */
+const IDLE_MS = 10_000
+/** Of what is registered first: the processes are warm then. */
+const WARM_MIB = 64
 
 /** What one registration costs besides its bytes. */
 interface PerImage {
@@ -31,7 +34,17 @@ interface PerGiB {
   readonly bytes: number
 }
 
+/** A second of an API process and a worker that have nothing to do. */
+interface Idle {
+  readonly requests: Readonly<Record<string, number>>
+  readonly transactions: number
+  readonly seconds: number
+}
+
 export interface UnitCosts {
+  /** Of data, in the image that all this was measured with. */
+  readonly gib: number
+  readonly idle: Idle
   readonly perImage: PerImage
   /** By the form of the source. */
   readonly registered: Readonly<Record<'raw' | 'raw.xz', PerGiB>>
@@ -44,27 +57,30 @@ export interface UnitCosts {
 export interface CostsBench {
   readonly server: TestServer
   readonly folder: string
-  readonly images: number
-  readonly sizeMiB: number
+  readonly diskMiB: number
+  readonly dataMiB: number
 }
 
-/** What registrations and downloads take of everything, in a library with nothing else to do. */
-export async function measureCosts({ server, folder, images, sizeMiB }: CostsBench): Promise<UnitCosts> {
-  const sources = await makeSources(folder, images + WARM, sizeMiB)
-  using web = await serveFolder(sources.folder)
-  const measure = async (form: '' | '.xz') => {
-    const urls = sources.files.map((file) => web.url(file + form))
-    return await inLibrary(server, async (library) => {
-      await registerAll(library.api, urls.slice(images))
-      return await measureLibrary(library, urls.slice(0, images), sizeMiB)
+const FORMS = { raw: 'disk.raw', 'raw.xz': 'disk-blocks.raw.xz' }
+
+/** What one registration of a large image and its downloads take, in a library with nothing else to do. */
+export async function measureCosts({ server, folder, diskMiB, dataMiB }: CostsBench): Promise<UnitCosts> {
+  const disk = await makeBenchDisk(folder, diskMiB, dataMiB, [FORMS['raw.xz']])
+  const small = await makeSources(join(folder, 'large'), 1, WARM_MIB)
+  using web = await serveFolder(disk.folder)
+  using warmWeb = await serveFolder(small.folder)
+  const gib = disk.dataMiB / 1024
+  const measure = (form: keyof typeof FORMS) =>
+    inLibrary(server, async (library) => {
+      await registerAll(library.api, small.files.map(warmWeb.url))
+      return await measureLibrary(library, web.url(FORMS[form]), gib)
     })
-  }
-  const raw = await measure('')
-  const xz = await measure('.xz')
+  const raw = await measure('raw')
+  const xz = await measure('raw.xz')
   return {
-    perImage: raw.perImage,
+    ...raw,
+    gib,
     registered: { raw: raw.registered, 'raw.xz': xz.registered },
-    downloaded: raw.downloaded,
     peakMiB: Math.max(raw.peakMiB, xz.peakMiB),
   }
 }
@@ -102,41 +118,36 @@ async function inLibrary<T>(server: TestServer, work: (library: Opened) => Promi
 
 const pidOf = ({ process: { pid = 0 } }: Member) => pid
 
-async function measureLibrary(
-  { api, worker, proxy, client, databasePid }: Opened,
-  urls: readonly string[],
-  sizeMiB: number,
-) {
-  const gib = (urls.length * sizeMiB) / 1024
-  const look = async () => {
-    await delay(STATISTICS_MS)
-    const { rows } = await client.query(
-      'select xact_commit as done from pg_stat_database where datname = current_database()',
-    )
-    const [worked, answered] = [worker, api].map((member) => cpuSeconds(pidOf(member)))
-    return {
-      ...{ worker: worked ?? 0, api: answered ?? 0 },
-      ...{ database: cpuSeconds(databasePid), transactions: Number(rows[0]?.done) },
-    }
-  }
-  const before = await look()
+async function measureLibrary(library: Opened, url: string, gib: number) {
+  const { api, worker, proxy } = library
+  const idleFrom = await look(library)
   proxy.take()
-  const { ids } = await registerAll(api, urls)
+  await delay(IDLE_MS)
+  const idleCounts = proxy.take()
+  const before = await look(library)
+  const idleSeconds = before.at - idleFrom.at
+  proxy.take()
+  const { ids } = await registerAll(api, [url])
   const counts = proxy.take()
-  const after = await look()
+  const after = await look(library)
   const status = readFileSync(`/proc/${pidOf(worker)}/status`, 'utf8')
-  const each = (what: keyof typeof after) => (after[what] - before[what]) / urls.length
   const download = async (form: 'raw' | 'lz4'): Promise<PerGiB> => {
     const began = cpuSeconds(pidOf(api))
     proxy.take()
     for (const id of ids) await readAll(`${api.url}/1.0/images/${id}/download?format=${form}`, api.token)
     return perGiB(proxy.take(), 'got', cpuSeconds(pidOf(api)) - began, gib)
   }
+  const idleOf = (what: 'api' | 'worker' | 'transactions') => (before[what] - idleFrom[what]) / idleSeconds
   return {
+    idle: {
+      requests: over(idleCounts.requests, IDLE_MS / 1000),
+      transactions: idleOf('transactions'),
+      seconds: idleOf('api') + idleOf('worker'),
+    },
     perImage: {
-      apiSeconds: each('api'),
-      databaseSeconds: each('database'),
-      transactions: each('transactions'),
+      apiSeconds: after.api - before.api,
+      databaseSeconds: after.database - before.database,
+      transactions: after.transactions - before.transactions,
     },
     registered: perGiB(counts, 'put', after.worker - before.worker, gib),
     downloaded: { raw: await download('raw'), lz4: await download('lz4') },
@@ -144,9 +155,26 @@ async function measureLibrary(
   }
 }
 
+/** What has been used so far, in seconds, of processor but for `at`. */
+async function look({ api, worker, client, databasePid }: Opened) {
+  await delay(STATISTICS_MS)
+  const { rows } = await client.query(
+    'select xact_commit as done from pg_stat_database where datname = current_database()',
+  )
+  return {
+    at: performance.now() / 1000,
+    worker: cpuSeconds(pidOf(worker)),
+    api: cpuSeconds(pidOf(api)),
+    database: cpuSeconds(databasePid),
+    transactions: Number(rows[0]?.done),
+  }
+}
+
+const over = (counts: Readonly<Record<string, number>>, parts: number) =>
+  Object.fromEntries(Object.entries(counts).map(([kind, count]) => [kind, count / parts]))
+
 function perGiB(counts: StoreCounts, way: 'put' | 'got', seconds: number, gib: number): PerGiB {
-  const requests = Object.entries(counts.requests).map(([kind, count]) => [kind, count / gib] as const)
-  return { seconds: seconds / gib, requests: Object.fromEntries(requests), bytes: counts[way] / gib }
+  return { seconds: seconds / gib, requests: over(counts.requests, gib), bytes: counts[way] / gib }
 }
 
 async function readAll(url: string, token: string): Promise<void> {

@@ -32,16 +32,14 @@ const sum = (numbers: Readonly<Record<string, number>>) =>
   Object.values(numbers).reduce((total, one) => total + one, 0)
 
 /** Each with the letter that formulas name it by. */
-export function unitRows(
-  { perImage, registered, downloaded, peakMiB }: UnitCosts,
-  catalog: CatalogCosts,
-): Row[] {
+export function unitRows(costs: UnitCosts, catalog: CatalogCosts): Row[] {
+  const { perImage, registered, downloaded, peakMiB, idle } = costs
   const { raw, 'raw.xz': xz } = registered
   const tables = Object.entries(catalog.rowsOfOne).map(([table, rows]) => `${rows} of ${table}`)
-  const requests = (kinds: Readonly<Record<string, number>>): Row[] =>
+  const requests = (kinds: Readonly<Record<string, number>>, unit = 'requests'): Row[] =>
     Object.entries(kinds)
       .toSorted()
-      .map(([kind, count]) => ['', `${kind}`, figure(count, 'requests')])
+      .map(([kind, count]) => ['', `${kind}`, figure(count, unit)])
   return [
     ['rows of an image', `${tables.join(', ')}`, figure(sum(catalog.rowsOfOne), '')],
     ['catalog of an image, with indexes', '*c*', figure(catalog.bytes, 'bytes')],
@@ -58,6 +56,10 @@ export function unitRows(
     ['requests to the store, a GiB downloaded', '*r*', figure(sum(downloaded.raw.requests), 'requests')],
     ...requests(downloaded.raw.requests),
     ['largest resident size of a worker', '', figure(peakMiB, 'MiB')],
+    ['one API and one worker that are idle, processor', '', figure(idle.seconds * 100, '% of a core')],
+    ['the same, transactions', '', figure(idle.transactions, 'a second')],
+    ['the same, requests to the store', '*i*', figure(sum(idle.requests), 'a second')],
+    ...requests(idle.requests, 'a second'),
   ]
 }
 
