@@ -9,8 +9,10 @@ import { mkdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { LARGE } from '../test/support/large-library.ts'
 import { startPostgres } from '../test/support/postgres.ts'
 import { shareRadosgw } from '../test/support/radosgw.ts'
+import { isInstalled } from '../test/support/tools.ts'
 import { benchCatalog } from './large/catalog.ts'
 import { benchClaims } from './large/claims.ts'
 import { measureCosts } from './large/costs.ts'
@@ -45,6 +47,9 @@ const folder = join(values.folder, 'large')
 /** As a real server has it, and not as those of tests. */
 const SETTINGS = { fsync: 'on', full_page_writes: 'on', autovacuum: 'on', shared_buffers: '1GB' }
 
+const missing = LARGE.filter((tool) => !isInstalled(tool))
+if (missing.length > 0)
+  throw new Error(`the large shape takes programs that are not here: ${missing.join(', ')}`)
 await using server = await startPostgres(SETTINGS)
 await using _objects = await shareRadosgw()
 console.log(`${cpus().length} × ${cpus()[0]?.model}; Node ${process.version}; all on this machine`)

@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- [--rounds N] [--disk MiB] [--data MiB] [--only WORD] [--folder DIR]`: registers a disk over
  * loopback in every form, in turn with the pipeline that a system administrator would write for the same result, and
- * prints ratios. Without --only, orbit.ts, sftp.ts, nbd.ts and servers.ts follow.
+ * prints ratios. Without --only, orbit.ts, sftp.ts, nbd.ts, servers.ts and large.ts follow.
  */
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -130,7 +130,7 @@ console.log(
 
 if (values.only === '') {
   const words = ['--rounds', values.rounds, '--folder', values.folder]
-  for (const name of ['orbit.ts', 'sftp.ts', 'nbd.ts', 'servers.ts']) {
+  for (const name of ['orbit.ts', 'sftp.ts', 'nbd.ts', 'servers.ts', 'large.ts']) {
     console.log(`\n# ${name}\n`)
     const bench = spawnSync(process.execPath, [join(import.meta.dirname, name), ...words], {
       stdio: 'inherit',
