@@ -582,3 +582,15 @@ onEach('job queue: what others remove ends here without a heartbeat', async (ope
   await queue.settled()
   assert.deepEqual(handler.told, [])
 })
+
+onEach('job queue: a machine whose clock is behind cuts no lease of another short', async (openCatalog) => {
+  await using setup = await setUp(openCatalog)
+  const { catalog, clock } = setup
+  await setup.add('s1')
+  const claim = { kind: KIND, generation: 1, leaseMs: LEASE_MS, perAccount: 9 }
+  assert.ok(await catalog.beside(({ jobs }) => jobs.claim({ ...claim, owner: 'ahead', now: clock.at })))
+  await catalog.relaxed(({ jobs }) => jobs.followClock(clock.at - 20_000, LEASE_MS))
+  const take = (now: number) => catalog.beside(({ jobs }) => jobs.claim({ ...claim, owner: 'other', now }))
+  assert.equal(await take(clock.at + LEASE_MS - 1), undefined)
+  assert.ok(await take(clock.at + LEASE_MS))
+})
