@@ -6,7 +6,7 @@ import { assertTruth, openFaultWorld } from '../../../test/support/fault-world.t
 
 const never = { signal: new AbortController().signal }
 
-test('upload: collections between parts, and in the middle of one, take nothing of it; after its end, all', async () => {
+test('upload: collections between parts and in one take nothing of it; after its end, all', async () => {
   await using world = await openFaultWorld()
   const { library, fixture, catalog } = world
   const { owner } = fixture

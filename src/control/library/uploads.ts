@@ -100,6 +100,8 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
   /** What is told to have come survives whatever happens. */
   async function grow(session: Session, id: string, said: Said, growth: Growth): Promise<Received> {
     const { from, size, content } = growth
+    // What is on its way to the catalog would else overwrite what is said here.
+    await board.end(id)
     const received = await catalog.transaction(async (tables) => {
       const { image, payload } = await findAt(tables, session, id, from)
       const waiting = { image, payload: { ...payload, ...said, content: storedContentOf(content) } }
@@ -153,7 +155,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
         // What else is announced must find room beside it.
         using space = reserve.promise(Math.max(0, (total ?? offset) - offset))
         using quota = room.watch(accountId, id)
-        // Not by the client's signal, as what came before it went away is kept. Its seat is for the block that it holds.
+        // Not by the client's signal: what came before it went away is kept.
         const held = { signal: taken.ended, holds: true }
         await using editor = await openEditor(content && contentOf(content), held)
         const part = new UploadPart({ editor, record: (growth) => grow(session, id, said, growth) })
