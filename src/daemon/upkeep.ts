@@ -75,6 +75,17 @@ export async function every(
   }
 }
 
+/** Short: one that was killed is not to be waited for. */
+const COLLECTION_LEASE = { leaseMs: 15_000, renewMs: 3_000 }
+
+export interface CollectWish {
+  readonly dryRun: boolean
+  /** How long to wait for the end of another one. */
+  readonly waitMs?: number
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
 /**
  * Deletes stored blocks that nothing needs, or counts them.
  * @returns undefined where another process is at it: two would walk all manifests for the same blocks, and report
@@ -82,7 +93,7 @@ export async function every(
  */
 export async function collectAlone(
   parts: Parts,
-  { dryRun, log, signal }: { readonly dryRun: boolean; readonly log: Logger; readonly signal: AbortSignal },
+  { dryRun, waitMs = 0, log, signal }: CollectWish,
 ): Promise<Collected | undefined> {
   const { catalog, library, store } = parts
   const work = async (until: AbortSignal) => {
@@ -92,7 +103,8 @@ export async function collectAlone(
     if (!dryRun) await collectionEnded(catalog, { ...collected, finishedAt: Date.now() })
     return collected
   }
-  return (await tryAlone('collection', work, aloneOptions(parts, log), signal))?.result
+  const options = { ...aloneOptions(parts, log), ...COLLECTION_LEASE, waitMs }
+  return (await tryAlone('collection', work, options, signal))?.result
 }
 
 /** Deletes stored blocks that nothing needs, each time that the settings say; ends at once where they say never. */

@@ -78,7 +78,12 @@ export async function wire({ config, log, exclusive, observer }: WireOptions): P
   const catalog = opened.use(await openCatalog(catalogPlace(config)))
   await demandAtHome(catalog)
   // Collection would wait half a day for what dead processes were writing; in a database, others may be alive.
-  if (exclusive && !config.catalog) await catalog.relaxed(({ uploadGuards }) => uploadGuards.removeAll())
+  if (exclusive && !config.catalog) {
+    await catalog.relaxed(async ({ uploadGuards, leases }) => {
+      await uploadGuards.removeAll()
+      await leases.removeAll()
+    })
+  }
   const holder = `${process.pid}-${randomText(10, randomBytes)}`
   const now = Date.now
   const elapsed = () => performance.now()

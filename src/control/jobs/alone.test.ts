@@ -153,3 +153,14 @@ test('alone: once, unless another is at it; what it throws is thrown', async (t)
   await assert.rejects(broken, /disk/)
   assert.deepEqual(await tryAlone('collection', async () => 1, options('a'), signal), { result: 1 })
 })
+
+test('alone: who waits comes after one that died with its lease, and not for ever', async (t) => {
+  const { catalog, clock, options } = await open(t)
+  const { signal } = new AbortController()
+  await catalog.leases.take({ name: 'collection', holder: 'dead', now: clock.at, lastsMs: 1000 })
+  const wait = (waitMs: number) => tryAlone('collection', async () => 1, { ...options('b'), waitMs }, signal)
+  assert.equal(await wait(10), undefined)
+  const waiting = wait(60_000)
+  clock.at += 1000
+  assert.deepEqual(await waiting, { result: 1 })
+})

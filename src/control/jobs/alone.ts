@@ -4,6 +4,8 @@ import type { Catalog } from '#control/catalog/catalog.ts'
 import type { JobLog } from './queue.ts'
 
 const RENEW_MS = 10_000
+/** Between two looks whether another's lease has ended. */
+const LOOK_MS = 250
 
 export interface AloneOptions {
   readonly catalog: Pick<Catalog, 'beside'>
@@ -45,17 +47,25 @@ export async function runAlone(
 
 /**
  * Does `work` once, unless another process is at work of that name.
+ * @param options `waitMs`: how long to wait for that one's end, which may have died with its lease
  * @returns what came of it; undefined where another process has the lease
  * @throws what the work throws
  */
 export async function tryAlone<T>(
   name: string,
   work: Task<T>,
-  options: AloneOptions,
+  options: AloneOptions & { readonly waitMs?: number },
   signal: AbortSignal,
 ): Promise<{ readonly result: T } | undefined> {
+  const { waitMs = 0 } = options
   const lease = new Lease(name, options)
-  return (await lease.take()) ? { result: await lease.hold(work, signal) } : undefined
+  const since = performance.now()
+  while (!(await lease.take())) {
+    if (performance.now() - since >= waitMs) return undefined
+    await pause(LOOK_MS, signal)
+    signal.throwIfAborted()
+  }
+  return { result: await lease.hold(work, signal) }
 }
 
 /** One name's lease, as this process has it. */

@@ -121,14 +121,17 @@ function printReport(report: CheckReport, quarantined: boolean): string {
   return printChecked(report, findings)
 }
 
+/** Longer than the lease of a collection that was killed. */
+const PATIENCE_MS = 20_000
+
 /** Deletes what nothing needs; also while the library runs. */
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
   return withParts(flags, async (parts, _config, log) => {
     const dryRun = flags.dryRun ?? false
-    const result = await collectAlone(parts, { dryRun, log, signal: untilSignal() })
+    const result = await collectAlone(parts, { dryRun, waitMs: PATIENCE_MS, log, signal: untilSignal() })
     if (!result) {
       throw new LibraryError('conflict', 'collect: another collection of this library is under way', {
-        hint: 'wait for that one to end; one that was killed counts for another minute',
+        hint: 'wait for that one to end',
       })
     }
     const verb = dryRun ? 'would delete' : 'deleted'
