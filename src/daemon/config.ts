@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import type { ImportLimits } from '#base/limits.ts'
 import type { S3Address } from '#data/store/s3/place.ts'
@@ -31,6 +31,8 @@ export interface Config {
   }
   /** Undefined where there is no SFTP. */
   readonly sftp: SftpConfig | undefined
+  /** The folder of SFTP's host keys, also where this process has no SFTP: an absolute path. */
+  readonly hostKeys: string
   readonly allowSource: readonly string[]
   readonly limits: ImportLimits
   readonly registrations: {
@@ -76,8 +78,6 @@ export interface Config {
 export interface SftpConfig {
   readonly host: string
   readonly port: number
-  /** The folder of the host keys; undefined where it is in the data folder. */
-  readonly keys: string | undefined
   readonly processes: number
   readonly connections: number
   readonly perAddress: number
@@ -142,8 +142,9 @@ export function readConfig(flags: Flags = {}): Config {
     if (value !== undefined) return value.value
     throw new LibraryError('invalid', `${given?.place ?? key}: ${key} must be ${setting.rule}`)
   }
+  const data = resolve(read('data'))
   return Object.freeze({
-    data: resolve(read('data')),
+    data,
     store: read('store'),
     catalog: readCatalog(read),
     roles: read('roles'),
@@ -159,6 +160,7 @@ export function readConfig(flags: Flags = {}): Config {
       },
     },
     sftp: readSftp(read),
+    hostKeys: resolve(read('sftp.keys') ?? join(data, 'ssh')),
     allowSource: read('source.allow'),
     limits: readLimits(read),
     registrations: {
@@ -198,7 +200,6 @@ function readCatalog(read: ReadSetting): Config['catalog'] {
 function readSftp(read: ReadSetting): SftpConfig | undefined {
   const where = read('sftp.listen')
   const settings = {
-    keys: read('sftp.keys'),
     processes: read('sftp.processes') ?? availableParallelism(),
     connections: read('sftp.connections'),
     perAddress: read('sftp.connections_per_address'),

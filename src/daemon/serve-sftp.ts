@@ -13,14 +13,14 @@ export async function serveSftp(
   { log, observer }: { readonly log: Logger; readonly observer: SftpObserver },
 ): Promise<SftpService | undefined> {
   if (!config.sftp) return undefined
-  const { host, port, keys, processes, connections, perAddress, perLogin, ...limits } = config.sftp
+  const { host, port, processes, connections, perAddress, perLogin, ...limits } = config.sftp
   const folder = (name: string) => join(config.data, name)
   const { auth, orbit, keep, storePlace } = parts
   try {
     return await startSftpService({
       ...{ host, port, connections, perAddress, perLogin, processes },
       ...{ auth, orbit, keep },
-      keyFolder: keys ?? folder('ssh'),
+      keyFolder: config.hostKeys,
       setup: {
         storePlace,
         spoolDirectory: folder('spool'),

@@ -27,7 +27,7 @@ export const CLOCKS = { now: Date.now, elapsed: () => performance.now() }
 export interface BackupOptions {
   /** The backup's folder. */
   readonly backup: string
-  readonly config: Pick<Config, 'data' | 'effective'>
+  readonly config: Pick<Config, 'effective' | 'hostKeys'>
   readonly catalog: Catalog
   readonly store: Store
   /** Names this process. */

@@ -1,5 +1,4 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -144,9 +143,9 @@ async function cutOver(
   }
   onStep({ kind: 'standing still' })
   const report = await copy()
-  if (from.data !== to.data) {
-    await mkdir(join(to.data, 'ssh'), { recursive: true, mode: 0o700 })
-    await copyHostKeys(join(from.data, 'ssh'), join(to.data, 'ssh'))
+  if (from.hostKeys !== to.hostKeys) {
+    await mkdir(to.hostKeys, { recursive: true, mode: 0o700 })
+    await copyHostKeys(from.hostKeys, to.hostKeys)
   }
   await fillCatalog(target.catalog, MOVED_TABLES, (table) => source.catalog.rows.read(table))
   onStep({ kind: 'moved', report, ms: performance.now() - startedAt })

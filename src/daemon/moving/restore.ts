@@ -1,5 +1,4 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { LibraryError } from '#base/errors.ts'
 import { parseRow, type Row } from '#control/catalog/row-lines.ts'
 import { type CheckProgress, check } from '#data/disk/check.ts'
@@ -87,8 +86,8 @@ async function fillFrom(
   const copying = { from, to: places.store, roots, damagedToo: despiteDamage, onProgress, signal }
   const copied = await copyDisks(copying)
   if (isHurt(copied) && !despiteDamage) return { copied, isFilled: false }
-  await mkdir(join(config.data, 'ssh'), { recursive: true, mode: 0o700 })
-  await copyHostKeys(snapshot.folder, join(config.data, 'ssh'))
+  await mkdir(config.hostKeys, { recursive: true, mode: 0o700 })
+  await copyHostKeys(snapshot.folder, config.hostKeys)
   await fillCatalog(places.catalog, tables, rowsOf)
   return { copied, isFilled: true }
 }

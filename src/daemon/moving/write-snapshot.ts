@@ -13,14 +13,14 @@ import { writeLines } from './line-files.ts'
 /** Work under way, and servers, whose disks are not in the store. */
 const LEFT_OUT: readonly MovedName[] = ['jobs', 'servers', 'volumes']
 /** Where data lies is another matter for whoever restores it. */
-const PLACES = ['data', 'store', 'catalog']
+const PLACES = ['data', 'store', 'catalog', 'sftp.keys']
 
 const HOST_KEY = /^ssh_host_[a-z0-9]+_key(?:\.pub)?$/
 
 /** Writes one moment of a catalog, with all disks that it needs by name, and what else is to be kept of a library. */
 export async function writeSnapshot(
   catalog: Catalog,
-  config: Pick<Config, 'data' | 'effective'>,
+  config: Pick<Config, 'effective' | 'hostKeys'>,
   begun: Snapshot,
 ): Promise<SnapshotContents> {
   const takenAt = new Date().toISOString()
@@ -38,7 +38,7 @@ export async function writeSnapshot(
       leftOut: { ...(await listLeftOut(tables)), damaged: [] },
     }
   })
-  await copyHostKeys(join(config.data, 'ssh'), begun.folder)
+  await copyHostKeys(config.hostKeys, begun.folder)
   return { program: readVersion(), takenAt, ...inCatalog, settings: settingsOf(config) }
 }
 
