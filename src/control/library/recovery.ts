@@ -10,8 +10,8 @@ const PAGE = 1000
 
 /**
  * Sees to it that nothing is stuck: every image that is creating or deleting has a job that ends that. Jobs and images
- * change in the same transactions, so only meddling or a restored backup can have parted them. Each process looks when it
- * starts, which keeps no other one from changing anything.
+ * change in the same transactions, so only meddling or a restored backup can have parted them. Each process looks when
+ * it starts, which keeps no other one from changing anything.
  */
 export async function recover({
   catalog,
