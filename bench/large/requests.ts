@@ -14,7 +14,7 @@ export interface RequestsBench {
   readonly seconds: number
 }
 
-/** Requests of one client process to one API process and to two, in turn; PostgreSQL, API and client share the cores. */
+/** Requests of one client process to one API process and to two, in turn. */
 export async function benchRequests(
   { library, api, ids }: ManyImages,
   { rounds, seconds }: RequestsBench,

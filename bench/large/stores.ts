@@ -23,7 +23,7 @@ export interface StoresBench {
   readonly dataMiB: number
 }
 
-/** One registration at a time into an empty library, its blocks in S3 and in a folder in turn; catalogs are PostgreSQL's. */
+/** One registration at a time into an empty library, its blocks in S3 and in a folder in turn; with PostgreSQL both. */
 export async function benchStores({ server, folder, rounds, diskMiB, dataMiB }: StoresBench): Promise<void> {
   const disk = await makeBenchDisk(folder, diskMiB, dataMiB, Object.values(FORMS).slice(1))
   using web = await serveFolder(disk.folder)
