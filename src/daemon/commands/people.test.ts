@@ -11,9 +11,15 @@ import { main } from '../main.ts'
 
 const APPLICATION = { id: 'app-12345', secret: 'mocbuipbiaa6k6c' }
 const EMAIL = 'jo@example.com'
-const KEY = `ssh-ed25519 ${Buffer.from([0, 0, 0, 11, ...Buffer.from('ssh-ed25519'), 0, 0, 0, 32, ...Buffer.alloc(32, 7)]).toString('base64')} jo`
+const KEY_BLOB = Buffer.concat([
+  Buffer.from([0, 0, 0, 11]),
+  Buffer.from('ssh-ed25519'),
+  Buffer.from([0, 0, 0, 32]),
+  Buffer.alloc(32, 7),
+])
+const KEY = `ssh-ed25519 ${KEY_BLOB.toString('base64')} jo`
 
-/** A data folder with two accounts, a client and a user, as a running library has it open, and the operator's command. */
+/** A data folder with two accounts, a client and a user, as a running library has it open; and the command. */
 async function openData() {
   const data = await mkdtemp(join(tmpdir(), 'people-'))
   const catalog = await openCatalog({ path: catalogPath(data) })

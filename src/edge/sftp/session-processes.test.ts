@@ -44,7 +44,7 @@ const given = async (t: TestContext, { processes }: ReturnType<typeof openProces
   return socket
 }
 
-test('SFTP processes: one that the system refuses to start at once costs its connection, and nothing else', async (t) => {
+test('SFTP processes: one that the system refuses to start costs its connection, and nothing else', async (t) => {
   let starts = 0
   const opened = openProcesses(() => {
     starts++
