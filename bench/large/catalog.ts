@@ -23,24 +23,30 @@ export async function benchCatalog(
 ): Promise<void> {
   await using planned = openPlanned(url)
   const { images, objects } = planned
-  const { rows } = await client.query(`select container.id, images.created_at as middle
-    from containers container, (select created_at from images order by created_at
-      offset (select count(*) / 2 from images) limit 1) images where container.name = 'bench'`)
-  const [container, middle] = [Number(rows[0]?.id), Number(rows[0]?.middle)]
+  const { rows } = await client.query(`select id, (select min(created_at) from images) as first
+    from containers where name = 'bench'`)
+  const [container, first] = [Number(rows[0]?.id), Number(rows[0]?.first)]
+  const { rows: counted } = await client.query('select count(*) from images')
+  const total = Number(counted[0]?.count)
+  /** One after another from all over the catalog. */
+  const anywhere = (count: number) => 1 + ((count * 7919) % total)
   const asked: Question[] = [
     { name: `page of ${PAGE}, the first`, ask: () => images.listVisible(accountId, { limit: PAGE }) },
     {
       name: `page of ${PAGE}, from anywhere`,
       ask: (count) => {
-        const after = { createdAt: middle + (count - times / 2) * 1000, id: 'img-00000' }
+        const after = { createdAt: first + anywhere(count) * 1000, id: 'img-00000' }
         return images.listVisible(accountId, { limit: PAGE, after })
       },
     },
     { name: 'show', ask: (count) => images.findShown(ids[(count * 7919) % ids.length] ?? '') },
     {
       name: 'search by name: an object',
-      ask: (count) =>
-        objects.find({ accountId, container: 'bench', object: `folder ${(count % 900) + 1}/x` }, 1),
+      ask: (count) => {
+        const number = anywhere(count)
+        const object = `folder ${Math.floor(number / 1000)}/${number}`
+        return objects.find({ accountId, container: 'bench', object }, 1)
+      },
     },
     {
       name: `search by name: ${PAGE} objects by prefix`,
@@ -48,12 +54,10 @@ export async function benchCatalog(
         objects.walk(container, {
           reverse: false,
           limit: PAGE,
-          lower: { name: `folder ${(count % 900) + 1}`, inclusive: true },
+          lower: { name: `folder ${Math.floor(anywhere(count) / 1000)}/`, inclusive: true },
         }),
     },
   ]
-  const { rows: counted } = await client.query('select count(*) from images')
-  const total = Number(counted[0]?.count)
   console.log(`\n## Catalog with ${total} images of 100 accounts\n`)
   console.log('| | median, ms | p99, ms | worst, ms |\n|---|---|---|---|')
   const measured: [string, number[]][] = []
