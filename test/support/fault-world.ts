@@ -5,6 +5,7 @@ import * as nodeFiles from 'node:fs/promises'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Part } from '#base/content.ts'
 import { LibraryError } from '#base/errors.ts'
 import { Resources } from '#base/resources.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
@@ -21,6 +22,7 @@ import { COMPRESS_TABLE_SIZE, createCodecMemory, openCodec } from '#data/codec/c
 import { createContentStore, type OpenContentStore } from '#data/content/create-content-store.ts'
 import { collect } from '#data/disk/collect.ts'
 import type { Ingest, IngestRequest } from '#data/disk/ingest-types.ts'
+import { readParts } from '#data/disk/parts-source.ts'
 import { openManifest } from '#data/manifest/manifest.ts'
 import { ManifestWriter } from '#data/manifest/writer.ts'
 import { openFilesystemStore } from '#data/store/filesystem.ts'
@@ -128,7 +130,8 @@ function plainIngest(world: {
   const { store, sources, folder } = world
   const readSource = async ({ source }: IngestRequest): Promise<Buffer> => {
     if (source.kind === 'http') return sources.get(source.url) ?? Buffer.alloc(0)
-    // Both were read before: what they are made of is stored already.
+    // What they are made of is stored already.
+    if (source.kind === 'parts' && source.disk === undefined) return readAll(source.parts, store)
     const manifest = source.kind === 'parts' ? source.disk : 'manifest' in source.base && source.base.manifest
     assert.ok(manifest)
     return readDisk(store, manifest)
@@ -159,6 +162,12 @@ function plainIngest(world: {
     const result = { manifest: digest, virtualSize: bytes.length, dataSize, addedSize, formatChain: 'raw' }
     return { ...result, notes: [], source: { ...nothing, bytes: bytes.length, sha256 } }
   }
+}
+
+async function readAll(parts: readonly Part[], store: Store): Promise<Buffer> {
+  await using reader = readParts(parts, store)
+  const chunks = await Array.fromAsync(reader.read(0, reader.size, signal), (chunk) => Buffer.from(chunk))
+  return Buffer.concat(chunks)
 }
 
 /** Where in the memory of a keeper's codec the bytes lie that are to be kept. */
