@@ -165,7 +165,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       // Before the claim, which is what a collection sees.
       const generation = await generations.generation()
       const claim = { kind, owner, now: now(), generation, leaseMs, perAccount }
-      const job = await catalog.relaxed((tables) => tables.jobs.claim(claim))
+      const job = await catalog.beside((tables) => tables.jobs.claim(claim))
       if (!job) return
       const abort = new AbortController()
       if (stopped) abort.abort(new Stopping())
