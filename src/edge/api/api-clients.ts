@@ -58,7 +58,10 @@ export function apiClientRoutes(app: App, deps: ApiDeps): void {
     print(request, await auth.clients.revoke(sessionOf(request), request.params.id)),
   )
 
-  const reset = one('resetApiClientSecret', 'Make a new secret; the old one, its tokens and what they have open end')
+  const reset = one(
+    'resetApiClientSecret',
+    'Make a new secret; the old one, its tokens and what they have open end',
+  )
   app.post<ById>('/api_clients/:id/reset_secret', { schema: reset }, async (request) => {
     const { client, secret } = await auth.clients.resetSecret(sessionOf(request), request.params.id)
     return print(request, client, secret)
