@@ -38,7 +38,9 @@ const SOURCES: Readonly<Record<string, Uint8Array>> = {
 }
 
 const decoders = (parent = process.pid) =>
-  childrenOf(parent).filter(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/decoder.mjs'))
+  childrenOf(parent).filter(({ pid }) =>
+    readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/decoder.mjs'),
+  )
 
 describe('isolation of decoders', () => {
   let folder: string
