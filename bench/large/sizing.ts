@@ -3,8 +3,8 @@ import type { UnitCosts } from './costs.ts'
 const GiB = 2 ** 30
 const BLOCK = 2 ** 20
 const DAY_S = 86_400
-/** Of blocks, that one pass of a collection remembers (src/data/disk/digest-ranges.ts). */
-const DIGESTS = 2 ** 20
+/** Of one block, that a pass of a collection remembers (src/data/disk/digest-ranges.ts). */
+const DIGEST_BYTES = 128
 /** Of a manifest. */
 const BYTES_A_BLOCK = 36
 /** Keys that an object store tells at a time. */
@@ -79,7 +79,7 @@ export function sizingRows({ perImage, registered, downloaded }: UnitCosts, cata
   const blocks = (dataGiB * GiB) / BLOCK
   const checked = (stored * GiB) / checkDays / DAY_S
   // Its range of digests is halved until they are few enough.
-  const passes = 2 ** Math.ceil(Math.log2(blocks / DIGESTS))
+  const passes = 2 ** Math.ceil(Math.log2((blocks * DIGEST_BYTES) / (8 * GiB)))
   return [
     ['data of an image, *D*', '10¹⁵ bytes ÷ 10⁶', figure(each, 'GiB')],
     ['registered, *F*', '1000 ÷ 3600 × *D*', figure(flow, 'GiB/s')],
@@ -105,12 +105,12 @@ export function sizingRows({ perImage, registered, downloaded }: UnitCosts, cata
       `10¹⁵ × *s* ÷ ${checkDays} days`,
       figure(checked / BLOCK, 'MiB/s'),
     ],
-    ['passes of a collection, *n*', '10¹⁵ ÷ 2²⁰ ÷ 2²⁰, to a power of 2', figure(passes, '')],
     [
-      'its requests to list blocks',
-      '*n* × 10¹⁵ ÷ 2²⁰ ÷ 1000',
-      figure((passes * blocks) / KEYS / 1e6, 'million'),
+      'passes of a collection with `collect.memory = 8 GiB`, *n*',
+      '10¹⁵ ÷ 2²⁰ × 128 bytes ÷ 8 GiB, to a power of 2',
+      figure(passes, ''),
     ],
+    ['its requests to list blocks', '10¹⁵ ÷ 2²⁰ ÷ 1000', figure(blocks / KEYS / 1e6, 'million')],
     [
       'manifests that it reads',
       `*n* × 10¹⁵ ÷ 2²⁰ × ${BYTES_A_BLOCK} bytes`,

@@ -56,6 +56,8 @@ export interface Config {
   readonly collect: {
     /** Undefined where only the operator's command does it. */
     readonly everyMs: number | undefined
+    /** Bytes for what one pass over the store remembers. */
+    readonly memory: number
   }
   readonly servers: ServersConfig
   /** Scheme and host of the process that runs the servers, where that is another. */
@@ -178,7 +180,7 @@ export function readConfig(flags: Flags = {}): Config {
       rate: read('check.rate'),
       quarantineMs: read('check.quarantine'),
     },
-    collect: { everyMs: read('collect.every') },
+    collect: { everyMs: read('collect.every'), memory: read('collect.memory') },
     servers: readServers(read),
     serversUrl: read('servers.url'),
     nbd: readNbd(read),

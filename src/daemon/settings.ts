@@ -144,6 +144,7 @@ export const SETTINGS = {
   'check.quarantine': orElse('none', timeUpTo(3650 * DAY_MS, 90 * DAY_MS), '90 d'),
   'check.rate': sizeFrom(64 * KiB, 100 * GiB, 32 * MiB),
   'collect.every': orElse('none', timeUpTo(365 * DAY_MS, DAY_MS), '1 d'),
+  'collect.memory': sizeFrom(MiB, TiB, 100 * MiB),
   'accounts.quota': orElse('none', sizeFrom(MiB, 1024 * TiB, 100 * GiB)),
   'servers.url': orElse('', publicUrl),
   'servers.accelerator': oneOf(['auto', 'kvm', 'tcg'], 'auto'),

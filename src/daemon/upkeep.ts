@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { runAlone, tryAlone } from '#control/jobs/alone.ts'
 import { type Collected, collect } from '#data/disk/collect.ts'
+import { DIGEST_BYTES } from '#data/disk/digest-ranges.ts'
 import { collectionEnded, readCollectionState } from './collection-state.ts'
 import type { Config } from './config.ts'
 import type { CheckObserver } from './metrics/observer.ts'
@@ -79,6 +80,8 @@ export async function every(
 const COLLECTION_LEASE = { leaseMs: 15_000, renewMs: 3_000 }
 
 export interface CollectWish {
+  /** Bytes for what one pass over the store remembers. */
+  readonly memory: number
   readonly dryRun: boolean
   /** How long to wait for the end of another one. */
   readonly waitMs?: number
@@ -93,13 +96,17 @@ export interface CollectWish {
  */
 export async function collectAlone(
   parts: Parts,
-  { dryRun, waitMs = 0, log, signal }: CollectWish,
+  { dryRun, memory, waitMs = 0, log, signal }: CollectWish,
 ): Promise<Collected | undefined> {
   const { catalog, library, store } = parts
   const work = async (until: AbortSignal) => {
     // The generation before the roots, as `collect` asks for: what ends in between is covered by its start.
     const { unclaimedSince, manifests } = await library.operator.roots()
-    const collected = await collect({ store, roots: manifests, unclaimedSince, dryRun, signal: until })
+    const collected = await collect({
+      ...{ store, roots: manifests, unclaimedSince, dryRun },
+      digestsPerPass: Math.floor(memory / DIGEST_BYTES),
+      signal: until,
+    })
     if (!dryRun) await collectionEnded(catalog, { ...collected, finishedAt: Date.now() })
     return collected
   }
@@ -114,14 +121,14 @@ async function collectInBackground(
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const { everyMs } = config.collect
+  const { everyMs, memory } = config.collect
   if (everyMs === undefined) return
   await delay(Math.min(COLLECT_START_MS, everyMs), undefined, { signal, ref: false }).catch(() => {})
   const collectWhereDue = async () => {
     const last = (await readCollectionState(parts.catalog))?.finishedAt ?? 0
     // A clock that was set back must not put it off for years.
     if (Date.now() - last < everyMs && last <= Date.now()) return
-    const collected = await collectAlone(parts, { dryRun: false, log, signal })
+    const collected = await collectAlone(parts, { dryRun: false, memory, log, signal })
     if (!collected) return
     const { blocksRemoved, manifestsRemoved, bytesRemoved } = collected
     log.info({ blocksRemoved, manifestsRemoved, bytesRemoved }, 'deleted what nothing needs')

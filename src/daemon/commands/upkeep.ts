@@ -126,9 +126,12 @@ const PATIENCE_MS = 20_000
 
 /** Deletes what nothing needs; also while the library runs. */
 export function runCollect(flags: Flags & { readonly dryRun?: boolean }): Promise<void> {
-  return withParts(flags, async (parts, _config, log) => {
+  return withParts(flags, async (parts, { collect: { memory } }, log) => {
     const dryRun = flags.dryRun ?? false
-    const result = await collectAlone(parts, { dryRun, waitMs: PATIENCE_MS, log, signal: untilSignal() })
+    const result = await collectAlone(parts, {
+      ...{ dryRun, memory, waitMs: PATIENCE_MS, log },
+      signal: untilSignal(),
+    })
     if (!result) {
       throw new LibraryError('conflict', 'collect: another collection of this library is under way', {
         hint: 'wait for that one to end',

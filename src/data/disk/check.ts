@@ -54,8 +54,7 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
 
   const fill = (range: DigestRange) => rememberNeeded(options, rootManifests, checker.findings, range)
   for await (const needed of digestRanges(fill, options.digestsPerPass)) {
-    for await (const { digest } of store.blocks.list()) {
-      if (!needed.covers(digest)) continue
+    for await (const { digest } of needed.filesOf((after) => store.blocks.list(after))) {
       await checker.block(digest, needed.get(digest))
       if (needed.get(digest) > 0) needed.set(digest, SEEN)
     }

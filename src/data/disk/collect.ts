@@ -80,12 +80,15 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   for await (const needed of digestRanges(remember, options.digestsPerPass)) {
     const isNeeded = (digest: Digest) => needed.get(digest) > 0
     await settle(options, store.blocks.removed, isNeeded, (digest) => needed.covers(digest))
-    await eachAtOnce(store.blocks.list(), AT_ONCE, async (file) => {
-      signal.throwIfAborted()
-      if (!needed.covers(file.digest)) return
-      if (!isNeeded(file.digest) && (await removeFrom(store.blocks, file))) counts.blocksRemoved++
-      else counts.blocksKept++
-    })
+    await eachAtOnce(
+      needed.filesOf((after) => store.blocks.list(after)),
+      AT_ONCE,
+      async (file) => {
+        signal.throwIfAborted()
+        if (!isNeeded(file.digest) && (await removeFrom(store.blocks, file))) counts.blocksRemoved++
+        else counts.blocksKept++
+      },
+    )
   }
   return counts
 }

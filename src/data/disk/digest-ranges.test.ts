@@ -35,3 +35,30 @@ test('digest ranges: nothing to remember is one pass over everything', async () 
   assert.equal(ranges.length, 1)
   assert.ok(ranges[0]?.covers('f'.repeat(64)) && ranges[0].covers('0'.repeat(64)))
 })
+
+test('digest ranges: the files of all passes are those of the store, and each is listed once', async () => {
+  const sorted = digests.toSorted()
+  let listed = 0
+  async function* list(after = '') {
+    for (const digest of sorted) {
+      if (digest <= after) continue
+      listed++
+      yield { digest, size: 1, claimedIn: undefined }
+    }
+  }
+  const fill = async (range: { set(digest: string, value: number): void }) => {
+    for (const digest of digests) range.set(digest, 1)
+  }
+  const found: string[] = []
+  let passes = 0
+  for await (const range of digestRanges(fill, 300)) {
+    for await (const { digest } of range.filesOf(list)) {
+      assert.ok(range.covers(digest))
+      found.push(digest)
+    }
+    passes++
+  }
+  assert.deepEqual(found, sorted)
+  assert.ok(passes > 10)
+  assert.ok(listed < sorted.length + passes, 'no more than one is looked at behind each range')
+})

@@ -1,6 +1,8 @@
-import type { Digest } from '#data/store/store.ts'
+import type { Digest, StoredFile } from '#data/store/store.ts'
 import { DigestMap } from './digest-map.ts'
 
+/** Bytes that a digest takes, about, where there are many and the map of them grows. */
+export const DIGEST_BYTES = 128
 /** Digests that one pass remembers, in about 100 MiB. A store of 1 TiB of different blocks takes one pass or two. */
 const DIGESTS_PER_PASS = 1024 * 1024
 /** First words of digests lie in [0, END). */
@@ -29,6 +31,14 @@ export class DigestRange {
   covers(digest: Digest): boolean {
     const word = firstWord(digest)
     return word >= this.first && word < this.#end
+  }
+
+  /** Those files of the range, and of no more of the store than that. @param list in the order of digests */
+  async *filesOf(list: (after?: Digest) => AsyncIterable<StoredFile>): AsyncGenerator<StoredFile> {
+    for await (const file of list(this.first === 0 ? undefined : lastBefore(this.first))) {
+      if (firstWord(file.digest) >= this.#end) return
+      yield file
+    }
   }
 
   /** Remembers a digest with a number above 0, unless it is one for another pass. */
@@ -73,6 +83,8 @@ export async function* digestRanges(
     first = range.end
   }
 }
+
+const lastBefore = (word: number): Digest => (word - 1).toString(16).padStart(8, '0').padEnd(64, 'f')
 
 function firstWord(digest: Digest): number {
   return Number.parseInt(digest.slice(0, 8), 16)
