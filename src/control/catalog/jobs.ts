@@ -67,6 +67,8 @@ export interface Jobs {
   listOfAccount(kind: string, accountId: string): Promise<Job[]>
   /** A page of those of some kinds that are not done yet, by their ids. */
   list(kinds: readonly string[], after: string, limit: number): Promise<Job[]>
+  /** Whether there is a job that may run, as far as its account lets it. */
+  isDue(kind: string, now: number): Promise<boolean>
   /**
    * Takes the next job that may run: of the account with the fewest running, the one that waits longest. It goes with
    * `beside`: one at a time of a kind, whoever looks.
@@ -148,6 +150,15 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
     async list(kinds, after, limit) {
       const query = db.selectFrom('jobs').selectAll().where('kind', 'in', kinds).where('id', '>', after)
       return (await query.orderBy('id').limit(limit).execute()).map(toJob)
+    },
+    async isDue(kind, now) {
+      const due = db
+        .selectFrom('jobs')
+        .select('id')
+        .where('kind', '=', kind)
+        .where('run_at', '<=', now)
+        .where((eb) => eb.or([eb('lease_until', 'is', null), eb('lease_until', '<=', now)]))
+      return (await due.limit(1).executeTakeFirst()) !== undefined
     },
     async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
       await dialect.claiming?.(kind).execute(db)

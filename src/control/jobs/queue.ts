@@ -162,6 +162,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       if (stopped || free <= 0) return
       // The last place is kept for an account that runs none, or one with slow sources could hold up all others.
       const perAccount = free > 1 ? limits.perAccount : 1
+      // Where nothing is to be done, the store is not asked, nor does a look hold up others' claims.
+      if (!(await catalog.jobs.isDue(kind, now()))) return
       // Before the claim, which is what a collection sees.
       const generation = await generations.generation()
       const claim = { kind, owner, now: now(), generation, leaseMs, perAccount }
