@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openStore, type StorePlace } from '#data/store/open-store.ts'
-import { holdS3Place } from '#data/store/s3/credentials.ts'
 import type { Config } from './config.ts'
 
 /**
@@ -14,6 +13,8 @@ export async function holdStorePlace(
   opened: AsyncDisposableStack,
 ): Promise<StorePlace> {
   if (!store) return join(data, 'store')
+  // A library in a folder does without the programs of object stores, which take a while to load.
+  const { holdS3Place } = await import('#data/store/s3/credentials.ts')
   const { place } = opened.use(await holdS3Place({ address: store, folder: join(data, 'spool') }))
   // What is set wrongly is told now, and not with each registration.
   await using opening = await openStore(place)

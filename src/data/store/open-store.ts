@@ -3,7 +3,6 @@ import { type Amount, countQuarantine, openFilesystemStore, removeTemporary } fr
 import { measureStore, type StoreTime } from './measured.ts'
 import { cacheReads } from './read-cache.ts'
 import { createReserve } from './reserve.ts'
-import { countS3Quarantine, openS3Store } from './s3/open-s3-store.ts'
 import type { S3Place } from './s3/place.ts'
 import type { BlockStore, Store } from './store.ts'
 
@@ -26,9 +25,13 @@ export interface StoreOptions {
 /** Opens the store at a place; any number of threads and processes may. @throws unavailable */
 export async function openStore(place: StorePlace, options: StoreOptions = {}): Promise<Store> {
   const { onTime, ...rest } = options
-  const store = typeof place === 'string' ? await openFolder(place, rest) : openS3Store(place)
+  const store =
+    typeof place === 'string' ? await openFolder(place, rest) : (await loadS3()).openS3Store(place)
   return onTime ? measureStore(store, onTime) : store
 }
+
+/** Only where it is needed: each thread that loads it takes tens of milliseconds more to start. */
+const loadS3 = () => import('./s3/open-s3-store.ts')
 
 function openFolder(
   directory: string,
@@ -60,13 +63,13 @@ export async function clearUnfinished(place: StorePlace, writer: string): Promis
 }
 
 /** What damaged files there are that were moved away. */
-export function sizeOfQuarantine(place: StorePlace): Promise<Amount> {
-  if (typeof place !== 'string') return countS3Quarantine(place, 0, false)
+export async function sizeOfQuarantine(place: StorePlace): Promise<Amount> {
+  if (typeof place !== 'string') return (await loadS3()).countS3Quarantine(place, 0, false)
   return countQuarantine(place, Number.POSITIVE_INFINITY, false)
 }
 
 /** Removes what was moved away before a time, milliseconds since 1970. @returns what that was */
-export function clearQuarantine(place: StorePlace, before: number): Promise<Amount> {
-  if (typeof place !== 'string') return countS3Quarantine(place, Date.now() - before, true)
+export async function clearQuarantine(place: StorePlace, before: number): Promise<Amount> {
+  if (typeof place !== 'string') return (await loadS3()).countS3Quarantine(place, Date.now() - before, true)
   return countQuarantine(place, before, true)
 }
