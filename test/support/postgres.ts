@@ -131,7 +131,7 @@ function sharedServer(): Promise<string> {
 
 /** For whoever starts many processes with tests: gives all of them one server, which ends with this process. */
 export async function sharePostgres(): Promise<void> {
-  process.env[SHARED] = (await startPostgres()).folder
+  process.env[SHARED] ??= (await startPostgres()).folder
 }
 
 async function administer<T>(folder: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

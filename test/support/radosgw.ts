@@ -188,10 +188,8 @@ export const createSdkClient = ({
 let shared: Promise<string> | undefined
 
 /** For those who start many processes: gives all of them one server. */
-export async function shareRadosgw(): Promise<AsyncDisposable> {
-  const server = await startRadosgw()
-  process.env[SHARED] = server.endpoint
-  return server
+export async function shareRadosgw(): Promise<void> {
+  process.env[SHARED] ??= (await startRadosgw()).endpoint
 }
 
 /** A place that nobody else uses, on the server that all tests share: of the whole run, or of this process. */

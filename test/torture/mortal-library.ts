@@ -274,7 +274,8 @@ export class MortalLibrary implements AsyncDisposable {
         ...entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)),
       )
     }
-    assert.deepEqual(left, [])
+    // What the store counts collections by stays.
+    assert.deepEqual(left, [join(this.#data, 'store/generation')])
   }
 
   async end(): Promise<void> {
