@@ -51,7 +51,7 @@ const missing = LARGE.filter((tool) => !isInstalled(tool))
 if (missing.length > 0)
   throw new Error(`the large shape takes programs that are not here: ${missing.join(', ')}`)
 await using server = await startPostgres(SETTINGS)
-await using _objects = await shareRadosgw()
+await shareRadosgw()
 console.log(`${cpus().length} × ${cpus()[0]?.model}; Node ${process.version}; all on this machine`)
 
 if (wants('workers')) await benchWorkers({ server, folder, rounds, images, sizeMiB })
