@@ -37,7 +37,8 @@ export class DigestRange {
   async *filesOf(list: (after?: Digest) => AsyncIterable<StoredFile>): AsyncGenerator<StoredFile> {
     for await (const file of list(this.first === 0 ? undefined : lastBefore(this.first))) {
       if (firstWord(file.digest) >= this.#end) return
-      yield file
+      // Nothing is known here of what belongs to another pass: it must not be taken for what nobody needs.
+      if (this.covers(file.digest)) yield file
     }
   }
 
