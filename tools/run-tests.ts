@@ -18,19 +18,13 @@ import { isInstalled, missingPackages } from '../test/support/tools.ts'
 
 /** For one test, so that it is named before its file is ended by limit-file.ts. */
 const TEST_LIMIT_MS = 9 * 60_000
-/** Tests of the whole library wait for half of their time: for guests, leases, slow servers. */
-const FILES_AT_ONCE = 3
+/** More of them make each of them slower: two processors are busy with two. */
+const FILES_AT_ONCE = 2
 const UNIT = ['src/**/*.test.ts', 'test/tidy.test.ts']
-/** What a library does is the same whatever it stands on; these are run on both. */
-const LARGE = [
-  'command-line',
-  'curl',
-  'formats',
-  'orbit-registration',
-  'servers',
-  'sftp',
-  'swift-client',
-].map((name) => `test/acceptance/${name}.test.ts`)
+/** What a library does is the same whatever it stands on; these are run on both, the longest first. */
+const LARGE = ['servers', 'formats', 'swift-client', 'sftp', 'command-line', 'curl'].map(
+  (name) => `test/acceptance/${name}.test.ts`,
+)
 const ALL = ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts']
 
 /** Installs what is missing, or gives the line that would. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,6 +25,8 @@ const MiB = 1024 * 1024
 const LIMIT_MS = 10_000
 const LIMIT_MEMORY = 300 * MiB
 const AT_ONCE = 4
+/** Which images are read in all forms, each in one run of three; raw, all of them are. */
+const SEED = Number(process.env.CORPUS_SEED ?? randomInt(3))
 
 const statusOf = async (daemon: Daemon, field: string) =>
   1024 *
@@ -49,15 +52,16 @@ if (hasCorpus) {
       await rm(folder, { recursive: true, force: true })
     })
 
-    test('valid images read back identical in all three forms', async () => {
+    test('valid images read back identical, every third in all three forms', async (t) => {
+      t.diagnostic(`seed ${SEED}`)
       await using daemon = await startDaemon()
       assert.ok(corpus.valid.length > 100)
-      await forEach(corpus.valid, AT_ONCE, async ({ file, size, sha256 }) => {
+      await forEach([...corpus.valid.entries()], AT_ONCE, async ([index, { file, size, sha256 }]) => {
         const { id } = await register(daemon, server.url(file))
         const image = await settled(daemon, id)
         assert.equal(image.status, 'available', JSON.stringify(image.failure))
         assert.equal(image.virtual_size, Math.ceil(size / MiB))
-        await assertReadsBack(daemon, id, { sha256, folder })
+        await assertReadsBack(daemon, id, { sha256, folder, all: (index + SEED) % 3 === 0 })
       })
     })
 

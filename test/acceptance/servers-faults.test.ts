@@ -30,7 +30,7 @@ import {
 import { mountSmallDisk } from '../support/small-disk.ts'
 import { needs } from '../support/tools.ts'
 
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8)
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 4)
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
 /** Bytes of data per second: the image's take minutes, so that no test is too late to see a disk being filled. */
 const SLOW = { 'servers.fill_rate': '128 KiB' }
