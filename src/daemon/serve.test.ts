@@ -105,6 +105,18 @@ test('serve: a second process on the same folder is refused, and one after a SIG
   await (await serve(data)).stop()
 })
 
+test('serve: what a new library cannot begin with ends it, and it begins once that is out of the way', async () => {
+  const data = join(folder, 'hindered')
+  const inTheWay = join(data, 'brightbox.ini.new')
+  mkdirSync(inTheWay, { recursive: true })
+  const { code, text } = await run('serve', '--data', data, '--http', '127.0.0.1:0', '--sftp', 'none')
+  assert.equal(code, 1)
+  assert.match(text, /brightbox\.ini/)
+  rmSync(inTheWay, { recursive: true })
+  const { stop } = await serve(data, '--sftp', 'none')
+  assert.equal((await stop()).code, 0)
+})
+
 test('serve: a port that is taken is one clear line', async () => {
   const first = await serve(join(folder, 'port'))
   const { host } = new URL(first.url)

@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
-import { runAlone } from '#control/jobs/alone.ts'
+import { tryAlone } from '#control/jobs/alone.ts'
 import { type App, createApp } from '#edge/http/app.ts'
 import { addProbes } from '#edge/http/probes.ts'
 import type { NbdService } from '#edge/nbd/service.ts'
@@ -147,20 +148,34 @@ function closeWhenStopping(app: App, stopping: AbortSignal): void {
   })
 }
 
-/** Makes what a new library begins with; of several processes that start at once on one catalog, one does. */
+const BOOTSTRAP_LEASE_MS = 30_000
+
+/**
+ * Makes what a new library begins with; of several processes that start at once on one catalog, one does.
+ * @throws what keeps it from that; unavailable where another process is at it for too long
+ */
 async function bootstrapAlone(
   { data, http }: Config,
   { auth, catalog, holder }: Parts,
   { url, log, stopping }: { readonly url: string; readonly log: Logger; readonly stopping: AbortSignal },
 ): Promise<Bootstrapped | undefined> {
-  let bootstrapped: Bootstrapped | undefined
   const apiUrl = http.publicUrl ?? url
-  const options = { catalog, holder, now: Date.now, log, leaseMs: 30_000, renewMs: 500 }
-  const work = async () => {
-    bootstrapped = await bootstrap({ auth, catalog, data, apiUrl })
+  const options = {
+    ...{ catalog, holder, now: Date.now, log },
+    leaseMs: BOOTSTRAP_LEASE_MS,
+    // One that died with the lease is outlasted.
+    waitMs: 2 * BOOTSTRAP_LEASE_MS,
   }
-  await runAlone('bootstrap', work, options, stopping)
-  return bootstrapped
+  const done = await tryAlone(
+    'bootstrap',
+    () => bootstrap({ auth, catalog, data, apiUrl }),
+    options,
+    stopping,
+  )
+  if (done) return done.result
+  throw new LibraryError('unavailable', 'begin a library: another process has not come to the end of that', {
+    hint: 'Start this one again once the other has started.',
+  })
 }
 
 /** URLs of registrations that have ended carry secrets. */

@@ -59,7 +59,7 @@ export function startUpkeep(config: Config, parts: Parts, { log, observer }: Upk
 const aloneOptions = ({ catalog, holder }: Parts, log: Logger) => ({ catalog, holder, now: Date.now, log })
 
 /** Does something again and again, first after one wait, until the signal aborts. */
-export async function every(
+async function every(
   ms: number,
   signal: AbortSignal,
   work: () => Promise<unknown>,
