@@ -19,14 +19,13 @@ async function eventually(library: Library, session: Session, id: string) {
 test('quota: what is announced counts at once, what is not as it comes, and neither once it has failed', async () => {
   await using fixture = await openLibrary({ quota: 2048, registrations: { concurrency: 9, perAccount: 8 } })
   const { library, owner, scripted, options } = fixture
-  const [one, other, third] = [
-    await library.register(owner, REGISTER),
-    await library.register(owner, REGISTER),
-    await library.register(owner, REGISTER),
-  ]
-  await options.jobs.poll()
-  const [first, second, last] = [await scripted.call(0), await scripted.call(1), await scripted.call(2)]
-  await first.admit(2000)
+  // One after the other: of those that begin at once, any may be the first to come so far.
+  const begin = async (index: number) => {
+    const { id } = await library.register(owner, REGISTER)
+    return { id, call: await scripted.call(index) }
+  }
+  const [one, other, third] = [await begin(0), await begin(1), await begin(2)]
+  await one.call.admit(2000)
   await assert.rejects(
     library.register(owner, { ...REGISTER, httpUrl: null, upload: true }).then(async ({ id }) => {
       const bytes = async function* () {
@@ -36,13 +35,13 @@ test('quota: what is announced counts at once, what is not as it comes, and neit
     }),
     { name: 'QuotaExceeded' },
   )
-  await second.admit(49)
+  await other.call.admit(49)
   assert.equal((await eventually(library, owner, other.id)).failure?.code, 'quota')
-  first.fail(new Error('a fault'))
+  one.call.fail(new Error('a fault'))
   assert.equal((await eventually(library, owner, one.id)).failure?.code, 'internal')
-  await last.admit(undefined)
-  last.progress({ received: 2048 })
-  last.progress({ received: 2049 })
+  await third.call.admit(undefined)
+  third.call.progress({ received: 2048 })
+  third.call.progress({ received: 2049 })
   assert.equal((await eventually(library, owner, third.id)).failure?.code, 'quota')
   assert.equal(options.promised.sum(promisedKey(owner.accountId)), 0)
 })
@@ -76,7 +75,7 @@ test('disk: what is announced needs room beside what others announced, and the a
   const other = await library.register(owner, REGISTER)
   await options.jobs.poll()
   await (await scripted.call(1)).admit(101)
-  while ((await library.show(owner, other.id)).progress?.message === undefined) await setImmediate()
+  while (!(await library.show(owner, other.id)).progress?.message) await setImmediate()
   assert.match(
     (await library.show(owner, other.id)).progress?.message ?? '',
     /101 bytes more: 1000 are free, 800 are promised/,
