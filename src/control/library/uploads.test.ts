@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { Ledger } from '#base/ledger.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
+import { REGISTRATION } from './deps.ts'
 import { type LibraryFixture, openLibrary, REGISTER, registerAvailable } from './library.fixtures.ts'
 
 const HOURS = 3600_000
@@ -145,6 +146,19 @@ test('upload: destroying its image ends the part under way, silent or not', asyn
     await options.jobs.settled()
     await assert.rejects(library.show(owner, id), { code: 'not_found' })
   }
+})
+
+test('upload: one whose end is under way cannot be completed', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, clock, options } = fixture
+  const { id } = await registerUpload(fixture)
+  await library.uploads.receive(owner, id, 0, chunks('x'), never)
+  clock.at += 24 * HOURS
+  const claim = { kind: REGISTRATION, owner: 'another process', generation: 1, leaseMs: HOURS, perAccount: 1 }
+  assert.ok(await options.catalog.beside(({ jobs }) => jobs.claim({ ...claim, now: clock.at })))
+  await assert.rejects(library.uploads.finish(owner, id), { code: 'conflict', message: /has expired/ })
+  const { progress } = await library.show(owner, id)
+  assert.equal(progress?.phase, 'uploading')
 })
 
 test('upload: one given up while a part comes in ends that, too', async () => {

@@ -74,8 +74,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
     const received = receivedOf(payload)
     await room.demandBytes(tables, accountId, id, Math.max(received, payload.total ?? 0))
     const expiresAt = at + UPLOAD_MS
-    if (!(await tables.jobs.reschedule(REGISTRATION, id, { now: at, runAt: expiresAt, payload })))
-      throw new LibraryError('conflict', `the upload of image ${id} has expired`)
+    await reschedule(tables, id, { now: at, runAt: expiresAt, payload })
     await tables.images.saveProgress(id, uploadProgress(received, payload.total), 0, 0)
     return { received, limit: limits.sourceSize, expiresAt }
   }
@@ -84,7 +83,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
   async function complete(tables: Tables, session: Session, { image, payload }: Waiting) {
     const at = now()
     const change = { now: at, runAt: at, payload: { ...payload, complete: true } }
-    await tables.jobs.reschedule(REGISTRATION, image.id, change)
+    await reschedule(tables, image.id, change)
     const set = { progress: waitingProgress(1), updatedAt: at }
     const updated = await tables.images.update(image.id, set, ['creating'])
     const message = `The upload is complete: ${receivedOf(payload)} bytes.`
@@ -185,6 +184,12 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
       return finished
     },
   }
+}
+
+/** @throws conflict where its time was over, and the end of it is under way */
+async function reschedule({ jobs }: Tables, id: string, change: Parameters<Tables['jobs']['reschedule']>[2]) {
+  if (!(await jobs.reschedule(REGISTRATION, id, change)))
+    throw new LibraryError('conflict', `the upload of image ${id} has expired`)
 }
 
 const wrongOffset = (id: string, size: number) =>
