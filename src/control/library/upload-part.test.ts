@@ -26,6 +26,7 @@ function editorOf(size: number): ContentEditor & { size: number; fail?: Error } 
   return editor
 }
 
+const now = () => 0
 const CHUNK = Buffer.alloc(16 * MiB)
 
 test('upload part: what would be lost is little beside what there is, and it is not written down often', async () => {
@@ -33,7 +34,7 @@ test('upload part: what would be lost is little beside what there is, and it is 
   const random = createRandom(seed)
   const editor = editorOf(random.below(2 * MiB))
   const growths: Growth[] = []
-  const part = new UploadPart({ editor, record: async (growth) => void growths.push(growth) })
+  const part = new UploadPart({ editor, record: async (growth) => void growths.push(growth), now })
   let known = editor.size
   while (part.size < 20 * GiB) {
     await part.write(CHUNK.subarray(random.below(CHUNK.length)))
@@ -56,6 +57,7 @@ test('upload part: what could not be stored or written down still counts from wh
   let fail: Error | undefined = new Error('no catalog')
   const part = new UploadPart({
     editor,
+    now,
     async record(growth) {
       if (fail) throw fail
       growths.push(growth)
@@ -80,7 +82,7 @@ test('upload part: of a chunk that was not written wholly, nothing counts', asyn
     editor.size = size
   }
   const sizes: number[] = []
-  const part = new UploadPart({ editor, record: async ({ size }) => void sizes.push(size) })
+  const part = new UploadPart({ editor, record: async ({ size }) => void sizes.push(size), now })
   await part.write(Buffer.alloc(4))
   const { write } = editor
   editor.write = async () => {

@@ -161,6 +161,22 @@ test('upload: one whose end is under way cannot be completed', async () => {
   assert.equal(progress?.phase, 'uploading')
 })
 
+test('upload: a part that takes longer than a day is not given up while bytes come', async () => {
+  await using fixture = await openLibrary()
+  const { library, owner, clock, step } = fixture
+  const { id } = await registerUpload(fixture)
+  const hours = 60
+  async function* slow() {
+    for (let hour = 0; hour < hours; hour++) {
+      yield Buffer.from('x')
+      clock.at += HOURS
+      await step()
+    }
+  }
+  const { received, expiresAt } = await library.uploads.receive(owner, id, 0, slow(), never)
+  assert.deepEqual([received, expiresAt], [hours, clock.at + 24 * HOURS])
+})
+
 test('upload: one given up while a part comes in ends that, too', async () => {
   await using fixture = await openLibrary()
   const { library, owner, clock, step, options } = fixture

@@ -157,7 +157,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
         // Not by the client's signal: what came before it went away is kept.
         const held = { signal: taken.ended, holds: true }
         await using editor = await openEditor(content && contentOf(content), held)
-        const part = new UploadPart({ editor, record: (growth) => grow(session, id, said, growth) })
+        const part = new UploadPart({ editor, record: (growth) => grow(session, id, said, growth), now })
         return await take({
           part,
           bytes: endedBy(taken.ended, bytes),
