@@ -4,11 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { openCatalog } from '#control/catalog/catalog.ts'
+import { REGISTRATION } from '#control/library/deps.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { libraryPlaceAt } from '../support/library-place.ts'
 import { firstUser, send } from '../support/orbit.ts'
 import { register, settled } from '../support/registration.ts'
 import { silent, startWebServer, status, type WebServer } from '../support/web-server.ts'
@@ -101,10 +103,10 @@ describe('a stop', () => {
 
   test('SIGTERM: not ready first, jobs given back at once, connections closed, requests under way end', async () => {
     const { id } = await register(daemon, web.url('/silent'))
-    const catalog = new DatabaseSync(join(daemon.data, 'catalog.sqlite'), { readOnly: true })
-    const holder = () =>
-      catalog.prepare('select lease_owner from jobs where subject = ?').get(id)?.lease_owner
-    await until('the job is held', () => typeof holder() === 'string')
+    await using catalog = await openCatalog((await libraryPlaceAt(daemon.data)).catalog)
+    const job = await catalog.jobs.find(REGISTRATION, id)
+    const holder = async () => (await catalog.jobs.listOwners([job?.id ?? '']))[0]?.owner
+    await until('the job is held', async () => typeof (await holder()) === 'string')
     const owner = await firstUser(daemon)
     assert.equal((await owner.send('PUT', '/box')).status, 201)
     // A request that is half-way when the signal comes.
@@ -128,9 +130,8 @@ describe('a stop', () => {
     assert.equal(closing.headers.connection, 'close')
     assert.deepEqual(JSON.parse(closing.text).errors, ['the library is stopping'])
     assert.equal((await send('GET', `${daemon.url}/healthz`)).status, 200, 'it lives')
-    await until('the job is given back', () => holder() === null)
+    await until('the job is given back', async () => (await holder()) === null)
     assert.equal(daemon.process.exitCode, null, 'before it has ended')
-    catalog.close()
     slow.end('ten bytes.')
     const [response] = await once(slow, 'response')
     await buffer(response)

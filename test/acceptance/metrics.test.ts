@@ -8,6 +8,7 @@ import { logIn as logInBySsh } from '#edge/sftp/ssh-client.fixtures.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { type Exposition, parseExposition } from '../support/exposition.ts'
 import { type FileServer, startFileServer } from '../support/file-server.ts'
+import { libraryAt } from '../support/library-place.ts'
 import { firstUser, type OrbitUser, sftpPort } from '../support/orbit.ts'
 import { execute, register, settled } from '../support/registration.ts'
 
@@ -120,9 +121,10 @@ describe('metrics', () => {
     for (const { id } of images) await daemon.api('DELETE', `/1.0/images/${id}`)
     const removals = 'image_library_job_attempts_total{kind="removal",outcome="done"}'
     await until((now) => changed(start, now, removals) === images.length)
-    await execute('bin/image-library', ['collect', '--data', daemon.data, '--dry-run'])
+    const collect = ['collect', ...(await libraryAt(daemon.data))]
+    await execute('bin/image-library', [...collect, '--dry-run'])
     assert.equal((await scrape()).value('image_library_collection_runs_total'), 0)
-    await execute('bin/image-library', ['collect', '--data', daemon.data])
+    await execute('bin/image-library', collect)
     const end = await scrape()
     assert.equal(end.value('image_library_collection_runs_total'), 1)
     const removed = end.value('image_library_collection_removed_bytes_total') ?? 0

@@ -2,15 +2,16 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rename, rm, stat } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
+import { openStore } from '#data/store/open-store.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { type FileServer, startFileServer } from '../support/file-server.ts'
-import { libraryAt } from '../support/library-place.ts'
+import { libraryAt, libraryPlaceAt } from '../support/library-place.ts'
 import { createRandom, randomDisk } from '../support/random-disk.ts'
 import { execute, type ImageJson, register, settled } from '../support/registration.ts'
 import { needs } from '../support/tools.ts'
@@ -168,13 +169,30 @@ describe('NBD', needs('nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io', 'cmp'), () =>
     assert.match(await reading, /1048576\/1048576/)
   })
 
+  /** Takes every block out of the store. @returns what puts them back */
+  async function takeBlocks(): Promise<() => Promise<void>> {
+    const place = (await libraryPlaceAt(daemon.data)).store
+    await using store = await openStore(place)
+    const { removed, ...blocks } = store.blocks
+    const taken = new Map<string, Uint8Array>()
+    for await (const { digest } of blocks.list()) taken.set(digest, await blocks.get(digest))
+    assert.ok(taken.size > 0)
+    const next = (await store.generation()) + 1
+    for (const digest of taken.keys()) assert.ok(await blocks.remove(digest, next))
+    for await (const file of removed?.list() ?? []) await removed?.purge(file)
+    return async () => {
+      await using store = await openStore(place)
+      for (const [digest, bytes] of taken) await store.blocks.put(digest, bytes)
+      await store.sync()
+    }
+  }
+
   test('a block that is gone is an error of that read, until it is back', async () => {
     await using exported = await atSocket('damaged.sock')
     await using qemu = startQemuIo(join(folder, 'damaged.sock'))
-    const blocks = join(daemon.data, 'store', 'blocks')
-    await rename(blocks, `${blocks}-away`)
+    const putBack = await takeBlocks()
     assert.match(await qemu.run('read 30M 1M'), /read failed: Input\/output error/)
-    await rename(`${blocks}-away`, blocks)
+    await putBack()
     assert.match(await qemu.run('read 30M 1M'), /1048576\/1048576/)
     assert.equal(exported.process.exitCode, null)
   })

@@ -91,7 +91,7 @@ describe('rights at every edge', needs('nbdinfo'), () => {
 
   test('Orbit: a temporary URL opens one object in one way, and nothing of an account that is suspended', async () => {
     const owner = world.clients.suspended
-    world.setStatus(world.suspended, 'active')
+    await world.setStatus(world.suspended, 'active')
     const things = await createOrbitThings(world, world.suspended, await world.tokenOf(owner))
     const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'COPY']
     const opened: string[] = []
@@ -108,7 +108,7 @@ describe('rights at every edge', needs('nbdinfo'), () => {
       ...['POST: HEAD 200', 'POST: POST 202', 'DELETE: DELETE 204'],
     ])
     assert.equal((await things.ask(undefined, 'GET', '/open/plain')).status, 200)
-    world.setStatus(world.suspended, 'suspended')
+    await world.setStatus(world.suspended, 'suspended')
     assert.equal(await things.withUrl('GET', 'GET', 'container'), 401)
     assert.equal(await things.withUrl('PUT', 'PUT', 'container'), 401)
     const tokens = [undefined, world.suspendedToken, ...world.actors.map(({ token }) => token)]

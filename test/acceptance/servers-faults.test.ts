@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { bootableImage, IMAGE_TOOLS, LAYOUT, patternSum } from '../support/bootable-image.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { type FileServer, startFileServer } from '../support/file-server.ts'
+import { libraryAt } from '../support/library-place.ts'
 import { endMachines, machinesOf } from '../support/machines.ts'
 import { createRandom } from '../support/random-disk.ts'
 import { downloadTo, execute, type ImageJson, register, settled } from '../support/registration.ts'
@@ -104,8 +105,8 @@ describe('servers and faults', needs('qemu-system-x86_64', 'find', ...IMAGE_TOOL
     const first = await begin(SLOW, data)
     const { id } = await buildServer(first.daemon, first.image)
     await serverIs(first.daemon, id, 'active')
-    const collect = (daemon: Daemon) =>
-      execute('bin/image-library', ['collect', '--data', data, '--config', daemon.settings])
+    const collect = async ({ settings }: Daemon) =>
+      execute('bin/image-library', ['collect', ...(await libraryAt(data)), '--config', settings])
     {
       const { daemon, image } = first
       using guest = await guestOf(daemon, id)

@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { bootableImage, IMAGE_TOOLS, LAYOUT, patternSum } from '../support/bootable-image.ts'
 import { type Daemon, startDaemon } from '../support/daemon.ts'
 import { type FileServer, startFileServer } from '../support/file-server.ts'
+import { libraryAt } from '../support/library-place.ts'
 import { machinesOf } from '../support/machines.ts'
 import { execute } from '../support/registration.ts'
 import { type Cli, openCli } from '../support/run-cli.ts'
@@ -55,8 +56,10 @@ describe('limits of servers', needs('qemu-system-x86_64', ...IMAGE_TOOLS), () =>
     return err
   }
 
-  const operator = (...words: string[]) =>
-    execute('bin/image-library', [...words, '--data', daemon.data, '--config', daemon.settings])
+  const operator = async (...words: string[]) => {
+    const place = await libraryAt(daemon.data)
+    return execute('bin/image-library', [...words, ...place, '--config', daemon.settings])
+  }
   const limit = (...words: string[]) => operator('account', 'limits', account, ...words)
   const create = (...words: string[]) => ['server', 'create', ...words, image]
 

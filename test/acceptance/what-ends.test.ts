@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { sql } from 'kysely'
 import ssh2 from 'ssh2'
 import type { AuthResult } from '#control/auth/auth.ts'
 import { ask, connectTo, goData, greet } from '#edge/nbd/nbd.fixtures.ts'
 import { OPTION, REPLY } from '#edge/nbd/protocol.ts'
+import { inCatalog } from '../support/library-place.ts'
 import { send, sftpPort } from '../support/orbit.ts'
 import { endings } from '../support/rights-table.ts'
 import { openRightsWorld, type RightsWorld, signUrl } from '../support/rights-world.ts'
@@ -35,12 +35,6 @@ interface Victim {
 }
 
 const granted = <T>(result: AuthResult<T>): T => (result.ok ? result.value : assert.fail(result.description))
-
-function execute(sql: string, ...values: string[]): void {
-  using database = new DatabaseSync(join(world.daemon.data, 'catalog.sqlite'))
-  database.exec('pragma busy_timeout = 5000')
-  database.prepare(sql).run(...values)
-}
 
 const addAccount = async (name: string) => (await world.auth.operator.createAccount({ name })).id
 
@@ -110,7 +104,9 @@ const CHANGES: Readonly<Record<string, () => Promise<Victim>>> = {
       }),
     ),
   'token expired': () =>
-    clientWith(({ id }) => execute('update tokens set expires_at = 1 where client_id = ?', id)),
+    clientWith(({ id }) =>
+      inCatalog(world.daemon.data, sql`update tokens set expires_at = 1 where client_id = ${id}`),
+    ),
 }
 
 /** Something open: what it is, whether it still works, and when it has ended. */

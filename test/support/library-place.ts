@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process'
-import { join } from 'node:path'
+import { readdir, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
-import type { S3Place } from '#data/store/s3/place.ts'
+import { Kysely, type RawBuilder } from 'kysely'
+import { type CatalogPlace, openDialect } from '#control/catalog/catalog.ts'
+import type { StorePlace } from '#data/store/open-store.ts'
 import { createDatabase } from './postgres.ts'
 import { createS3Place, createSdkClient, KEYS } from './radosgw.ts'
 
@@ -15,10 +18,15 @@ if (IS_LARGE) {
   process.env.AWS_SECRET_ACCESS_KEY = KEYS.secretAccessKey
 }
 
-interface Place {
+/** Where a test's library has what it keeps, for tests that look into it or change what no request can. */
+export interface LibraryPlace {
+  readonly catalog: CatalogPlace
+  readonly store: StorePlace
+}
+
+interface Place extends LibraryPlace {
   readonly arguments: readonly string[]
   readonly database?: AsyncDisposable
-  readonly store?: S3Place
 }
 
 const places = new Map<string, Promise<Place>>()
@@ -28,6 +36,11 @@ export async function libraryAt(data: string): Promise<readonly string[]> {
   return (await placeOf(data)).arguments
 }
 
+/** @param data its folder */
+export async function libraryPlaceAt(data: string): Promise<LibraryPlace> {
+  return await placeOf(data)
+}
+
 function placeOf(data: string): Promise<Place> {
   const place = places.get(data) ?? makePlace(data)
   places.set(data, place)
@@ -35,11 +48,41 @@ function placeOf(data: string): Promise<Place> {
 }
 
 async function makePlace(data: string): Promise<Place> {
-  if (!IS_LARGE) return { arguments: ['--data', data] }
+  if (!IS_LARGE) {
+    const catalog = { path: join(data, 'catalog.sqlite') }
+    return { arguments: ['--data', data], catalog, store: join(data, 'store') }
+  }
   const [database, store] = await Promise.all([createDatabase({ empty: true }), createS3Place()])
   const { bucket, prefix, endpoint, region } = store
   const address = `s3://${bucket}/${prefix}?endpoint=${endpoint}&region=${region}`
-  return { arguments: ['--data', data, '--catalog', database.url, '--store', address], database, store }
+  const catalog = { url: database.url, connections: 4 }
+  const words = ['--data', data, '--catalog', database.url, '--store', address]
+  return { arguments: words, catalog, store, database }
+}
+
+/** Runs a statement in the catalog of a library that may be running, for what none of its tables offers. */
+export async function inCatalog(data: string, statement: RawBuilder<unknown>): Promise<void> {
+  await using db = openTables((await placeOf(data)).catalog)
+  await statement.execute(db)
+}
+
+/** All that a library's catalog has; of a file, every byte, also what is left of rows that were deleted. */
+export async function textOfCatalog(data: string): Promise<string> {
+  const { catalog } = await placeOf(data)
+  if ('path' in catalog) {
+    const names = (await readdir(data)).filter((name) => name.startsWith(basename(catalog.path)))
+    return (await Promise.all(names.map((name) => readFile(join(data, name), 'latin1')))).join('\n')
+  }
+  await using db = openTables(catalog)
+  const tables = await db.introspection.getTables()
+  const rows = await Promise.all(tables.map(({ name }) => db.selectFrom(name).selectAll().execute()))
+  const textOf = (value: unknown) => (Buffer.isBuffer(value) ? value.toString('latin1') : `${value}`)
+  return rows.flatMap((some) => some.flatMap((row) => Object.values(row).map(textOf))).join('\n')
+}
+
+function openTables(place: CatalogPlace): Kysely<Record<string, Record<string, unknown>>> {
+  const { kysely, plugins } = openDialect(place)
+  return new Kysely({ dialect: kysely, plugins: [...plugins] })
 }
 
 /** To be called when the folder is removed. */
@@ -52,17 +95,8 @@ export async function forgetLibrary(data: string): Promise<void> {
 /** The names of what lies in a library's store, but for what each has; also what is half put. */
 export async function listStored(data: string): Promise<readonly string[]> {
   const { store } = await placeOf(data)
-  if (store === undefined) {
-    const { stdout } = await execute('find', [
-      join(data, 'store'),
-      '-type',
-      'f',
-      '-size',
-      '+0',
-      '!',
-      '-name',
-      'generation',
-    ])
+  if (typeof store === 'string') {
+    const { stdout } = await execute('find', [store, '-type', 'f', '-size', '+0', '!', '-name', 'generation'])
     return stdout.split('\n').filter(Boolean)
   }
   const client = createSdkClient(store)

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac, randomBytes } from 'node:crypto'
 import { Agent } from 'node:http'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { sql } from 'kysely'
 import type { Auth } from '#control/auth/auth.ts'
 import { createAuth } from '#control/auth/create-auth.ts'
 import { type Catalog, openCatalog } from '#control/catalog/catalog.ts'
@@ -10,6 +9,7 @@ import type { Image, ImageStatus } from '#model/image.ts'
 import type { ServerStatus } from '#model/server.ts'
 import { type Daemon, startDaemon } from './daemon.ts'
 import { fakeServer, fakeVolume, storedImage } from './fake-servers.ts'
+import { inCatalog, libraryPlaceAt } from './library-place.ts'
 import { send } from './orbit.ts'
 
 const APPLICATION = { id: 'app-12345', secret: 'mocbuipbiaa6k6c' }
@@ -63,7 +63,7 @@ export interface RightsWorld extends AsyncDisposable {
   addUser(): Promise<string>
   addClient(): Promise<string>
   addKey(): Promise<string>
-  setStatus(account: string, status: 'active' | 'suspended' | 'closed'): void
+  setStatus(account: string, status: 'active' | 'suspended' | 'closed'): Promise<unknown>
   api(token: string | undefined, method: string, path: string, body?: unknown): Promise<ApiAnswer>
 }
 
@@ -88,16 +88,12 @@ export async function openRightsWorld(settings: Readonly<Record<string, string>>
       arguments: ['--sftp', '127.0.0.1:0'],
     }),
   )
-  const path = join(daemon.data, 'catalog.sqlite')
-  const catalog = opened.use(await openCatalog({ path }))
+  const catalog = opened.use(await openCatalog((await libraryPlaceAt(daemon.data)).catalog))
   const auth = createAuth({ catalog, now: Date.now })
   const people = await addPeople(auth, catalog)
-  const setStatus = (account: string, status: string) => {
-    using database = new DatabaseSync(path)
-    database.exec('pragma busy_timeout = 5000')
-    database.prepare('update accounts set status = ? where id = ?').run(status, account)
-  }
-  setStatus(people.suspended, 'suspended')
+  const setStatus = (account: string, status: string) =>
+    inCatalog(daemon.data, sql`update accounts set status = ${status} where id = ${account}`)
+  await setStatus(people.suspended, 'suspended')
   const manifest = await uploadImage(daemon, people.actors[0]?.token ?? '')
   const things = thingsOf({ catalog, auth, account: people.account, manifest })
   const publicImage = await things.addImage('public')
