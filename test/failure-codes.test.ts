@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { LibraryError } from '#base/errors.ts'
 import { FAILURE_CODES, FAILURES, type FailureCode } from '#base/failure-codes.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { Refusal, type RefusalCategory, SourceFailure } from '#base/refusal.ts'
 import { isRetryable } from '#control/jobs/retry.ts'
 import { QuotaExceeded, toFailure } from '#control/library/failure.ts'
@@ -17,6 +18,7 @@ const OTHERS: Readonly<Record<string, readonly [code: FailureCode, error: unknow
   'a server that may be well later': ['source', new SourceFailure('It fell silent.', { retryable: true })],
   'a server that says no': ['source', new SourceFailure('It said no.', { retryable: false })],
   'a quota': ['quota', new QuotaExceeded(1)],
+  'a machine without memory': ['machine', new MachineFault('start a thread: secret')],
   'a full disk': ['storage', new LibraryError('unavailable', 'the disk is full')],
   'damaged blocks': ['storage', new LibraryError('corrupt', 'a block is damaged')],
   'another error': ['internal', new LibraryError('conflict', 'this should not reach anybody')],

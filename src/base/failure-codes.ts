@@ -195,6 +195,13 @@ export const FAILURES = {
     next: 'Check the URL and its server, then register the image again.',
     retried: 'may',
   },
+  machine: {
+    step: 'keeping',
+    means:
+      'the library’s machine had no process, thread, file or memory left, or ended the process that decoded the image',
+    next: 'Try again later; if that ends in the same way, tell the operator, whose log says more.',
+    retried: 'may',
+  },
   storage: {
     step: 'keeping',
     means: 'the library could not write or read its own store',

@@ -5,7 +5,7 @@ import type { FailureCode } from './failure-codes.ts'
  * Why an image was refused: the codes that its bytes or their source can earn.
  * Texts carry numbers that we parsed, never strings from the file or from the server.
  */
-export type RefusalCategory = Exclude<FailureCode, 'quota' | 'storage' | 'internal'>
+export type RefusalCategory = Exclude<FailureCode, 'quota' | 'machine' | 'storage' | 'internal'>
 
 /** The image is refused: trying the same bytes again would end the same way. */
 export class Refusal extends LibraryError {

@@ -1,7 +1,7 @@
 import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
-import { LibraryError } from './errors.ts'
+import { MachineFault } from './machine-fault.ts'
 
 /** MiB of a thread's heap for young objects: what chunks and zlib leave behind is picked up soon, not after 50 MiB. */
 const YOUNG_MIB = 6
@@ -33,7 +33,7 @@ export function startThread(
     })
   } catch (cause) {
     if ((cause as { code?: unknown }).code !== 'ERR_WORKER_INIT_FAILED') throw cause
-    throw new LibraryError('unavailable', 'start a thread: the system starts no more', {
+    throw new MachineFault('start a thread: the system starts no more', {
       cause,
       hint: 'Raise the limit on threads (TasksMax of systemd, pids of the container, ulimit -u).',
     })

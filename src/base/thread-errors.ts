@@ -1,9 +1,10 @@
 import { type ErrorCode, LibraryError } from './errors.ts'
+import { MachineFault } from './machine-fault.ts'
 import { Refusal, type RefusalCategory, SourceFailure } from './refusal.ts'
 
 /** An error as it crosses from one thread to another: structured cloning would lose its class and fields. */
 export interface PlainError {
-  readonly type: 'refusal' | 'source' | 'library' | 'bug'
+  readonly type: 'refusal' | 'source' | 'machine' | 'library' | 'bug'
   readonly message: string
   readonly hint?: string | undefined
   readonly code?: ErrorCode
@@ -20,6 +21,9 @@ export function toPlainError(error: unknown): PlainError {
   }
   if (error instanceof Refusal) {
     return { type: 'refusal', message: error.message, hint: error.hint, category: error.category }
+  }
+  if (error instanceof MachineFault) {
+    return { type: 'machine', message: error.message, hint: error.hint, stack: error.stack }
   }
   if (error instanceof LibraryError) {
     return { type: 'library', message: error.message, hint: error.hint, code: error.code, stack: error.stack }
@@ -39,6 +43,8 @@ export function fromPlainError(plain: PlainError): Error {
       })
     case 'refusal':
       return new Refusal(plain.category ?? 'bad-stream', plain.message, hint)
+    case 'machine':
+      return new MachineFault(plain.message, hint)
     case 'library':
       return new LibraryError(plain.code ?? 'unavailable', plain.message, hint)
     default: {

@@ -1,5 +1,6 @@
 import { LibraryError } from '#base/errors.ts'
 import { FAILURES } from '#base/failure-codes.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { NoRoom } from '#base/no-room.ts'
 import { Refusal } from '#base/refusal.ts'
 import type { Failure } from '#model/image.ts'
@@ -34,6 +35,12 @@ function explain(error: unknown, isSnapshot: boolean): Failure {
   }
   if (error instanceof QuotaExceeded)
     return { code: 'quota', message: error.message, hint: FAILURES.quota.next }
+  if (error instanceof MachineFault) {
+    const message =
+      'The image could not be read: the machine of the library had too little memory, processes or files left, ' +
+      'or a process that decoded the image was ended.'
+    return { code: 'machine', message, hint: FAILURES.machine.next }
+  }
   if (error instanceof LibraryError && (error.code === 'unavailable' || error.code === 'corrupt')) {
     const message =
       error instanceof NoRoom

@@ -13,6 +13,7 @@ import { MiB } from '#base/bytes.ts'
 import { DEFAULT_LIMITS } from '#base/limits.ts'
 import { isRetryable } from '#control/jobs/retry.ts'
 import { toFailure } from '#control/library/failure.ts'
+import { openLibrary } from '#control/library/library.fixtures.ts'
 import { childrenOf, until } from '#data/native/decoders.fixtures.ts'
 import { Qcow2Writer } from '../../../test/support/qcow2-writer.ts'
 import { file, startWebServer, type WebServer } from '../../../test/support/web-server.ts'
@@ -92,8 +93,8 @@ describe('isolation of decoders', () => {
       process.kill(decoder.pid, 'SIGKILL')
       await assert.rejects(broken.running, (error) => {
         assert.match(String(error), /a decoder process ended in the middle of its work/)
-        assert.equal(toFailure(error).code, 'internal')
-        assert.equal(isRetryable(error), false)
+        assert.equal(toFailure(error).code, 'machine')
+        assert.equal(isRetryable(error), true)
         return true
       })
       assert.equal((await sound.running).virtualSize, disk.length)
@@ -123,6 +124,41 @@ describe('isolation of decoders', () => {
       await until(() => /^State:\s+[ZX]/m.test(statusOf(pid)) || statusOf(pid) === '')
     })
   }
+
+  test('a registration whose decoder is killed is tried again, and ends right; where that goes on, it fails', async () => {
+    const { storePlace, spoolDirectory } = await openPlace()
+    await using fixture = await openLibrary({
+      ingest: createIngest({ storePlace, spoolDirectory, threads: 1 }),
+      allowSource: ['127.0.0.0/8'],
+    })
+    const { library, owner, options, clock } = fixture
+    const bytes = SOURCES.gzip as Uint8Array
+    for (const kills of [1, 5]) {
+      server.on('/gzip', file(bytes, { stopAfter: bytes.length - 65_536 }))
+      const { id } = await library.register(owner, { arch: 'x86_64', httpUrl: urlOf('gzip') })
+      for (let kill = 1; kill <= kills; kill++) {
+        process.kill((await until(() => decoders()[0])).pid, 'SIGKILL')
+        await options.jobs.settled()
+        assert.deepEqual(childrenOf(process.pid), [])
+        if (kills === 1) server.on('/gzip', file(bytes))
+        clock.at += 60_000
+        await options.jobs.poll()
+      }
+      await options.jobs.settled()
+      const { status, failure, virtualSize } = await library.show(owner, id)
+      const retries = (await library.events(owner, id)).filter(({ action }) => action === 'image.retrying')
+      if (kills === 1) assert.deepEqual([status, virtualSize, retries.length], ['available', disk.length, 1])
+      else {
+        assert.deepEqual([status, failure?.code, retries.length], ['failed', 'machine', 4])
+        assert.match(
+          failure?.message ?? '',
+          /a process that decoded the image was ended\. It was tried 5 times\.$/,
+        )
+      }
+      assert.deepEqual(await readdir(spoolDirectory), [])
+      assert.deepEqual(await readdir(join(storePlace, 'temporary')), [])
+    }
+  })
 
   test('a registration that is cancelled at any moment leaves no process', async (t) => {
     const large = ownSource(gzipSync(randomBytes(32 * MiB), { level: 1 }))

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LibraryError } from '#base/errors.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { Refusal } from '#base/refusal.ts'
 import { startThread } from '#base/start-thread.ts'
 import { fromPlainError, type PlainError } from '#base/thread-errors.ts'
@@ -117,7 +118,8 @@ export function createIngest(deps: IngestRunnerDeps): Ingest {
       // A thread knows of its decoders only that they are gone.
       const fail = (error: unknown) =>
         settle((decoderFault) => reject(isReason(error) ? error : (decoderFault ?? error)))
-      const isReason = (error: unknown) => signal.aborted || error instanceof LibraryError
+      const isReason = (error: unknown) =>
+        signal.aborted || (error instanceof LibraryError && !(error instanceof MachineFault))
       const watch = watchRunaway(worker, { limitMs: runawayMs, onRunaway: fail })
       let before: IngestProgress | undefined
       const progressed = (now: IngestProgress) => {

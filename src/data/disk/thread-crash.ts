@@ -1,4 +1,4 @@
-import { LibraryError } from '#base/errors.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { tooMuchMemory } from '#data/native/start-decoder.ts'
 
 /**
@@ -11,7 +11,7 @@ export function crashOf(error: unknown): unknown {
   // A call to the system failed, for Node reads programs with plain calls; of package.json it says so in its own way.
   const isPassing = code === 'ERR_INVALID_PACKAGE_CONFIG' || (error instanceof Error && 'syscall' in error)
   if (!isPassing) return error
-  return new LibraryError('unavailable', 'start a thread: its program cannot be read', {
+  return new MachineFault('start a thread: its program cannot be read', {
     cause: error,
     hint: 'Raise the limit on open files (LimitNOFILE of systemd, ulimit -n); look at the disk of the program.',
   })

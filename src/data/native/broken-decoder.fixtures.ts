@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { Conversation } from './conversation.ts'
 import { toJson } from './orders.ts'
-import { CONNECTION, OUT_OF_MEMORY } from './process-facts.ts'
+import { CONNECTION, OUT_OF_MEMORY, READY } from './process-facts.ts'
 
 export const WRONGS = [
   'says nothing',
@@ -16,8 +16,10 @@ export const WRONGS = [
   'invents a reason',
   'needs too much memory',
   'crashes',
+  'faults',
   'exits',
   'is killed',
+  'is stopped with its terminal',
   'tells all',
 ] as const
 export type Wrong = (typeof WRONGS)[number]
@@ -64,8 +66,11 @@ const ways: Record<Wrong, (user: Conversation, socket: Socket) => unknown> = {
   },
   'needs too much memory': () => process.exit(OUT_OF_MEMORY),
   crashes: () => process.abort(),
+  // Handlers of Node's are none of SIGSEGV's.
+  faults: () => process.kill(process.pid, 'SIGSEGV'),
   exits: () => process.exit(0),
   'is killed': () => process.kill(process.pid, 'SIGKILL'),
+  'is stopped with its terminal': () => process.kill(process.pid, 'SIGINT'),
   async 'tells all'(user) {
     const { env } = process
     const all = {
@@ -82,6 +87,7 @@ const ways: Record<Wrong, (user: Conversation, socket: Socket) => unknown> = {
 }
 
 if (import.meta.main) {
+  process.stderr.write(READY)
   process.stdin.resume().on('close', () => process.exit())
   const socket = new Socket({ fd: CONNECTION })
   const user = new Conversation(socket)

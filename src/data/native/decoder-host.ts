@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, constants, openSync } from 'node:fs'
 import { connect, createServer, type OnReadOpts, type Socket } from 'node:net'
-import { LibraryError } from '#base/errors.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { type StartedDecoder, type StartOptions, startDecoder } from './start-decoder.ts'
 
 /** Where the threads of one registration get decoder processes, one for each connection. */
@@ -69,8 +69,8 @@ function openFolder(folder: string): number {
   }
 }
 
-function noDecoders(cause: unknown): LibraryError {
-  return new LibraryError('unavailable', 'start a decoder: the system does not let it be asked for', {
+function noDecoders(cause: unknown): MachineFault {
+  return new MachineFault('start a decoder: the system does not let it be asked for', {
     cause,
     hint: 'Raise the limits on open files and processes; look at memory, and at the disk of the data folder.',
   })

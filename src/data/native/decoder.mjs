@@ -7,6 +7,7 @@
 import { Worker } from 'node:worker_threads'
 
 /** As process-facts.ts says. */
+const READY = 'ready\n'
 const OUT_OF_MEMORY = 3
 /** MiB of heap: what is decoded lies outside of it. */
 const OLD_MIB = 64
@@ -38,5 +39,6 @@ thread.on('exit', die)
 thread.once('message', () => {
   const [user] = process.argv.slice(2)
   if (user !== undefined) becomeUser(Number(user))
+  process.stderr.write(READY)
   thread.postMessage('begin')
 })

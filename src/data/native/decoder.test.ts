@@ -9,7 +9,7 @@ import { isRetryable } from '#control/jobs/retry.ts'
 import { toFailure } from '#control/library/failure.ts'
 import type { Wrong } from './broken-decoder.fixtures.ts'
 import { decodeStream } from './decode-stream.ts'
-import { childrenOf } from './decoders.fixtures.ts'
+import { childrenOf, until } from './decoders.fixtures.ts'
 import type { StreamOrder } from './orders.ts'
 import { type StartOptions, startDecoder } from './start-decoder.ts'
 import { unprivilegedId } from './unprivileged.ts'
@@ -40,6 +40,9 @@ async function decode(
     return { bytes: Buffer.concat(pieces), error: (await decoder.ended) ?? error }
   }
 }
+
+/** One that never gets going. */
+const IDLE = new URL('./idle-decoder.fixtures.ts', import.meta.url)
 
 const answerMs = (wrong: Wrong) => (wrong === 'says nothing' ? ANSWER_MS : undefined)
 const broken = (wrong: Wrong) =>
@@ -96,14 +99,17 @@ const ENDS: readonly [Wrong, RegExp, string][] = [
   ['invents a reason', /^Error: a decoder failed: a \[31mb{400,500}$/, 'internal'],
   ['needs too much memory', /more memory/, 'memory-limit'],
   ['crashes', /a decoder ended with SIGABRT/, 'internal'],
+  ['faults', /a decoder ended with SIGSEGV/, 'internal'],
   ['exits', /a decoder ended with code 0/, 'internal'],
-  ['is killed', /ended in the middle of its work/, 'internal'],
+  ['is killed', /ended in the middle of its work/, 'machine'],
+  ['is stopped with its terminal', /ended in the middle of its work/, 'machine'],
 ]
 for (const [wrong, reason, code] of ENDS)
   test(`decoder: one that ${wrong} costs what it was at, with a reason`, async () => {
     const { error } = await broken(wrong)
     assert.match(String(error), reason)
     assert.equal(toFailure(error).code, code)
+    assert.equal(isRetryable(error), code === 'machine')
     assert.deepEqual(childrenOf(process.pid), [])
   })
 
@@ -175,6 +181,29 @@ test('decoder: where none can be started, it is no fault of what it was for', as
     assert.equal(isRetryable(error), true)
   } finally {
     process.execPath = execPath
+  }
+})
+
+test('decoder: one that never gets going is ended, and one that ends before is told as it is', async () => {
+  const readyMs = 300
+  const idle = await decode(inChunks(gzipSync('a')), GZIP, { program: IDLE, readyMs })
+  assert.match(String(idle.error), /start a decoder: it was not ready in time/)
+  const crashed = await decode(inChunks(gzipSync('a')), GZIP, { program: new URL('./none.mjs', IDLE) })
+  assert.match(String(crashed.error), /start a decoder: .* or ended before/)
+  assert.match(String((crashed.error as Error).cause), /a decoder ended with code 1/)
+  for (const { error } of [idle, crashed]) {
+    assert.equal(toFailure(error).code, 'machine')
+    assert.equal(isRetryable(error), true)
+  }
+  assert.deepEqual(childrenOf(process.pid), [])
+})
+
+test('decoder: one whose user leaves is not to blame, whatever it does', async () => {
+  for (const order of ['', '\x00\x02\x00\x00\x00{']) {
+    const decoder = startDecoder('pipe')
+    await until(() => childrenOf(process.pid).length > 0)
+    decoder.connection.on('error', () => {}).end(order, () => decoder.connection.destroy())
+    assert.equal(await decoder.ended, undefined)
   }
 })
 

@@ -4,5 +4,8 @@
  */
 export const CONNECTION = 1
 
+/** What a decoder says first of all, where its last words go: it has no rights any more, and begins. */
+export const READY = 'ready\n'
+
 /** The program's exit code where it needed more heap than it may have. */
 export const OUT_OF_MEMORY = 3

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { KiB, MiB } from '#base/bytes.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { Busy, Shares } from '#base/shares.ts'
+import { childrenOf } from '#data/native/decoders.fixtures.ts'
 import type { Exchange } from './exchange.ts'
 import { gunzip } from './gunzip.ts'
 import { SwiftProblem } from './reply.ts'
@@ -60,6 +63,16 @@ test('gunzip: only so many at once; what is done makes room', async () => {
   await assert.rejects(gunzip(few, inChunks(gzipSync('b'))).next(), Busy)
   await first.return()
   assert.equal((await buffer(Readable.from(gunzip(few, inChunks(gzipSync('c')))))).toString(), 'c')
+})
+
+test('gunzip: a process that the system ends is no fault of the archive', async () => {
+  const running = gunzip(asked(), inChunks(gzipSync(randomBytes(8 * MiB))))
+  await running.next()
+  for (const { pid } of childrenOf(process.pid)) process.kill(pid, 'SIGKILL')
+  await assert.rejects(async () => {
+    for await (const _ of running);
+  }, MachineFault)
+  assert.deepEqual(logged, [])
 })
 
 test('gunzip: why a body ended is told as it is', async () => {

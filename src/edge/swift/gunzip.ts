@@ -1,5 +1,6 @@
 import { type ByteStream, GiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
+import { MachineFault } from '#base/machine-fault.ts'
 import { Refusal } from '#base/refusal.ts'
 import { decodeStream } from '#data/native/decode-stream.ts'
 import { startDecoder } from '#data/native/start-decoder.ts'
@@ -18,7 +19,7 @@ interface GunzipLimits {
 
 /**
  * Decodes a body in a process of its own, which is bounded in time and bytes.
- * @throws Busy where too many do that; TarProblem where it cannot be done; what the body's stream throws
+ * @throws Busy where too many do that; MachineFault where the process could not begin or was ended; TarProblem where it cannot be done; what the body's stream throws
  */
 export async function* gunzip(
   { caller, unpacking, log }: Pick<Exchange, 'caller' | 'unpacking' | 'log'>,
@@ -36,6 +37,7 @@ export async function* gunzip(
     const reason = (await decoder.ended) ?? error
     if (reason instanceof Refusal && reason.category === 'too-large')
       throw new TarProblem(`it unpacks to more than ${unpacked} bytes`)
+    if (reason instanceof MachineFault) throw reason
     if (reason instanceof LibraryError) throw new TarProblem(reason.message)
     log.error({ err: reason }, 'an archive was not unpacked')
     throw new TarProblem('it cannot be unpacked')

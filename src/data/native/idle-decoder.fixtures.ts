@@ -1,0 +1,2 @@
+/** The program of a decoder process that begins with nothing. */
+process.stdin.resume().on('close', () => process.exit())
