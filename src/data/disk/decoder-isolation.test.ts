@@ -125,7 +125,7 @@ describe('isolation of decoders', () => {
     })
   }
 
-  test('a registration whose decoder is killed is tried again, and ends right; where that goes on, it fails', async () => {
+  test('a registration whose decoder is killed is tried again; where that goes on, it fails', async () => {
     const { storePlace, spoolDirectory } = await openPlace()
     await using fixture = await openLibrary({
       ingest: createIngest({ storePlace, spoolDirectory, threads: 1 }),
