@@ -161,20 +161,29 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
       return (await due.limit(1).executeTakeFirst()) !== undefined
     },
     async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
-      await dialect.claiming?.(kind).execute(db)
-      const next = nextFree({ kind, now, perAccount, lock: dialect.lockFree })
-      const row = await db
-        .updateTable('jobs')
-        .set((eb) => ({
-          attempt: eb('attempt', '+', 1),
-          generation,
-          lease_owner: owner,
-          lease_until: now + leaseMs,
-        }))
-        .where('id', '=', next)
-        .returningAll()
-        .executeTakeFirst()
-      return row && toJob(row)
+      const queue = { kind, now, perAccount }
+      const take = async (accounts: RawBuilder<unknown>) => {
+        const row = await db
+          .updateTable('jobs')
+          .set((eb) => ({
+            attempt: eb('attempt', '+', 1),
+            generation,
+            lease_owner: owner,
+            lease_until: now + leaseMs,
+          }))
+          .where('id', '=', firstFree({ ...queue, accounts, lock: dialect.lockFree }))
+          .returningAll()
+          .executeTakeFirst()
+        return row && toJob(row)
+      }
+      if (!dialect.claiming) return await take(allAccounts(kind))
+      // Most of the work comes before the lock; behind it, each of these is looked at again.
+      const { rows } = await firstAccounts(queue).execute(db)
+      if (rows.length === 0) return undefined
+      await dialect.claiming(kind).execute(db)
+      const job = await take(sql`accounts (id) as (values ${sql.join(rows.map(({ id }) => sql`(${id})`))})`)
+      // Others have taken what there was; there may be more behind it.
+      return job ?? (await take(allAccounts(kind)))
     },
     async renew(owner, held, leaseUntil) {
       const renewed = new Set<(typeof held)[number]>()
@@ -293,38 +302,51 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
   }
 }
 
-interface Free extends Pick<Claim, 'kind' | 'now' | 'perAccount'> {
+type Queue = Pick<Claim, 'kind' | 'now' | 'perAccount'>
+
+/** Of so many accounts a claim knows that they come first, before it waits for others' claims. */
+const KNOWN_FIRST = 16
+
+/** Goes from account to account by the index: what it costs does not depend on how many jobs wait. */
+const allAccounts = (kind: string) => sql`accounts (id) as (
+  select min(account_id) from jobs where kind = ${kind}
+  union all
+  select (select min(more.account_id) from jobs more where more.kind = ${kind} and more.account_id > accounts.id)
+  from accounts where accounts.id is not null
+)`
+
+const mayRun = (job: string, now: number) => {
+  const [runAt, until] = [sql.ref(`${job}.run_at`), sql.ref(`${job}.lease_until`)]
+  return sql`${runAt} <= ${now} and (${until} is null or ${until} <= ${now})`
+}
+
+/** Of each account that may run one more, the first job that may run; in the order in which they are to be taken. */
+const heads = ({ kind, now, perAccount }: Queue, accounts: RawBuilder<unknown>) => sql`
+  with recursive ${accounts}, heads (account_id, id, run_at, created_at, running) as (
+    select accounts.id, head.id, head.run_at, head.created_at,
+      (select count(*) from jobs held
+        where held.kind = ${kind} and held.account_id = accounts.id and held.lease_until > ${now})
+    from accounts join jobs head on head.id = (
+      select id from jobs next where next.kind = ${kind} and next.account_id = accounts.id and ${mayRun('next', now)}
+      order by next.run_at, next.created_at limit 1)
+  ), ordered as (
+    select account_id, id, run_at, created_at, running from heads where running < ${perAccount}
+    order by running, run_at, created_at
+  )`
+
+const firstAccounts = (queue: Queue) =>
+  sql<{ id: string }>`${heads(queue, allAccounts(queue.kind))}
+    select account_id as id from ordered limit ${KNOWN_FIRST}`
+
+interface Free extends Queue {
+  readonly accounts: RawBuilder<unknown>
   readonly lock: RawBuilder<unknown>
 }
 
-/**
- * Goes from account to account by the index, and looks at the first job of each that may run: what it costs does not
- * depend on how many jobs wait.
- */
-function nextFree({ kind, now, perAccount, lock }: Free): RawBuilder<string> {
-  const mayRun = (job: string) => {
-    const [runAt, until] = [sql.ref(`${job}.run_at`), sql.ref(`${job}.lease_until`)]
-    return sql`${runAt} <= ${now} and (${until} is null or ${until} <= ${now})`
-  }
-  return sql<string>`(
-    with recursive accounts (id) as (
-      select min(account_id) from jobs where kind = ${kind}
-      union all
-      select (select min(more.account_id) from jobs more where more.kind = ${kind} and more.account_id > accounts.id)
-      from accounts where accounts.id is not null
-    ), heads (id, running) as (
-      select
-        (select head.id from jobs head where head.kind = ${kind} and head.account_id = accounts.id and ${mayRun('head')}
-          order by head.run_at, head.created_at limit 1),
-        (select count(*) from jobs held
-          where held.kind = ${kind} and held.account_id = accounts.id and held.lease_until > ${now})
-      from accounts where accounts.id is not null
-    )
-    select job.id from heads join jobs job on job.id = heads.id
-    where heads.running < ${perAccount} and ${mayRun('job')}
-    order by heads.running, job.run_at, job.created_at limit 1 ${lock}
-  )`
-}
+const firstFree = ({ accounts, lock, ...queue }: Free) =>
+  sql<string>`(${heads(queue, accounts)}
+    select job.id from ordered join jobs job on job.id = ordered.id where ${mayRun('job', queue.now)}
+    order by ordered.running, ordered.run_at, ordered.created_at limit 1 ${lock})`
 
 function toJob(row: JobRow): Job {
   return {
