@@ -27,7 +27,8 @@ test('recovery: what has no job any more is ended, what has one is left alone', 
   await recover(options)
   const statusOf = async (id: string) => (await catalog.images.find(id))?.status
   assert.deepEqual([await statusOf(lost), await statusOf(kept)], ['failed', 'creating'])
-  // The library works on those.
+  // The library works on those, as soon as it looks.
+  await options.jobs.poll()
   for (const id of [deleting, removed])
     while ((await statusOf(id)) !== 'deleted') await new Promise((resolve) => setTimeout(resolve, 5))
   assert.ok(await catalog.jobs.find(REGISTRATION, kept))
