@@ -12,6 +12,7 @@ import { memoryStore } from '#data/store/memory.ts'
 import type { Store } from '#data/store/store.ts'
 import { DAMAGES, storedPath } from '../../../test/support/damage.ts'
 import { randomDisk, storeDisk } from '../../../test/support/store-disk.ts'
+import { UnsyncedFiles } from '../../../test/support/unsynced-files.ts'
 import { check } from './check.ts'
 import { type CopyOptions, copyDisks } from './copy-disks.ts'
 
@@ -97,6 +98,30 @@ test('copy: ended at any moment, it leaves no disk that is not whole, and goes o
   }
   await copy(from, to, manifests)
   await assertWhole(to, manifests)
+})
+
+test('copy: a disk that is named after a power cut is whole, and after the copy all of them are', async () => {
+  const from = memoryStore()
+  const manifests = [await storeDisk(from, disk(A, B)), await storeDisk(from, disk(B, C))]
+  // What becomes of each name and file that was not synced.
+  for (const fate of [0.1, 0.3, 0.6, 0.99]) {
+    const files = new UnsyncedFiles(() => fate)
+    const open = () =>
+      openFilesystemStore('/store', { files: files.operations, syncCommand: '/nowhere/sync' })
+    const before = await open()
+    const put: Store['manifests']['put'] = async (digest, parts) => {
+      await before.manifests.put(digest, parts)
+      throw new LibraryError('unavailable', 'the power was cut')
+    }
+    const breaking: Store = { ...before, manifests: withPut(before.manifests, put) }
+    await assert.rejects(copy(from, breaking, manifests), /the power was cut/)
+    files.restart()
+    const to = await open()
+    await assertWhole(to, await Array.fromAsync(to.manifests.list(), ({ digest }) => digest))
+    await copy(from, to, manifests)
+    files.restart()
+    await assertWhole(await open(), manifests)
+  }
 })
 
 for (const { name, apply } of DAMAGES)
