@@ -104,6 +104,8 @@ function makeImage(random: Random): Uint8Array {
 export const importTarget: Target = {
   name: 'import',
   cost: 50,
+  // A qcow2 is read from its spool while the layer around it is still being decoded.
+  isConcurrent: true,
   seeds: () => Array.from({ length: 4 }, (_, seed) => makeImage(createRandom(seed))),
   make: makeImage,
   fields: (input) => (input[0] === 0x51 ? qcow2Fields(input) : []),

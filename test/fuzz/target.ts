@@ -15,7 +15,12 @@ export interface Field {
 export type Verdict =
   | { readonly kind: 'accepted'; readonly output: Uint8Array }
   /** `category` is that of a Refusal, or the code of another LibraryError. */
-  | { readonly kind: 'refused'; readonly category: string; readonly message: string }
+  | {
+      readonly kind: 'refused'
+      readonly isRefusal: boolean
+      readonly category: string
+      readonly message: string
+    }
 
 export interface Case {
   readonly input: Uint8Array
@@ -27,6 +32,8 @@ export interface Target {
   readonly name: string
   /** About how many inputs others read while this reads one. */
   readonly cost?: number
+  /** Whether parts of an input are read at the same time: of several faults, any may be the one that is told. */
+  readonly isConcurrent?: boolean
   /** Inputs to begin with, besides those kept in the corpus; the same ones each time. */
   seeds(): Uint8Array[]
   /** Makes an input by its structure, with something wrong in it at times. */
