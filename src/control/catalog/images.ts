@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import type { Image, ImageStatus, Progress } from '#model/image.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import { insertWithNewId, type TableContext } from './context.ts'
+import { addNames, changeNames, foundByName, type NameSearch } from './image-names.ts'
 import { ANCESTOR_COLUMNS, type ShownImageRow, toImage, toImageRow, toShownImage } from './image-rows.ts'
 import { readMany } from './many-ids.ts'
 import type { ImageRow, Schema } from './schema.ts'
@@ -23,6 +24,11 @@ export interface Images {
    * The account's own images that are not deleted, and the public available ones of others, oldest first, in one query.
    */
   listVisible(accountId: string, page: { after?: ImageCursor; limit?: number }): Promise<ShownImage[]>
+  /**
+   * Those of them that have a word which begins so, in the order of that word and what follows it, in one query.
+   * @param search `beginning` as `foldName` gives it
+   */
+  listNamed(accountId: string, search: NameSearch): Promise<ShownImage[]>
   /** Snapshots of these servers that are not deleted, oldest first. */
   ofServers(serverIds: readonly string[]): Promise<Image[]>
   listByStatus(status: ImageStatus): Promise<Image[]>
@@ -54,6 +60,7 @@ export function imagesTable({ db, random }: TableContext): Images {
           .onConflict((conflict) => conflict.column('id').doNothing())
         return (await query.returning('id').executeTakeFirst()) !== undefined
       })
+      await addNames(db, [{ id, ...row }])
       return { id, ...image }
     },
     async find(id) {
@@ -68,6 +75,13 @@ export function imagesTable({ db, random }: TableContext): Images {
       const query = selectShown(db)
         .where('images.id', 'in', visibleIds(db, accountId, page))
         .orderBy('images.created_at')
+        .orderBy('images.id')
+      return (await query.execute()).map((row) => toShownImage(row as ShownImageRow))
+    },
+    async listNamed(accountId, search) {
+      const query = selectShown(db)
+        .innerJoin(foundByName(accountId, search).as('found'), 'found.image_id', 'images.id')
+        .orderBy('found.words')
         .orderBy('images.id')
       return (await query.execute()).map((row) => toShownImage(row as ShownImageRow))
     },
@@ -113,7 +127,13 @@ export function imagesTable({ db, random }: TableContext): Images {
         .where('status', 'in', only)
         .returningAll()
         .executeTakeFirst()
-      return row && toImage(row)
+      if (!row) return undefined
+      const { name, public: open, status } = change
+      await changeNames(db, row, {
+        name: name !== undefined,
+        reach: open !== undefined || status !== undefined,
+      })
+      return toImage(row)
     },
     async saveProgress(id, progress, virtualSize, dataSize) {
       await db

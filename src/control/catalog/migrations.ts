@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import type { CatalogDialect } from './dialect.ts'
 import type { Steps } from './migrate.ts'
 import { createDamageTables } from './migration-damage.ts'
+import { createImageNameTable } from './migration-image-names.ts'
 import { createLeaseTable } from './migration-leases.ts'
 import { createOrbitTables } from './migration-orbit.ts'
 import { createServerTables } from './migration-servers.ts'
@@ -26,6 +27,8 @@ export const migrationsOf = ({ types, clustered }: TableTypes): Steps => ({
   '0008-leases': { up: createLeaseTable },
   '0009-compatibility': { up: createCompatibilityTable, since: '0008-leases' },
   '0010-fair-claims': { up: indexFairClaims, since: '0008-leases' },
+  // None may do without it: what an older one registers or renames would not be found.
+  '0011-image-names': { up: (db) => createImageNameTable(db, { types, clustered }) },
 })
 
 export type TableTypes = Pick<CatalogDialect, 'types' | 'clustered'>

@@ -15,6 +15,8 @@ const IMAGES = 20_000
 const OBJECTS = 20_000
 /** Of 8 KiB; all images lie in more than ten times as many. */
 const PAGES_MAX = 120
+/** Of each row that is found: whether it is the first of its image, whether it may be shown, and then all of it. */
+const FOUND_PAGES_MAX = 1000
 
 /** Rows as many as to make it worth while to read what is asked for and nothing else. */
 async function fill(db: Kysely<Schema>): Promise<void> {
@@ -28,6 +30,9 @@ async function fill(db: Kysely<Schema>): Promise<void> {
         case when i % 10 = 0 then 'deleted' else 'available' end, 'http', 'manual', (i / 100 % 4 = 0)::int, 0,
         0, 0, 1, 1, '{"notes":"' || repeat('p', 500) || '"}', i, i
       from generate_series(1, ${sql.lit(IMAGES)}) i`,
+    sql`insert into image_names (image_id, words, account_id, open)
+      select id, words, account_id, (public = 1 and status = 'available')::int
+      from images, lateral (values (name), (substr(name, 7))) as starts (words) where status <> 'deleted'`,
     sql`insert into containers (account_id, name, object_count, bytes_used, created_at, updated_at, metadata)
       select 'acc-' || i, 'c', 0, 0, 1, 1, '{}' from generate_series(0, 1) i`,
     sql`insert into objects (container_id, name, size, md5, content_type, headers, metadata, modified_at)
@@ -69,6 +74,7 @@ test(
     const context = { db, dialect, random: randomBytes, touch() {} }
     const [images, objects, jobs] = [imagesTable(context), objectsTable(context), jobsTable(context)]
     const groups = { prefix: '', delimiter: '/', closed: false }
+    const later = { after: { words: 'image 15000', id: 'img-15000' } }
     const claim = { kind: 'k', owner: 'o', now: 1_000_000, generation: 1, leaseMs: 1000, perAccount: 2 }
     const asked: [string, () => Promise<unknown>, number?][] = [
       ['a page of 50', () => images.listVisible('acc-1', { limit: 50 }), 500],
@@ -78,6 +84,15 @@ test(
         500,
       ],
       ['one image', () => images.findShown('img-77')],
+      ['a search', () => images.listNamed('acc-1', { beginning: 'image', limit: 50 }), FOUND_PAGES_MAX],
+      [
+        'a search, a later page',
+        () => images.listNamed('acc-1', { ...later, beginning: 'i', limit: 50 }),
+        FOUND_PAGES_MAX,
+      ],
+      ['a search for one', () => images.listNamed('acc-1', { beginning: '12301', limit: 50 })],
+      ['a search for all that is so', () => images.listNamed('acc-1', { beginning: '1230' })],
+      ['a search for nothing', () => images.listNamed('acc-1', { beginning: 'x', limit: 50 }), 20],
       ['room taken', () => images.sumDataSize('acc-1'), 300],
       ['an object', () => objects.find({ accountId: 'acc-0', container: 'c', object: 'folder 1/1001' }, 1)],
       [
@@ -97,7 +112,9 @@ test(
         const plan = rows[0]?.['QUERY PLAN'][0].Plan
         assert.ok(plan)
         const told = `${name}: ${JSON.stringify(plan, undefined, 1)}`
-        const large = scanned(plan).filter((table) => ['images', 'objects', 'jobs'].includes(table))
+        const large = scanned(plan).filter((table) =>
+          ['images', 'image_names', 'objects', 'jobs'].includes(table),
+        )
         assert.deepEqual(large, [], told)
         const read = plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
         assert.ok(read <= pages, `${read} pages for ${told}`)

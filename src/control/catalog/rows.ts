@@ -27,6 +27,7 @@ const MOVED = {
   settings: { key: ['name'] },
   counters: { key: ['name'] },
   images: { key: ['id'], ownReference: 'ancestor_id' },
+  image_names: { key: ['image_id', 'words'] },
   jobs: { key: ['id'], page: 16 },
   events: { key: ['sequence'] },
   containers: { key: ['id'], serial: 'id' },

@@ -1,5 +1,6 @@
 import type { Generated } from 'kysely'
 import type { DamagedFileRow, DamageHurtRow } from './schema-damage.ts'
+import type { ImageNameRow } from './schema-image-names.ts'
 import type { ContainerRow, ObjectBytesRow, ObjectRow, UploadGuardRow } from './schema-orbit.ts'
 import type { ServerRow, VolumeRow } from './schema-servers.ts'
 
@@ -15,6 +16,7 @@ export interface Schema {
   applications: ApplicationRow
   tokens: TokenRow
   images: ImageRow
+  image_names: ImageNameRow
   jobs: JobRow
   events: EventRow
   reader_pins: PinRow

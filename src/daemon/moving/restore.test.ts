@@ -160,7 +160,7 @@ test('restore: tables of an older version are filled as they were, and then brou
   await world.addImage(1)
   const { snapshot, contents } = await world.backUp(backup)
   const old = await beginSnapshot(backup)
-  const tables = contents.tables.filter(({ table }) => !table.startsWith('damage'))
+  const tables = contents.tables.filter(({ table }) => !/^(damage|image_names)/.test(table))
   for (const file of [...tables.map(({ table }) => `${table}.jsonl`), 'roots.jsonl']) {
     const text = await readFile(join(snapshot.folder, file), 'utf8')
     await writeFile(join(old.folder, file), text.replaceAll(/"damaged_at":null,/g, ''))
@@ -169,6 +169,8 @@ test('restore: tables of an older version are filled as they were, and then brou
   await restoreTo(backup, { data: join(folder.path, 'new') })
   await using restored = await openWorld({ data: join(folder.path, 'new') })
   assert.deepEqual(await restored.contents(), await world.contents())
+  const found = await restored.catalog.images.listNamed(world.accountId, { beginning: 'image' })
+  assert.equal(found.length, 1)
 
   const newer = await beginSnapshot(backup)
   for (const { table } of tables) await writeFile(join(newer.folder, `${table}.jsonl`), '')
