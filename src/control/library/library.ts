@@ -37,6 +37,15 @@ export interface UpdateAttributes {
   readonly status?: string
 }
 
+export interface ImagePage {
+  /** 1 to 1000. */
+  readonly limit?: number
+  /** The id of the last image of the page before. */
+  readonly after?: string
+  /** In any case. */
+  readonly name?: string
+}
+
 /** How far an upload is; times in milliseconds since 1970, sizes in bytes. */
 export interface Upload {
   readonly received: number
@@ -63,10 +72,10 @@ export interface Library extends AsyncDisposable {
    */
   register(session: Session, attributes: RegisterAttributes, asker?: Asker): Promise<ShownImage>
   /**
-   * The account's own images and everybody's public ones, oldest first, in one query.
-   * @param page `limit` 1 to 1000; `after` is the id of the last image of the page before
+   * The account's own images and everybody's public ones, oldest first, in one query; or those of them that have a word
+   * which begins with `name`, in the order of what begins so.
    */
-  list(session: Session, page?: { readonly limit?: number; readonly after?: string }): Promise<ShownImage[]>
+  list(session: Session, page?: ImagePage): Promise<ShownImage[]>
   show(session: Session, id: string): Promise<ShownImage>
   update(session: Session, id: string, attributes: UpdateAttributes): Promise<ShownImage>
   /** Works in every phase, idempotent; a registration under way is cancelled. @throws conflict where locked */

@@ -1,14 +1,15 @@
 import { LibraryError } from '#base/errors.ts'
 import type { Catalog } from '#control/catalog/catalog.ts'
-import type { ImageCursor } from '#control/catalog/images.ts'
 import type { Event } from '#model/event.ts'
 import { isId } from '#model/ids.ts'
+import type { Image } from '#model/image.ts'
 import { hasBytes } from '#model/image-rules.ts'
+import { firstMatch, foldName, WORDS_LENGTH_MAX } from '#model/image-words.ts'
 import { may, type ServerFacts } from '#model/may.ts'
 import type { Session } from '#model/session.ts'
 import type { ShownImage } from '#model/shown-image.ts'
 import { demand, hideAncestor } from './access.ts'
-import { invalid } from './attributes.ts'
+import { invalid, readName } from './attributes.ts'
 import type { Feed } from './feed.ts'
 import type { Library } from './library.ts'
 import type { ProgressBoard } from './progress-board.ts'
@@ -29,12 +30,21 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
     return board.refresh(hideAncestor(session, image))
   }
 
-  async function findCursor(session: Session, id: string): Promise<ImageCursor> {
+  async function findLast(session: Session, id: string): Promise<Image> {
     const image = await catalog.images.find(id)
     // One's own may have been deleted since the page before: its place in the order is still the same.
     const own = image?.accountId === session.accountId
     if (image && (own || may(session, { action: 'see', image }) === 'allowed')) return image
-    throw invalid('after', 'must be the id of the last image of the page before')
+    throw notTheLast()
+  }
+
+  function search({ accountId }: Session, text: string, last: Image | undefined, page: { limit?: number }) {
+    const beginning = readBeginning(text)
+    const words = last && firstMatch(last.name, beginning)
+    // It may have been renamed since the page before.
+    if (last && words === undefined) throw notTheLast()
+    const after = last && words !== undefined ? { after: { id: last.id, words } } : {}
+    return catalog.images.listNamed(accountId, { beginning, ...after, ...page })
   }
 
   /** Whose events are to be read: those of an image or a server only its owner may, also after its end. */
@@ -51,14 +61,15 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
   }
 
   return {
-    async list(session, { limit, after } = {}) {
+    async list(session, { limit, after, name } = {}) {
       demandAccount(session)
       readLimit(limit)
-      const cursor = after === undefined ? undefined : await findCursor(session, after)
-      const images = await catalog.images.listVisible(session.accountId, {
-        ...(cursor ? { after: cursor } : {}),
-        ...(limit === undefined ? {} : { limit }),
-      })
+      const last = after === undefined ? undefined : await findLast(session, after)
+      const page = limit === undefined ? {} : { limit }
+      const images =
+        name === undefined
+          ? await catalog.images.listVisible(session.accountId, { ...(last ? { after: last } : {}), ...page })
+          : await search(session, name, last, page)
       return images
         .filter((image) => may(session, { action: 'list', image }) === 'allowed')
         .map((image) => board.refresh(hideAncestor(session, image)))
@@ -88,6 +99,17 @@ export function createReading({ catalog, board, feed }: ReadingDeps): Reading {
       return catalog.zones.list()
     },
   }
+}
+
+const notTheLast = () => invalid('after', 'must be the id of the last image of the page before')
+
+/** The beginning of a word that is looked for, as it is compared. */
+function readBeginning(text: string): string {
+  const beginning = foldName(readName(text) ?? '')
+  if (beginning === '') throw invalid('name', 'must hold more than white space')
+  if ([...beginning].length > WORDS_LENGTH_MAX)
+    throw invalid('name', `must be at most ${WORDS_LENGTH_MAX} characters`)
+  return beginning
 }
 
 function readLimit(limit: number | undefined): void {

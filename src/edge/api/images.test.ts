@@ -270,6 +270,101 @@ test('images: pages together are the list, and each names the next', async () =>
   }
 })
 
+test('search: finds own and open images by the beginning of any word, in any case and writing', async () => {
+  const own = await server.addClient()
+  const other = await server.addClient()
+  const find = async (text: string, by = own.call) => {
+    const query = new URLSearchParams({ name: text })
+    const { body } = await by<{ name: string }[]>('GET', `/1.0/images?${query}`)
+    return body.map(({ name }) => name)
+  }
+  for (const name of [
+    'Ubuntu 22.04 server',
+    'Caf\u00e9 100% "x" _y \'z\'',
+    'a \u{1f600} face',
+    'zig zag zig',
+    'debian-12-amd64.qcow2',
+  ])
+    await register({ name }, own.call)
+  await register({ name: 'zig, not shown' }, other.call)
+  const open = await register({ name: 'Zigzag', public: true }, other.call)
+  for (const [text, ...names] of [
+    ['22.04 ser', 'Ubuntu 22.04 server'],
+    ['UBUNTU  22', 'Ubuntu 22.04 server'],
+    ['server ', 'Ubuntu 22.04 server'],
+    ['04', ...[]],
+    ['buntu', ...[]],
+    ['CAFE\u0301', 'Caf\u00e9 100% "x" _y \'z\''],
+    ['cafe', ...[]],
+    ['100%', 'Caf\u00e9 100% "x" _y \'z\''],
+    ['%', ...[]],
+    ['_', 'Caf\u00e9 100% "x" _y \'z\''],
+    ['"x"', 'Caf\u00e9 100% "x" _y \'z\''],
+    ["'z' or 1=1", ...[]],
+    ["'z", 'Caf\u00e9 100% "x" _y \'z\''],
+    ['\u{1f600}', 'a \u{1f600} face'],
+    ['amd64', 'debian-12-amd64.qcow2'],
+    ['zig', 'zig zag zig', 'Zigzag'],
+    ['zag', 'zig zag zig'],
+  ])
+    assert.deepEqual(await find(text ?? ''), names, text)
+  assert.deepEqual(await find('zig', other.call), ['zig, not shown', 'Zigzag'])
+  await other.call('PUT', `/1.0/images/${open.id}`, { name: 'Renamed' })
+  assert.deepEqual([await find('zigzag'), await find('ren')], [[], ['Renamed']])
+  for (const [change, back] of [
+    [{ public: false }, { public: true }],
+    [{ status: 'deprecated' }, { status: 'available' }],
+  ]) {
+    await other.call('PUT', `/1.0/images/${open.id}`, change)
+    assert.deepEqual([await find('ren'), await find('ren', other.call)], [[], ['Renamed']])
+    await other.call('PUT', `/1.0/images/${open.id}`, back)
+    assert.deepEqual(await find('ren'), ['Renamed'])
+  }
+  await other.call('DELETE', `/1.0/images/${open.id}`)
+  assert.deepEqual([await find('ren'), await find('ren', other.call)], [[], ['Renamed']])
+  clockAhead += 3000
+  await server.jobs.poll()
+  await server.jobs.settled()
+  assert.deepEqual(await find('ren', other.call), [])
+})
+
+test('search: pages together are the answer, also where names are equal; bad values are named', async () => {
+  const own = await server.addClient()
+  for (const name of ['same', 'Same', 'same again', 'not', 'same same', 'the same', 'SAME', 'same'])
+    await register({ name }, own.call)
+  const list = await own.call<{ id: string; name: string }[]>('GET', '/1.0/images?name=same')
+  assert.equal(list.body.length, 7)
+  assert.equal(list.body.at(-1)?.name, 'same again')
+  const ids = list.body.map(({ id }) => id)
+  for (const limit of [1, 2, 4]) {
+    const seen: string[] = []
+    let path: string | undefined = `/1.0/images?name=same&limit=${limit}`
+    while (path !== undefined) {
+      const page: { body: { id: string }[]; headers: Headers } = await own.call<{ id: string }[]>('GET', path)
+      assert.ok(page.body.length <= limit)
+      seen.push(...page.body.map(({ id }) => id))
+      path = /<http:\/\/[^/]+([^>]+)>; rel="next"/.exec(page.headers.get('link') ?? '')?.[1]
+    }
+    assert.deepEqual(seen, ids)
+  }
+  await own.call('PUT', `/1.0/images/${ids[1]}`, { name: 'other' })
+  const expected: [string, RegExp][] = [
+    [`after=${ids[1]}&name=same`, /^after must be the id of the last image/],
+    ['name=%00', /^name must not hold control characters$/],
+    ['name=a%0ab', /^name must not hold control characters$/],
+    ['name=%e2%80%ae', /^name must not hold characters that turn/],
+    ['name=+%20', /^name must hold more than white space$/],
+    [`name=${'x'.repeat(256)}`, /^name must /],
+    [`name=${'%ef%b7%ba'.repeat(15)}`, /^name must be at most 255 characters$/],
+    ['name=a&name=b', /^name must /],
+  ]
+  for (const [query, sentence] of expected) {
+    const [status, name, ...errors] = await refused('GET', `/1.0/images?${query}`, undefined, own.call)
+    assert.deepEqual([status, name], [422, 'unprocessable_entity'], query)
+    assert.match(String(errors[0]), sentence)
+  }
+})
+
 test('access: a 401 is about the token and says so in two ways', async () => {
   for (const authorization of [
     undefined,

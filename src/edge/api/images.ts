@@ -44,7 +44,9 @@ export function imageRoutes(app: App, deps: ApiDeps): void {
   app.get('/images', { schema: LIST_DOCS }, async (request, reply) => {
     const limit = readIntegerQuery(request, 'limit', { min: 1, max: 1000 })
     const after = readQuery(request, 'after')
+    const name = readQuery(request, 'name')
     const images = await library.list(sessionOf(request), {
+      ...(name === undefined ? {} : { name }),
       ...(limit === undefined ? {} : { limit }),
       ...(after === undefined ? {} : { after }),
     })
@@ -106,6 +108,14 @@ const LIST_DOCS = docs({
   query: {
     limit: Type.Optional(Type.String({ description: '1 to 1000 images; without it the list is complete' })),
     after: Type.Optional(Type.String({ description: 'the id of the last image of the page before' })),
+    name: Type.Optional(
+      Type.String({
+        description:
+          'only images with a word in their name that begins so, in upper or lower case; in the order of that word and ' +
+          'what follows it',
+        maxLength: 255,
+      }),
+    ),
   },
 })
 
