@@ -94,6 +94,7 @@ function addImages(program: Command, leaf: Leaf): void {
     .option('-t, --type <type>', 'only official, upload or snapshot')
     .option('-s, --status <status>', 'only public, private, creating, deprecated, failed …')
     .option('-l, --account <account>', 'only those of an account, or of brightbox')
+    .option('-n, --name <text>', 'only those with a word in their name that begins so')
   leaf(list, async () => (await import('./commands/images-list.ts')).run)
   const show = images.command('show [ids...]').description('show all there is to know of images')
   leaf(show, async () => (await import('./commands/images-show.ts')).run)

@@ -7,18 +7,20 @@ export interface Options {
   readonly type?: string
   readonly status?: string
   readonly account?: string
+  readonly name?: string
 }
 
 const TYPES = ['official', 'upload', 'snapshot']
 const SUBCOMMANDS = 'list, show, register, update, destroy, lock, unlock, download, events, wait'
 const STATUSES = 'public private creating deprecated unavailable deleting deleted failed'.split(' ')
 
-/** Lists images; all filters work here on what the library sent, in the order of the official client. */
+/** Lists images in the order of the official client; all filters but that by name work here on what the library sent. */
 export async function run(session: Session, ids: readonly string[], options: Options) {
+  if (options.name !== undefined && ids.length > 0) throw new CommandError('name cannot be given with ids')
   checkWord(options.type, TYPES, 'type')
   checkWord(options.status, [...STATUSES, 'available'], 'status')
   const { api } = await session.connect()
-  let images = ids.length === 0 ? await readAll(api) : await readSome(session, api, ids)
+  let images = ids.length === 0 ? await readAll(api, options.name) : await readSome(session, api, ids)
   const isMissed = ids.length > 0 && images.length === 0
   const { type, status, account } = options
   if (type) images = images.filter((image) => shownType(image) === type)
@@ -48,7 +50,8 @@ function nothingFound(ids: readonly string[]): CommandError {
 
 type Reader = Awaited<ReturnType<Session['connect']>>['api']
 
-const readAll = (api: Reader): Promise<ImageJson[]> => api.get('images', { attempt: 'list images' })
+const readAll = (api: Reader, name: string | undefined): Promise<ImageJson[]> =>
+  api.get('images', { attempt: 'list images', ...(name === undefined ? {} : { query: { name } }) })
 
 async function readSome(session: Session, api: Reader, ids: readonly string[]): Promise<ImageJson[]> {
   const images: ImageJson[] = []

@@ -93,6 +93,17 @@ test('images list: filters by shown status, type and account, and sorts as the o
   assert.equal(await ids('--account', 'acc-12345', '-t', 'snapshot'), '98')
 })
 
+test('images list: what a name is to begin with is asked of the library, and filters work on its answer', async () => {
+  await using at = await open()
+  at.api.images.set('img-mine1', fakeImage('img-mine1', { name: 'b & "c"' }))
+  at.api.images.set('img-mine2', fakeImage('img-mine2', { name: 'a', status: 'failed' }))
+  const { out, err } = await at.cli.run('-s', 'images', 'list', '--name', 'b & "', '-s', 'private')
+  assert.deepEqual([out.split('\t')[0], err], ['img-mine1', ''])
+  assert.equal(at.api.lines[0], `GET /1.0/images${A}&name=b+%26+%22`)
+  const both = await at.cli.run('images', 'list', 'img-mine1', '--name', 'b')
+  assert.deepEqual([both.err, both.code], ['ERROR: name cannot be given with ids\n', 1])
+})
+
 test('images list: ids are read one by one, and a missing one is a warning', async () => {
   await using at = await open()
   at.api.images.set('img-mine1', fakeImage('img-mine1'))
