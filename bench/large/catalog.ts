@@ -16,7 +16,7 @@ interface Question {
   readonly ask: (count: number) => Promise<unknown>
 }
 
-/** Pages, single images and names, asked of the catalog as the API asks it; then how PostgreSQL found them. */
+/** Pages, single images and searches, asked of the catalog as the API asks it; then how PostgreSQL found them. */
 export async function benchCatalog(
   { url, client, accountId, ids }: ManyImages,
   times: number,
@@ -40,6 +40,29 @@ export async function benchCatalog(
       },
     },
     { name: 'show', ask: (count) => images.findShown(ids[(count * 7919) % ids.length] ?? '') },
+    {
+      name: `search by name: ${PAGE} images, the first of all`,
+      ask: () => images.listNamed(accountId, { beginning: 'image', limit: PAGE }),
+    },
+    {
+      name: `search by name: ${PAGE} images of all, from anywhere`,
+      ask: (count) => {
+        const after = { words: `image ${anywhere(count)}`, id: 'img-00000' }
+        return images.listNamed(accountId, { beginning: 'image', limit: PAGE, after })
+      },
+    },
+    {
+      name: 'search by name: a few images',
+      // Numbers of the account, at the second word.
+      ask: (count) => {
+        const number = anywhere(count) - (anywhere(count) % 100)
+        return images.listNamed(accountId, { beginning: String(number), limit: PAGE })
+      },
+    },
+    {
+      name: 'search by name: images that nobody has',
+      ask: (count) => images.listNamed(accountId, { beginning: `nothing ${count}`, limit: PAGE }),
+    },
     {
       name: 'search by name: an object',
       ask: (count) => {
@@ -68,7 +91,6 @@ export async function benchCatalog(
   console.log()
   for (const [name, ms] of measured)
     printBar({ what: `catalog, ${name}, p99`, value: quantile(ms, 0.99), unit: ' ms', most: MS_MOST })
-  console.log('images have no search by name in the API; it has that of objects')
   for (const { name, ask } of asked) await planned.printPlans(name, () => ask(1))
   await printPaper(client)
 }
@@ -81,7 +103,8 @@ async function printPaper(client: ManyImages['client']): Promise<void> {
   const { rows } = await client.query(
     `select indexrelid::regclass::text as index, pg_relation_size(indexrelid) as bytes,
         reltuples::bigint as entries from pg_index join pg_class on pg_class.oid = indexrelid
-      where indrelid in ('images'::regclass, 'objects'::regclass) and reltuples > 0 order by 1`,
+      where indrelid in ('images'::regclass, 'image_names'::regclass, 'objects'::regclass)
+        and reltuples > 0 order by 1`,
   )
   console.log(`\n| index | bytes an entry | pages down now | with ${MANY} entries | size then, GiB |`)
   console.log('|---|---|---|---|---|')

@@ -71,10 +71,11 @@ export async function openManyImages(
   return {
     ...{ library, api, url, client, accountId, ids },
     async costs() {
-      const [image = 0, event = 0] = await Promise.all(
-        ['images', 'events'].map((table) => bytesOfRow(client, table)),
+      const tables = ['images', 'image_names', 'events']
+      const bytes = await Promise.all(
+        tables.map(async (table) => (rowsOfOne[table] ?? 0) * (await bytesOfRow(client, table))),
       )
-      return { rowsOfOne, bytes: image + event * (rowsOfOne.events ?? 0) }
+      return { rowsOfOne, bytes: bytes.reduce((total, one) => total + one, 0) }
     },
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   }
@@ -120,6 +121,13 @@ async function fill(client: pg.Client, { template, accountId, images }: Filling)
         'manifest', encode(sha256(i::text::bytea), 'hex'),
         'created_at', template.created_at + i * 1000, 'updated_at', template.created_at + i * 1000)) made
       on conflict do nothing`,
+  )
+  // As src/model/image-words.ts has it for such names.
+  await client.query(
+    `insert into image_names (image_id, words, account_id, open)
+      select id, words, account_id, (public = 1 and status = 'available')::int
+      from images, lateral (values (name), (substr(name, 7))) as starts (words)
+      where name like 'image %' and status <> 'deleted' on conflict do nothing`,
   )
   await client.query(
     `insert into events select made.* from generate_series(1, ${images}) i

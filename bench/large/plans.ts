@@ -32,7 +32,8 @@ export function openPlanned(url: string): PlannedTables {
         const explained = { ...query, sql: `explain (analyze, buffers, costs off) ${query.sql}` }
         const { rows } = await db.executeQuery<{ 'QUERY PLAN': string }>(explained)
         console.log(`\n### Plan: ${name}\n`)
-        for (const row of rows) console.log(`    ${row['QUERY PLAN']}`)
+        // The last character there is, many times, ends a range of names.
+        for (const row of rows) console.log(`    ${row['QUERY PLAN'].replaceAll(/\u{10ffff}+/gu, '…')}`)
       }
     },
     [Symbol.asyncDispose]: () => db.destroy(),

@@ -13,7 +13,7 @@ const KEYS = 1000
 /** What a catalog holds of one image. */
 export interface CatalogCosts {
   readonly rowsOfOne: Readonly<Record<string, number>>
-  /** Of the image and its events, indexes among them. */
+  /** Of the image, its name and its events, indexes among them. */
   readonly bytes: number
 }
 
