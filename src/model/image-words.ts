@@ -1,6 +1,6 @@
-/** Of a text that is looked for, and of what is kept of a name from one of its words on: characters, not UTF-16 units. */
+/** Characters of a text that is looked for, and of what is kept of a name from one of its words on. */
 export const WORDS_LENGTH_MAX = 255
-/** As many as a name of 255 characters can have: two of three begin one in `-a -a`. Only such that grow may have more. */
+/** As many as a name of 255 characters can have: two of three begin one in `-a -a`. One that grows may have more. */
 const WORDS_MAX = 170
 
 /** A word begins behind white space, and behind a sign, but for numbers such as 22.04 and 2026-11-23. */

@@ -14,7 +14,7 @@ const TYPES = ['official', 'upload', 'snapshot']
 const SUBCOMMANDS = 'list, show, register, update, destroy, lock, unlock, download, events, wait'
 const STATUSES = 'public private creating deprecated unavailable deleting deleted failed'.split(' ')
 
-/** Lists images in the order of the official client; all filters but that by name work here on what the library sent. */
+/** Lists images in the order of the official client; all filters but that by name work on what the library sent. */
 export async function run(session: Session, ids: readonly string[], options: Options) {
   if (options.name !== undefined && ids.length > 0) throw new CommandError('name cannot be given with ids')
   checkWord(options.type, TYPES, 'type')

@@ -111,8 +111,8 @@ const LIST_DOCS = docs({
     name: Type.Optional(
       Type.String({
         description:
-          'only images with a word in their name that begins so, in upper or lower case; in the order of that word and ' +
-          'what follows it',
+          'only images with a word in their name that begins so, in upper or lower case; ' +
+          'in the order of that word and what follows it',
         maxLength: 255,
       }),
     ),
