@@ -19,6 +19,7 @@ import type { ApiDeps } from './api-deps.ts'
 import { downloadRoutes } from './download.ts'
 import { eventRoutes } from './events.ts'
 import { imageRoutes } from './images.ts'
+import { holdLongAnswers } from './long-answers.ts'
 import { placeRoutes } from './places.ts'
 import { serverRoutes } from './servers.ts'
 import { sshKeyRoutes } from './ssh-keys.ts'
@@ -82,6 +83,7 @@ export async function addApi(app: App, deps: ApiDeps): Promise<void> {
     scope.addHook('onRequest', requireToken(deps.auth))
     // Refused before anything is done: the answer could not be written.
     scope.addHook('onRequest', async (request) => void baseOf(request, deps))
+    holdLongAnswers(scope)
     for (const addRoutes of RESOURCES) addRoutes(scope, deps)
     if (deps.runsServers ?? true) serverRoutes(scope, deps)
     await scope.register(upload)
