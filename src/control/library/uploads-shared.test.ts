@@ -142,7 +142,8 @@ test('upload: what was said to have come is on stable storage, first in the stor
         return result
       },
     },
-    async openEditor(base, { signal }) {
+    async openEditor(base, { signal, unsummed }) {
+      assert.equal(unsummed, true)
       const editor = await contents.openEditor(base, { signal })
       const store = async () => {
         calls.push('store')

@@ -155,7 +155,7 @@ export function createUploads({ options, board, feed, receiving, room }: Uploads
         using space = reserve.promise(Math.max(0, (total ?? offset) - offset))
         using quota = room.watch(accountId, id)
         // Not by the client's signal: what came before it went away is kept.
-        const held = { signal: taken.ended, holds: true }
+        const held = { signal: taken.ended, holds: true, unsummed: true }
         await using editor = await openEditor(content && contentOf(content), held)
         const part = new UploadPart({ editor, record: (growth) => grow(session, id, said, growth), now })
         return await take({

@@ -34,6 +34,8 @@ export interface EditorOptions {
    * call, and again once it has changed. Whoever opens such editors bounds how many there are.
    */
   readonly holds?: boolean
+  /** Nobody is going to ask for the MD5: it is made where somebody does, and not while blocks are stored. */
+  readonly unsummed?: boolean
 }
 
 /** The bytes of some parts, one behind the other. */

@@ -4,10 +4,13 @@ import { type TestContext, test } from 'node:test'
 import { MiB } from '#base/bytes.ts'
 import type { Content } from '#base/content.ts'
 import { createRandom } from '#data/codec/codec.fixtures.ts'
+import type { BlockPool } from '#data/pool/block-pool.ts'
+import type { RunningMd5 } from '#data/pool/running-md5.ts'
 import { isError } from '#data/store/contract.ts'
 import { exampleBytes, md5Of, openTemporary, read, signal, wholeOf, write } from './content.fixtures.ts'
 import { type ContentEditor, INLINE_MAX } from './content.ts'
 import type { OpenContentStore } from './create-content-store.ts'
+import { OrderedSum } from './ordered-sum.ts'
 
 /** Finishes, and compares what comes of it with what was expected. */
 async function assertFinished(
@@ -207,6 +210,24 @@ test('content editor: one that holds blocks stores none before it is full or ask
   }
   await assertFinished(contents, editor, plain)
   assert.equal(await countBlocks(), 2)
+})
+
+test('content editor: one that is not summed makes the MD5 only where that is asked for, each time anew', async (t) => {
+  const { contents } = await openTemporary(t)
+  await using editor = await contents.openEditor(undefined, { signal, unsummed: true })
+  const plain = exampleBytes(5 * MiB + 700)
+  for (let at = 0; at < plain.length; at += MiB) await editor.write(at, plain.subarray(at, at + MiB))
+  await assertFinished(contents, editor, plain)
+  plain.fill(7, 3 * MiB)
+  await editor.write(3 * MiB, plain.subarray(3 * MiB))
+  await assertFinished(contents, editor, plain)
+})
+
+test('ordered sum: one that is not eager takes no block while that is stored', () => {
+  const md5 = {} as RunningMd5
+  const pool = { startMd5: () => md5 } as BlockPool
+  assert.equal(new OrderedSum(pool, false).follow(0, MiB), undefined)
+  assert.equal(new OrderedSum(pool, true).follow(0, MiB), md5)
 })
 
 test('content editor: a full disk is told, and again at the end', async (t) => {

@@ -57,14 +57,14 @@ class Editor implements ContentEditor {
   #size: number
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(deps: EditorDeps, { entries, size, signal, holds = false }: Edited) {
+  constructor(deps: EditorDeps, { entries, size, signal, holds = false, unsummed = false }: Edited) {
     const { pool } = deps
     this.#deps = deps
     this.#signal = signal
     this.#size = size
     this.#entries = entries
     this.#stored = new StoredContent(deps)
-    this.#sum = new OrderedSum(pool)
+    this.#sum = new OrderedSum(pool, !unsummed)
     this.#window = new BlockWindow({ pool, stored: this.#stored, entries, sum: this.#sum, signal })
     // What it meets is met again by the next call.
     const flush = () => this.#next(() => this.#window.flush(this.#size)).catch(() => {})

@@ -5,11 +5,14 @@ import type { RunningMd5 } from '#data/pool/running-md5.ts'
 /** The MD5 of a disk's first whole blocks, however far they were stored in order and not changed since. */
 export class OrderedSum implements Disposable {
   readonly #pool: BlockPool
+  readonly #isEager: boolean
   #md5: RunningMd5
   #next = 0
 
-  constructor(pool: BlockPool) {
+  /** @param isEager whether blocks are added to it while they are stored; else it is made at the end */
+  constructor(pool: BlockPool, isEager: boolean) {
     this.#pool = pool
+    this.#isEager = isEager
     this.#md5 = pool.startMd5()
   }
 
@@ -20,6 +23,10 @@ export class OrderedSum implements Disposable {
 
   /** What a block is to be added to while it is stored; undefined where it is not its turn, or not whole. */
   follow(index: number, length: number): RunningMd5 | undefined {
+    return this.#isEager ? this.#take(index, length) : undefined
+  }
+
+  #take(index: number, length: number): RunningMd5 | undefined {
     if (index !== this.#next || length < BLOCK_SIZE) return undefined
     this.#next++
     return this.#md5
@@ -42,7 +49,7 @@ export class OrderedSum implements Disposable {
     for await (const chunk of rest) {
       const { length } = chunk
       room.bytes.set(chunk)
-      const md5 = this.follow(this.#next, length)
+      const md5 = this.#take(this.#next, length)
       if (md5) await this.#pool.sum({ room, length }, md5, signal)
       else {
         // More may be written behind what is now the end.
