@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { GiB } from '#base/bytes.ts'
 import { LibraryError } from '#base/errors.ts'
@@ -20,6 +21,8 @@ const HEAP_MIB = 64
 const SAID = 1000
 /** Milliseconds until it must be ready, for which it needs a few hundred of its own. */
 const READY_MS = 30_000
+/** Milliseconds for which its last words are waited for once it is gone: one taken over may have left them to another. */
+const LAST_WORDS_MS = 2000
 
 export interface StartOptions {
   /** Seconds of processor time after which the system ends it; undefined where who uses it knows better. */
@@ -109,7 +112,7 @@ function watchEnd(child: ChildProcess, readyMs = READY_MS): Promise<Error | unde
     child.once('error', (cause) => resolve(notStarted(cause)))
     child.once('exit', async (code, signal) => {
       // What it said may come later.
-      await silent
+      await Promise.race([silent, delay(LAST_WORDS_MS, undefined, { ref: false })])
       const reason = reasonOf(code, signal, said)
       resolve(late ?? (isReady ? reason : beforeReady(reason)))
     })

@@ -19,8 +19,8 @@ interface GunzipLimits {
 
 /**
  * Decodes a body in a process of its own, which is bounded in time and bytes.
- * @throws Busy where too many do that; MachineFault where the process could not begin, or was ended; TarProblem where it
- * cannot be done; what the body's stream throws
+ * @throws Busy where too many do that; MachineFault where the process could not begin, or was ended; TarProblem where
+ * it cannot be done; what the body's stream throws
  */
 export async function* gunzip(
   { caller, unpacking, log }: Pick<Exchange, 'caller' | 'unpacking' | 'log'>,
