@@ -21,7 +21,7 @@ const HEAP_MIB = 64
 const SAID = 1000
 /** Milliseconds until it must be ready, for which it needs a few hundred of its own. */
 const READY_MS = 30_000
-/** Milliseconds for which its last words are waited for once it is gone: one taken over may have left them to another. */
+/** Milliseconds for which its last words are waited for once it is gone; one taken over may have left a child. */
 const LAST_WORDS_MS = 2000
 
 export interface StartOptions {
