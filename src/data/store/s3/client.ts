@@ -40,6 +40,8 @@ export interface S3Request {
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Uint8Array
+  /** That there is no such object is an answer, too; to HEAD, which never says whether it is the bucket. */
+  readonly mayBeMissing?: boolean
   /** Bytes that the answer may have. */
   readonly limit?: number
   readonly signal?: AbortSignal
@@ -65,6 +67,7 @@ class S3Client implements S3Objects {
   /** What the server's clock is ahead of ours, where that is too much for it. */
   #skewMs = 0
   #bucketSeenAt = Number.NEGATIVE_INFINITY
+  #bucketSeen: Promise<void> | undefined
 
   constructor(options: S3ClientOptions) {
     const { address, times, connections = CONNECTIONS, now = Date.now, random = Math.random } = options
@@ -115,16 +118,23 @@ class S3Client implements S3Objects {
   }
 
   async head(key: string): Promise<ObjectHead | undefined> {
-    const found = await this.#unlessMissing(this.#ask({ method: 'HEAD', key }, headOf))
+    const found = await this.#ask({ method: 'HEAD', key, mayBeMissing: true }, (answer) =>
+      answer.status === 404 ? undefined : headOf(answer),
+    )
     // Where the bucket is gone, nothing is known of the object.
     if (!found) await this.#demandBucket()
     return found
   }
 
+  /** Those who ask at once wait for one request. */
   async #demandBucket(): Promise<void> {
     if (this.#now() - this.#bucketSeenAt < BUCKET_MS) return
-    await this.#ask({ method: 'HEAD' }, () => undefined)
-    this.#bucketSeenAt = this.#now()
+    this.#bucketSeen ??= this.#ask({ method: 'HEAD' }, () => {
+      this.#bucketSeenAt = this.#now()
+    }).finally(() => {
+      this.#bucketSeen = undefined
+    })
+    await this.#bucketSeen
   }
 
   async copy(from: string, to: string): Promise<boolean> {
@@ -199,13 +209,15 @@ class S3Client implements S3Objects {
   }
 
   async #ask<T>(request: S3Request, read: (answer: Answer, attempt: number) => T): Promise<T> {
-    const { method, key = '', signal } = request
+    const { method, key = '', mayBeMissing = false, signal } = request
     const attemptOf = `${method.toLowerCase()} ${key || 'the bucket'}`
     const startedAt = performance.now()
     for (let attempt = 0; ; attempt++) {
       try {
         const answer = await this.#send(request)
-        if (answer.status < 200 || answer.status >= 300) throw this.#judge(answer)
+        const isGood = answer.status >= 200 && answer.status < 300
+        // Not by an error, which costs more than the answer: most looks of a registration find nothing.
+        if (!isGood && !(mayBeMissing && answer.status === 404)) throw this.#judge(answer)
         return read(answer, attempt)
       } catch (error) {
         signal?.throwIfAborted()

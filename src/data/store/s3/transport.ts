@@ -57,8 +57,6 @@ export function createTransport(endpoint: string, connections: number, times: S3
   })
   return {
     send(request) {
-      const timeout = AbortSignal.timeout(times.attemptMs)
-      const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout
       const { method, path, headers, body } = request
       return new Promise((resolve, reject) => {
         pool.dispatch(
@@ -70,7 +68,7 @@ export function createTransport(endpoint: string, connections: number, times: S3
             // Else undici closes the connection after each HEAD, for servers that send a body all the same.
             reset: false,
           },
-          receive({ request, signal, resolve, reject }),
+          receive({ request, attemptMs: times.attemptMs, resolve, reject }),
         )
       })
     },
@@ -80,13 +78,13 @@ export function createTransport(endpoint: string, connections: number, times: S3
 
 interface Receiving {
   readonly request: Sending
-  readonly signal: AbortSignal
+  readonly attemptMs: number
   readonly resolve: (answer: Answer) => void
   readonly reject: (reason: unknown) => void
 }
 
 /** Gathers one answer. Not by undici's streams, which cost more than the rest of a read. */
-function receive({ request, signal, resolve, reject }: Receiving): Dispatcher.DispatchHandler {
+function receive({ request, attemptMs, resolve, reject }: Receiving): Dispatcher.DispatchHandler {
   let controller: Dispatcher.DispatchController | undefined
   let status = 0
   let headers: Answer['headers'] = {}
@@ -94,18 +92,28 @@ function receive({ request, signal, resolve, reject }: Receiving): Dispatcher.Di
   let whole: Buffer | undefined
   const parts: Uint8Array[] = []
   let done = 0
-  const onAbort = () => fail(signal.reason)
-  const end = () => signal.removeEventListener('abort', onAbort)
+  let failure: Error | undefined
+  const { signal } = request
+  const onAbort = () => fail(signal?.reason)
+  // Not by a signal of its own for each request, which lives on until its time has come.
+  const timer = setTimeout(() => fail(new Error(`it takes longer than ${attemptMs} ms`)), attemptMs).unref()
+  const end = () => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+  }
   const fail = (reason: Error) => {
+    failure ??= reason
     end()
     reject(reason)
     controller?.abort(reason)
   }
-  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+  else signal?.addEventListener('abort', onAbort, { once: true })
   return {
     onRequestStart(started) {
       controller = started
-      if (signal.aborted) onAbort()
+      // It may have waited for a connection for so long that its bytes are no more what they were.
+      if (failure) started.abort(failure)
     },
     onResponseStart(_controller, code, head) {
       if (code < 200) return
