@@ -8,7 +8,7 @@ import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import type { BlockResult, BlockTask, BlockWorkerData } from './block-task.ts'
 import { RUNAWAY_MS, type RunawayWatch, watchRunaway } from './runaway.ts'
-import { SCRATCH_SIZE } from './scratch.ts'
+import { roomFor, scratchSize, type WorkerRoom } from './scratch.ts'
 import { crashOf } from './thread-crash.ts'
 
 export type FinishedTask = Extract<BlockResult, { blocks: unknown }>
@@ -17,10 +17,6 @@ export type NewTask = WithoutId<BlockTask>
 
 /** The first 64 KiB of a codec memory stay free, so that an address of 0 is always a mistake. */
 const RESERVED = 65_536
-/** Blocks on their way from the network to the workers: enough for each to have one at hand and one to come. */
-const SLOTS_PER_THREAD = 6
-/** Tasks other than plain blocks that may be under way or waiting, per thread. */
-const SPOOL_TASKS_PER_THREAD = 3
 /** Heap of one block worker, MiB: what it decodes lies outside of it. */
 const HEAP_MIB = 128
 
@@ -57,6 +53,7 @@ export class BlockPipeline implements AsyncDisposable {
   /** All of the shared memory; a slot is an address in it. */
   readonly bytes: Uint8Array
   readonly #deps: PipelineDeps
+  readonly #room: WorkerRoom
   readonly #memory: WebAssembly.Memory
   readonly #slots: Resources<number>
   readonly #spoolPlaces: Resources<number>
@@ -70,16 +67,18 @@ export class BlockPipeline implements AsyncDisposable {
 
   constructor(deps: PipelineDeps) {
     this.#deps = deps
-    const slotCount = deps.threads * SLOTS_PER_THREAD
-    const slotsStart = RESERVED + deps.threads * SCRATCH_SIZE
+    const room = roomFor(deps.storePlace)
+    this.#room = room
+    const slotCount = deps.threads * room.slots
+    const slotsStart = RESERVED + deps.threads * scratchSize(room)
     this.#memory = createCodecMemory(slotsStart + slotCount * BLOCK_SIZE)
     this.bytes = new Uint8Array(this.#memory.buffer)
     this.#slots = new Resources(
       Array.from({ length: slotCount }, (_, index) => slotsStart + index * BLOCK_SIZE),
     )
-    this.#spoolPlaces = new Resources(
-      Array.from({ length: deps.threads * SPOOL_TASKS_PER_THREAD }, (_, place) => place),
-    )
+    // For each region, and one task that waits in its worker.
+    const spoolTasks = deps.threads * (room.regions + 1)
+    this.#spoolPlaces = new Resources(Array.from({ length: spoolTasks }, (_, place) => place))
     this.#xzPlaces = new Resources(Array.from({ length: deps.threads }, (_, place) => place))
   }
 
@@ -170,7 +169,7 @@ export class BlockPipeline implements AsyncDisposable {
   #startLane(): Lane {
     const workerData: BlockWorkerData = {
       memory: this.#memory,
-      scratch: RESERVED + this.#lanes.length * SCRATCH_SIZE,
+      scratch: RESERVED + this.#lanes.length * scratchSize(this.#room),
       storePlace: this.#deps.storePlace,
       writer: this.#deps.writer,
       reserve: this.#deps.reserve,

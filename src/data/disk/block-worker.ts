@@ -21,7 +21,7 @@ import { keepBlock } from '#data/store/keep-block.ts'
 import { StoreClock } from '#data/store/measured.ts'
 import { openStore } from '#data/store/open-store.ts'
 import type { BlockOutcome, BlockResult, BlockTask, BlockWorkerData, StoredBlock } from './block-task.ts'
-import { scratchLayout } from './scratch.ts'
+import { roomFor, scratchLayout } from './scratch.ts'
 
 const port = parentPort
 assert(port, 'the block worker runs in a worker thread')
@@ -36,7 +36,7 @@ const store = await openStore(storePlace, {
   ...{ blocking: true, writer, reserve: { bytes: reserve } },
   onTime: clock.record,
 })
-const layout = scratchLayout(scratch)
+const layout = scratchLayout(scratch, roomFor(storePlace))
 const regions = new Resources(layout.regions)
 const outputs = new Resources(layout.outputs)
 

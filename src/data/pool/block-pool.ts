@@ -4,7 +4,7 @@ import { createCodecMemory } from '#data/codec/codec.ts'
 import type { KeptBlock } from '#data/store/keep-block.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import { Lane, type PoolObserver } from './lane.ts'
-import { poolLayout, SLOT_SIZE } from './pool-memory.ts'
+import { outputsFor, poolLayout, SLOT_SIZE } from './pool-memory.ts'
 import { RunningMd5 } from './running-md5.ts'
 import { Slots } from './slots.ts'
 
@@ -90,7 +90,7 @@ class Pool implements BlockPool {
   #streams = 0
 
   constructor({ storePlace, reserve, threads, slots = SLOTS, ...observer }: BlockPoolOptions) {
-    const layout = poolLayout(threads, slots)
+    const layout = poolLayout(threads, slots, outputsFor(storePlace))
     const memory = createCodecMemory(layout.size)
     this.#memory = memory
     this.#slots = new Slots(layout.slots)

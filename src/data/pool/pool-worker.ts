@@ -9,7 +9,7 @@ import { openCodec } from '#data/codec/codec.ts'
 import { keepBlock } from '#data/store/keep-block.ts'
 import { StoreClock } from '#data/store/measured.ts'
 import { openStore, readsOf } from '#data/store/open-store.ts'
-import { scratchLayout } from './pool-memory.ts'
+import { outputsFor, scratchLayout } from './pool-memory.ts'
 import type { PoolAnswer, PoolResult, PoolTask, PoolWorkerData } from './pool-task.ts'
 
 const port = parentPort
@@ -23,7 +23,7 @@ const { blocks } = await openStore(storePlace, {
 })
 /** For readers; what is kept is compared with what the store itself has. */
 const reads = readsOf(storePlace, blocks, reserve)
-const layout = scratchLayout(scratch)
+const layout = scratchLayout(scratch, outputsFor(storePlace))
 const outputs = new Resources(layout.outputs)
 const keepWith = { blocks, codec, outputs, table: layout.table }
 /** The states of streams whose bytes come in order. */

@@ -37,41 +37,52 @@ export async function keepBlock(
   length: number,
 ): Promise<KeptBlock | undefined> {
   if (codec.isZero(address, length)) return undefined
-  const digest = hash('sha256', codec.bytes.subarray(address, address + length), 'hex')
+  const plain = codec.bytes.subarray(address, address + length)
+  const digest = hash('sha256', plain, 'hex')
+  // Before it has room, so that it asks while others are written.
+  const claimed = await claim(blocks, digest)
   const target = await outputs.acquire()
   try {
-    const plain = codec.bytes.subarray(address, address + length)
     const room = codec.bytes.subarray(target, target + maxStoredSize(BLOCK_SIZE))
-    const claimed = await claimSound({ blocks, digest, plain, room })
-    if (claimed !== undefined && claimed !== 'damaged')
-      return { digest, storedLength: claimed, length, known: true }
+    const isKnown = typeof claimed === 'number' && (await isSound({ blocks, digest, plain, room }, claimed))
+    if (isKnown) return { digest, storedLength: claimed, length, known: true }
     const storedLength = encodeBlock(codec, { source: address, length, target, table })
-    await blocks[claimed ? 'mend' : 'put'](digest, room.subarray(0, storedLength))
+    await blocks[claimed === undefined ? 'put' : 'mend'](digest, room.subarray(0, storedLength))
     return { digest, storedLength, length, known: false }
   } finally {
     outputs.release(target)
   }
 }
 
-/**
- * Claims a block and compares it with the bytes at hand: a name alone would make one image after another of a block
- * that is damaged.
- * @returns its size at rest in bytes; undefined where it is not stored
- */
-async function claimSound(block: {
-  readonly blocks: BlockStore
-  readonly digest: Digest
-  readonly plain: Uint8Array
-  readonly room: Uint8Array
-}): Promise<number | 'damaged' | undefined> {
-  const { blocks, digest, plain, room } = block
+/** @returns its size at rest in bytes; undefined where it is not stored */
+async function claim(blocks: BlockStore, digest: Digest): Promise<number | 'damaged' | undefined> {
   try {
-    const claimed = await blocks.claim(digest)
-    if (claimed === undefined) return undefined
-    const size = await readTwice(() => blocks.readInto(digest, room))
-    return size === claimed && isStoredFrom(room.subarray(0, size), plain) ? size : 'damaged'
+    return await blocks.claim(digest)
   } catch (error) {
     if (isDamage(error)) return 'damaged'
+    throw error
+  }
+}
+
+/**
+ * Compares a block that is stored with the bytes at hand: a name alone would make one image after another of a block
+ * that is damaged.
+ */
+async function isSound(
+  block: {
+    readonly blocks: BlockStore
+    readonly digest: Digest
+    readonly plain: Uint8Array
+    readonly room: Uint8Array
+  },
+  claimed: number,
+): Promise<boolean> {
+  const { blocks, digest, plain, room } = block
+  try {
+    const size = await readTwice(() => blocks.readInto(digest, room))
+    return size === claimed && isStoredFrom(room.subarray(0, size), plain)
+  } catch (error) {
+    if (isDamage(error)) return false
     throw error
   }
 }
