@@ -5,6 +5,7 @@ import type { StoreTimes } from '#data/store/measured.ts'
 import type { StorePlace } from '#data/store/open-store.ts'
 import { createReserve } from '#data/store/reserve.ts'
 import type { Store } from '#data/store/store.ts'
+import { AddedBlocks } from './added-blocks.ts'
 import { BlockPipeline } from './block-pipeline.ts'
 import type { IngestContext, IngestedDisk } from './ingest-context.ts'
 import type { Admit, IngestProgress } from './ingest-types.ts'
@@ -56,7 +57,7 @@ export async function storeDisk<T extends IngestedDisk>(
   reserve.demand(0)
   using meter = new ProgressMeter({ onProgress: deps.onProgress, now: () => performance.now() })
   await using manifest = new ManifestWriter({ directory: spoolDirectory })
-  let addedSize = 0
+  const added = new AddedBlocks()
   await using pipeline = new BlockPipeline({
     threads,
     storePlace,
@@ -69,7 +70,7 @@ export async function storeDisk<T extends IngestedDisk>(
       for (const { index, digest, storedLength, length, known } of blocks) {
         manifest.set(index, digest, storedLength).catch(stop)
         meter.dataSize += length
-        if (!known) addedSize += storedLength
+        if (!known) added.add(digest, storedLength)
       }
     },
     onStoreTimes: deps.onStoreTimes,
@@ -84,7 +85,7 @@ export async function storeDisk<T extends IngestedDisk>(
     meter.enter('saving')
     const { digest } = await manifest.finish(store.manifests, disk.size)
     await store.sync()
-    return { ...disk, manifest: digest, dataSize: meter.dataSize, addedSize }
+    return { ...disk, manifest: digest, dataSize: meter.dataSize, addedSize: added.size }
   } catch (error) {
     // One fault makes others in its wake; the first one is the reason.
     stop(error)
