@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { LARGE } from '../test/support/large-library.ts'
 import { startPostgres } from '../test/support/postgres.ts'
-import { shareRadosgw } from '../test/support/radosgw.ts'
+import { shareServer, startRadosgw } from '../test/support/radosgw.ts'
 import { isInstalled } from '../test/support/tools.ts'
 import { benchCatalog } from './large/catalog.ts'
 import { benchClaims } from './large/claims.ts'
@@ -51,11 +51,13 @@ const missing = LARGE.filter((tool) => !isInstalled(tool))
 if (missing.length > 0)
   throw new Error(`the large shape takes programs that are not here: ${missing.join(', ')}`)
 await using server = await startPostgres(SETTINGS)
-await shareRadosgw()
+await using objectStore = await startRadosgw()
+shareServer(objectStore)
 console.log(`${cpus().length} × ${cpus()[0]?.model}; Node ${process.version}; all on this machine`)
 
-if (wants('workers')) await benchWorkers({ server, folder, rounds, images, sizeMiB })
-if (wants('stores')) await benchStores({ server, folder: values.folder, rounds, diskMiB, dataMiB })
+if (wants('workers')) await benchWorkers({ server, objectStore, folder, rounds, images, sizeMiB })
+if (wants('stores'))
+  await benchStores({ server, objectStore, folder: values.folder, rounds, diskMiB, dataMiB })
 if (['catalog', 'requests', 'claims', 'costs'].some(wants)) {
   // First, as PostgreSQL has work for a while after a million rows came.
   const costs = wants('costs') && (await measureCosts({ server, folder: values.folder, diskMiB, dataMiB }))

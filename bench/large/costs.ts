@@ -8,7 +8,7 @@ import { makeBenchDisk } from '../disk.ts'
 import { serveFolder } from '../registration.ts'
 import { clearStore } from './clear-store.ts'
 import { type CountingProxy, type StoreCounts, startCountingProxy } from './counting-proxy.ts'
-import { cpuSeconds } from './measure.ts'
+import { cpuSeconds, databasePid } from './measure.ts'
 import { registerAll } from './registering.ts'
 import { makeSources } from './sources.ts'
 
@@ -111,9 +111,8 @@ async function inLibrary<T>(server: TestServer, work: (library: Opened) => Promi
   const client = new pg.Client(library.words[1])
   await client.connect()
   opened.defer(() => client.end())
-  const databasePid = Number(readFileSync(join(server.folder, 'data/postmaster.pid'), 'utf8').split('\n')[0])
   if (!proxy) throw new Error('internal error: the store was reached without its proxy')
-  return await work({ api, worker, proxy, client, databasePid })
+  return await work({ api, worker, proxy, client, databasePid: databasePid(server.folder) })
 }
 
 const pidOf = ({ process: { pid = 0 } }: Member) => pid

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { quantile } from '../object-client.ts'
 
 const read = (path: string): string => {
@@ -33,10 +34,40 @@ export function cpuSeconds(root: number): number {
 }
 
 /** Seconds of processor that the whole machine has been busy for. */
-export function busySeconds(): number {
+function busySeconds(): number {
   const [user = 0, nice = 0, system = 0, , , interrupts = 0, soft = 0] =
     read('/proc/stat').split('\n', 1)[0]?.split(/\s+/).slice(1).map(Number) ?? []
   return (user + nice + system + interrupts + soft) / TICKS
+}
+
+/** Of the PostgreSQL whose folder this is. */
+export const databasePid = (folder: string): number =>
+  Number(read(join(folder, 'data', 'postmaster.pid')).split('\n')[0])
+
+/** Of all that runs in the folder of an object store. */
+export function objectStorePids(folder: string): number[] {
+  const files = readdirSync(join(folder, 'out')).filter((name) => name.endsWith('.pid'))
+  return files.map((name) => Number(read(join(folder, 'out', name))))
+}
+
+/**
+ * Looks from now on who uses the processor.
+ * @param pids of each part that is told of; what they started counts with them
+ * @returns says it in words, once all of them have done what was to be looked at and still run
+ */
+export function watchProcessor(pids: Readonly<Record<string, readonly number[]>>): () => string {
+  const look = () =>
+    Object.entries(pids).map(([name, own]) => ({
+      name,
+      used: own.reduce((sum, pid) => sum + cpuSeconds(pid), 0),
+    }))
+  const [before, busyBefore] = [look(), busySeconds()]
+  return () => {
+    const used = look().map(({ name, used }, at) => ({ name, seconds: used - (before[at]?.used ?? 0) }))
+    const others = busySeconds() - busyBefore - used.reduce((sum, { seconds }) => sum + seconds, 0)
+    const all = [...used, { name: 'all else on the machine', seconds: others }]
+    return `${all.map(({ name, seconds }) => `${name} ${seconds.toFixed(1)} s`).join(', ')} of processor`
+  }
 }
 
 /** What is demanded of one figure. */

@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { startLargeLibrary } from '../../test/support/large-library.ts'
 import type { TestServer } from '../../test/support/postgres.ts'
+import type { TestObjectStore } from '../../test/support/radosgw.ts'
 import { hold } from '../contest.ts'
 import { serveFolder } from '../registration.ts'
 import { clearStore } from './clear-store.ts'
-import { busySeconds, cpuSeconds, printBar } from './measure.ts'
+import { databasePid, objectStorePids, printBar, watchProcessor } from './measure.ts'
 import { registerAll } from './registering.ts'
 import { makeSources } from './sources.ts'
 
@@ -20,6 +21,7 @@ const WARM = 2
 
 export interface WorkersBench {
   readonly server: TestServer
+  readonly objectStore: TestObjectStore
   readonly folder: string
   readonly rounds: number
   readonly images: number
@@ -39,6 +41,10 @@ export async function benchWorkers(options: WorkersBench): Promise<void> {
   const sources = await makeSources(options.folder, images + 2 * WARM, sizeMiB)
   using web = await serveFolder(sources.folder)
   const notes: string[] = []
+  const beside = {
+    'the object store': objectStorePids(options.objectStore.folder),
+    PostgreSQL: [databasePid(options.server.folder)],
+  }
 
   async function time(form: '' | '.xz', count: number): Promise<number> {
     const urls = sources.files.map((file) => web.url(file + form))
@@ -50,15 +56,10 @@ export async function benchWorkers(options: WorkersBench): Promise<void> {
       for (const [index, pid] of pids.entries())
         execFileSync('taskset', ['-acp', String(index % cores), String(pid)], { stdio: 'ignore' })
       await registerAll(api, urls.slice(images, images + WARM * count))
-      const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
-      const [before, busy] = [used(), busySeconds()]
+      const used = watchProcessor({ 'the workers': pids, ...beside })
       const { seconds } = await registerAll(api, urls.slice(0, images))
-      const own = used() - before
-      const others = busySeconds() - busy - own
-      notes.push(
-        `raw${form}, ${count} worker${count > 1 ? 's' : ''}: ${seconds.toFixed(1)} s, in which the workers used ` +
-          `${own.toFixed(1)} s of processor and all else on the machine ${others.toFixed(1)} s`,
-      )
+      const who = `${count} worker${count > 1 ? 's' : ''}`
+      notes.push(`raw${form}, ${who}: ${seconds.toFixed(1)} s, in which ${used()}`)
       return seconds
     } finally {
       await library[Symbol.asyncDispose]()

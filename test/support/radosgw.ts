@@ -84,6 +84,8 @@ rm -rf "$dir"
 export interface TestObjectStore extends AsyncDisposable {
   /** Scheme, address and port. */
   readonly endpoint: string
+  /** Of all that it runs, with their pids in `out`. */
+  readonly folder: string
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -127,6 +129,7 @@ export async function startRadosgw(): Promise<TestObjectStore> {
   if (String(answer) !== 'started\n') throw new Error('radosgw does not start')
   const server = {
     endpoint: `http://127.0.0.1:${port}`,
+    folder,
     async [Symbol.asyncDispose]() {
       child.ref()
       const ended = child.exitCode === null ? once(child, 'exit') : undefined
@@ -189,7 +192,12 @@ let shared: Promise<string> | undefined
 
 /** For those who start many processes: gives all of them one server. */
 export async function shareRadosgw(): Promise<void> {
-  process.env[SHARED] ??= (await startRadosgw()).endpoint
+  if (process.env[SHARED] === undefined) shareServer(await startRadosgw())
+}
+
+/** The same with one that is there. */
+export function shareServer({ endpoint }: TestObjectStore): void {
+  process.env[SHARED] = endpoint
 }
 
 /** A place that nobody else uses, on the server that all tests share: of the whole run, or of this process. */
