@@ -94,7 +94,7 @@ async function suspend(
   pick: Pick,
   ask: (token: string | undefined, method: string, path: string) => Promise<{ readonly status: number }>,
 ): Promise<void> {
-  world.setStatus(world.account, pick(['suspended', 'closed'] as const))
+  await world.setStatus(world.account, pick(['suspended', 'closed'] as const))
   try {
     const actor = pick(world.actors)
     const isForeign = actor.role.startsWith('foreign')
@@ -108,6 +108,6 @@ async function suspend(
       assert.ok(status === 401 || status === 403, `${path} of a suspended account: ${status}`)
     }
   } finally {
-    world.setStatus(world.account, 'active')
+    await world.setStatus(world.account, 'active')
   }
 }
