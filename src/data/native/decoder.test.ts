@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { KiB, MiB } from '#base/bytes.ts'
@@ -196,6 +200,21 @@ test('decoder: one that never gets going is ended, and one that ends before is t
     assert.equal(isRetryable(error), true)
   }
   assert.deepEqual(childrenOf(process.pid), [])
+})
+
+test('decoder: one that leaves its descriptors to a child is gone all the same', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'heir-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const program = join(folder, 'node')
+  await writeFile(program, '#!/bin/sh\nsleep 60 &\necho $!\nexit 1\n', { mode: 0o755 })
+  const execPath = process.execPath
+  process.execPath = program
+  const decoder = startDecoder('pipe')
+  process.execPath = execPath
+  const [child] = (await once(decoder.connection, 'data')) as [Buffer]
+  assert.match(String(await decoder.ended), /start a decoder: .* or ended before/)
+  // It is still there.
+  process.kill(Number(child), 'SIGKILL')
 })
 
 test('decoder: one whose user leaves is not to blame, whatever it does', async () => {
