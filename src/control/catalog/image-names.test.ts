@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes, randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { type Image, NEW_IMAGE, NO_PROVENANCE } from '#model/image.ts'
-import { firstMatch, foldName } from '#model/image-words.ts'
+import { firstMatch, foldName, wordsOf } from '#model/image-words.ts'
 import { KINDS, makePlace, onEach, type TestPlace } from '../../../test/support/catalogs.ts'
 import { createDatabase } from '../../../test/support/postgres.ts'
 import { needs } from '../../../test/support/tools.ts'
@@ -181,6 +181,19 @@ async function emptyDatabase(): Promise<TestPlace> {
   const { url, ...database } = await createDatabase({ empty: true })
   return { place: { url, connections: 3 }, ...database }
 }
+
+onEach('search: the longest names are kept, and found by all that may be asked for', async (open) => {
+  await using catalog = await open()
+  const accountId = await addAccount(catalog)
+  for (const name of ['-a '.repeat(85), '\ufdfa'.repeat(255), '\ufdfa b '.repeat(60), '\u6f22'.repeat(255)]) {
+    const { id } = await catalog.images.insert({ ...IMAGE, accountId, name })
+    for (const words of wordsOf(name)) assert.deepEqual(await search(catalog, accountId, words), [id])
+    await catalog.images.update(id, { name: 'short' }, ['available'])
+    assert.deepEqual(await search(catalog, accountId, foldName(name.slice(0, 5))), [])
+    await catalog.images.update(id, { status: 'deleted' }, ['available'])
+  }
+  assert.deepEqual(await Array.fromAsync(catalog.rows.read('image_names')), [])
+})
 
 test('search: reads a page off an index, and each of its images by its id', async () => {
   await withPlans(async (plansOf, db) => {
