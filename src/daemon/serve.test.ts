@@ -14,6 +14,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { openCatalog } from '#control/catalog/catalog.ts'
+import { createDatabase } from '../../test/support/postgres.ts'
+import { needs } from '../../test/support/tools.ts'
 
 const root = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'serve-'))
@@ -93,6 +96,26 @@ test('serve: in a folder that somebody else made, what it makes is closed to oth
     assert.equal(statSync(join(data, name)).mode & 0o077, 0, name)
   }
   await stop()
+})
+
+test('serve: to stop while another process begins the library is no failure', needs('postgres'), async () => {
+  await using database = await createDatabase()
+  {
+    await using catalog = await openCatalog({ url: database.url })
+    const lease = { name: 'bootstrap', holder: 'another', now: Date.now(), lastsMs: 50_000 }
+    assert.ok(await catalog.beside(({ leases }) => leases.take(lease)))
+  }
+  const data = join(folder, 'waiting')
+  const places = ['--data', data, '--catalog', database.url]
+  const { child, output, exit } = start(['serve', ...places, '--http', '127.0.0.1:0'])
+  while (!output.text.includes('Server listening')) {
+    const outcome = await Promise.race([exit, once(child.stderr, 'data')])
+    if ('code' in outcome) assert.fail(`it ended with ${outcome.code}: ${outcome.text}`)
+  }
+  child.kill('SIGTERM')
+  const { code, text } = await exit
+  assert.equal(code, 0, text)
+  assert.doesNotMatch(text, /error|listens on/)
 })
 
 test('serve: a second process on the same folder is refused, and one after a SIGKILL is not', async () => {

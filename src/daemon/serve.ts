@@ -116,6 +116,9 @@ export async function serve({ config, log, onStarted, stopping }: ServeOptions):
     // Others can take them at once; they do not wait for requests here to end.
     giving = parts.jobs[Symbol.asyncDispose]()
     await delay(config.http.noticeMs)
+  } catch (error) {
+    // To stop while another process begins the library is no failure.
+    if (!stopping.aborted || error !== stopping.reason) throw error
   } finally {
     clearInterval(erasing)
     await Promise.all([
