@@ -14,10 +14,10 @@ export interface WorkerRoom {
 
 const FOR_FOLDER: WorkerRoom = { slots: 6, regions: 2, outputs: 3 }
 /**
- * An object store takes a hundred times as long for a block, whoever waits: what a worker can do is as many blocks as it
- * has under way, for each time that one takes.
+ * An object store takes a hundred times as long for a block: in the time of one, a worker stores as many as it has
+ * under way (docs/decisions/0046-blocks-under-way-to-s3.md).
  */
-const FOR_OBJECTS: WorkerRoom = { slots: 12, regions: 6, outputs: 8 }
+const FOR_OBJECTS: WorkerRoom = { slots: 10, regions: 4, outputs: 6 }
 
 export function roomFor(place: StorePlace): WorkerRoom {
   return typeof place === 'string' ? FOR_FOLDER : FOR_OBJECTS

@@ -8,7 +8,7 @@ const RESERVED = PAGE_SIZE
 /** Buffers for blocks at rest of one worker, so that one can be compressed while others are written or read. */
 const FOLDER_OUTPUTS = 2
 /** An object store takes a hundred times as long, whoever waits. */
-const OBJECTS_OUTPUTS = 8
+const OBJECTS_OUTPUTS = 6
 
 const roundUp = (length: number, unit: number): number => Math.ceil(length / unit) * unit
 
