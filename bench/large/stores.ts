@@ -28,8 +28,8 @@ export interface StoresBench {
 }
 
 /**
- * One registration at a time into an empty library, its blocks in S3 and in a folder in turn; with PostgreSQL both. With
- * the seconds of processor of each part, which tell whether it was the object store that they waited for.
+ * One registration at a time into an empty library, its blocks in S3 and in a folder in turn; with PostgreSQL both. The
+ * seconds of processor of each part tell whether it was the object store that a registration waited for.
  */
 export async function benchStores(options: StoresBench): Promise<void> {
   const { server, objectStore, folder, rounds, diskMiB, dataMiB } = options
