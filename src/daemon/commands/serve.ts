@@ -24,7 +24,7 @@ export async function runServe(flags: Flags): Promise<void> {
 /** What a person needs to go on, the secrets of a new folder among it. */
 export function printStarted(
   { url, sftp, nbd, metrics, bootstrapped }: Started,
-  { data, http }: Pick<Config, 'data' | 'http'>,
+  { data, http, catalog }: Pick<Config, 'data' | 'http' | 'catalog'>,
 ): string {
   const reached = http.publicUrl === undefined ? '' : `, is reached at ${http.publicUrl}`
   const made = bootstrapped && [
@@ -41,7 +41,7 @@ export function printStarted(
     ...(metrics === undefined ? [] : [`Metrics are on ${metrics}/metrics`]),
     ...(made ?? []),
     '',
-    ...(existsSync(iniPath(data)) ? printFirstSteps(iniPath(data)) : printNoConfiguration(data)),
+    ...(existsSync(iniPath(data)) ? printFirstSteps(iniPath(data)) : printNoConfiguration(data, catalog)),
     '',
   ].join('\n')
 }
@@ -54,10 +54,11 @@ const printFirstSteps = (ini: string): string[] => [
   '    --url https://geo.mirror.pkgbuild.com/images/latest/Arch-Linux-x86_64-cloudimg.qcow2',
 ]
 
-/** As where a catalog was restored without it: secrets cannot be read back. */
-const printNoConfiguration = (data: string): string[] => [
+/** As where a catalog was restored without it, or another process made it: secrets cannot be read back. */
+const printNoConfiguration = (data: string, catalog: Config['catalog']): string[] => [
   'There is no configuration of the command line here. To make an API client and its configuration:',
-  `  bin/image-library client create --data ${quote(data)}`,
+  // A catalog's URL may have a password in it.
+  `  bin/image-library client create ${catalog === undefined ? `--data ${quote(data)}` : '--config FILE'}`,
   '  bin/brightbox config client_add CLIENT SECRET URL',
 ]
 
