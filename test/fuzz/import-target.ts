@@ -90,7 +90,7 @@ async function readDirectly(input: Uint8Array, random: Random): Promise<Uint8Arr
 
 function makeImage(random: Random): Uint8Array {
   const plain =
-    random() < 0.8 ? makeQcow2(random) : Buffer.alloc(512 * (1 + below(3000, random)), below(256, random))
+    random() < 0.8 ? makeQcow2(random) : Buffer.alloc(512 * (1 + below(2000, random)), below(256, random))
   const wraps: ((bytes: Uint8Array) => Uint8Array)[] = [
     (bytes) => bytes,
     (bytes) => bytes,

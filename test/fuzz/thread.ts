@@ -103,7 +103,7 @@ class Fuzzer {
   #make(random: Random): Uint8Array {
     const { make, fields, mend } = this.#target
     const base = make && random() < 0.3 ? make(random) : pick(this.#pool, random)
-    if (make && random() < 0.1) return base
+    if (make && random() < 0.1) return base.subarray(0, MAX_INPUT)
     const changed = mutate(base, { fields: fields?.(base) ?? [], others: this.#pool, random })
     const input = mend && random() < 0.8 ? mend(changed) : changed
     return input.subarray(0, MAX_INPUT)
