@@ -122,3 +122,13 @@ test(
     }
   },
 )
+
+test('plans: nothing is compiled for a query', needs('postgres'), async () => {
+  await using database = await createDatabase()
+  const { kysely, writing, migrating } = openDialect({ url: database.url, connections: 3 })
+  for (const dialect of [kysely, writing, migrating]) {
+    await using db = new Kysely<Schema>({ dialect })
+    const { rows } = await sql`show jit`.execute(db)
+    assert.deepEqual(rows, [{ jit: 'off' }])
+  }
+})
