@@ -59,7 +59,8 @@ describe('words of a name', () => {
         for (const words of wordsOf(text)) {
           const beginning = [...words].slice(0, 3).join('').trim()
           const found = firstMatch(text, beginning)
-          assert.ok(found?.startsWith(beginning))
+          assert.ok(found !== undefined)
+          assert.ok(found.startsWith(beginning))
           assert.ok(Buffer.compare(Buffer.from(found), Buffer.from(words)) <= 0)
         }
         assert.equal(firstMatch(text, `${folded}\u0001`), undefined)
