@@ -162,7 +162,18 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
     },
     async claim({ kind, owner, now, generation, leaseMs, perAccount }) {
       const queue = { kind, now, perAccount }
-      const take = async (accounts: RawBuilder<unknown>) => {
+      for (const isAlone of [false, true]) {
+        const { rows } = await firstInLine(queue).execute(db)
+        if (rows.length === 0) return undefined
+        // The walk is most of the work, and needs no lock: behind it, what came first is looked at again.
+        if (!isAlone) await dialect.claiming?.(kind).execute(db)
+        const job = await take(queue, rows)
+        if (job) return job
+        // Others have taken all of these; there may be more behind them.
+      }
+      return undefined
+
+      async function take(of: Queue, candidates: readonly { id: string }[]): Promise<Job | undefined> {
         const row = await db
           .updateTable('jobs')
           .set((eb) => ({
@@ -171,19 +182,11 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
             lease_owner: owner,
             lease_until: now + leaseMs,
           }))
-          .where('id', '=', firstFree({ ...queue, accounts, lock: dialect.lockFree }))
+          .where('id', '=', firstFree(of, candidates, dialect.lockFree))
           .returningAll()
           .executeTakeFirst()
         return row && toJob(row)
       }
-      if (!dialect.claiming) return await take(allAccounts(kind))
-      // Most of the work comes before the lock; behind it, each of these is looked at again.
-      const { rows } = await firstAccounts(queue).execute(db)
-      if (rows.length === 0) return undefined
-      await dialect.claiming(kind).execute(db)
-      const job = await take(sql`accounts (id) as (values ${sql.join(rows.map(({ id }) => sql`(${id})`))})`)
-      // Others have taken what there was; there may be more behind it.
-      return job ?? (await take(allAccounts(kind)))
     },
     async renew(owner, held, leaseUntil) {
       const renewed = new Set<(typeof held)[number]>()
@@ -304,49 +307,42 @@ export function jobsTable({ db, dialect, random, touch }: TableContext): Jobs {
 
 type Queue = Pick<Claim, 'kind' | 'now' | 'perAccount'>
 
-/** Of so many accounts a claim knows that they come first, before it waits for others' claims. */
+/** Who claims knows of so many jobs before he waits for others' claims. */
 const KNOWN_FIRST = 16
-
-/** Goes from account to account by the index: what it costs does not depend on how many jobs wait. */
-const allAccounts = (kind: string) => sql`accounts (id) as (
-  select min(account_id) from jobs where kind = ${kind}
-  union all
-  select (select min(more.account_id) from jobs more where more.kind = ${kind} and more.account_id > accounts.id)
-  from accounts where accounts.id is not null
-)`
 
 const mayRun = (job: string, now: number) => {
   const [runAt, until] = [sql.ref(`${job}.run_at`), sql.ref(`${job}.lease_until`)]
   return sql`${runAt} <= ${now} and (${until} is null or ${until} <= ${now})`
 }
 
-/** Of each account that may run one more, the first job that may run; in the order in which they are to be taken. */
-const heads = ({ kind, now, perAccount }: Queue, accounts: RawBuilder<unknown>) => sql`
-  with recursive ${accounts}, heads (account_id, id, run_at, created_at, running) as (
-    select accounts.id, head.id, head.run_at, head.created_at,
-      (select count(*) from jobs held
-        where held.kind = ${kind} and held.account_id = accounts.id and held.lease_until > ${now})
+const countRunning = ({ kind, now }: Queue, account: string) => sql`(select count(*) from jobs held
+  where held.kind = ${kind} and held.account_id = ${sql.ref(account)} and held.lease_until > ${now})`
+
+/**
+ * Of each account that may run one more, the first job that may run, in the order in which they are to be taken. Goes
+ * from account to account by the index: what it costs does not depend on how many jobs wait.
+ */
+const firstInLine = (queue: Queue) => sql<{ id: string }>`
+  with recursive accounts (id) as (
+    select min(account_id) from jobs where kind = ${queue.kind}
+    union all
+    select (select min(more.account_id) from jobs more where more.kind = ${queue.kind} and more.account_id > accounts.id)
+    from accounts where accounts.id is not null
+  ), heads (id, run_at, created_at, running) as (
+    select head.id, head.run_at, head.created_at, ${countRunning(queue, 'accounts.id')}
     from accounts join jobs head on head.id = (
-      select id from jobs next where next.kind = ${kind} and next.account_id = accounts.id and ${mayRun('next', now)}
+      select id from jobs next
+      where next.kind = ${queue.kind} and next.account_id = accounts.id and ${mayRun('next', queue.now)}
       order by next.run_at, next.created_at limit 1)
-  ), ordered as (
-    select account_id, id, run_at, created_at, running from heads where running < ${perAccount}
-    order by running, run_at, created_at
-  )`
+  )
+  select id from heads where running < ${queue.perAccount} order by running, run_at, created_at limit ${KNOWN_FIRST}`
 
-const firstAccounts = (queue: Queue) =>
-  sql<{ id: string }>`${heads(queue, allAccounts(queue.kind))}
-    select account_id as id from ordered limit ${KNOWN_FIRST}`
-
-interface Free extends Queue {
-  readonly accounts: RawBuilder<unknown>
-  readonly lock: RawBuilder<unknown>
-}
-
-const firstFree = ({ accounts, lock, ...queue }: Free) =>
-  sql<string>`(${heads(queue, accounts)}
-    select job.id from ordered join jobs job on job.id = ordered.id where ${mayRun('job', queue.now)}
-    order by ordered.running, ordered.run_at, ordered.created_at limit 1 ${lock})`
+/** Of some jobs, the one that is to be taken now. */
+const firstFree = (queue: Queue, jobs: readonly { id: string }[], lock: RawBuilder<unknown>) => sql<string>`(
+  select job.id from jobs job
+  where job.id in (${sql.join(jobs.map(({ id }) => id))}) and ${mayRun('job', queue.now)}
+    and ${countRunning(queue, 'job.account_id')} < ${queue.perAccount}
+  order by ${countRunning(queue, 'job.account_id')}, job.run_at, job.created_at limit 1 ${lock})`
 
 function toJob(row: JobRow): Job {
   return {
