@@ -315,27 +315,30 @@ const mayRun = (job: string, now: number) => {
   return sql`${runAt} <= ${now} and (${until} is null or ${until} <= ${now})`
 }
 
-const countRunning = ({ kind, now }: Queue, account: string) => sql`(select count(*) from jobs held
+const countRunning = (
+  { kind, now }: Pick<Queue, 'kind' | 'now'>,
+  account: string,
+) => sql`(select count(*) from jobs held
   where held.kind = ${kind} and held.account_id = ${sql.ref(account)} and held.lease_until > ${now})`
 
 /**
  * Of each account that may run one more, the first job that may run, in the order in which they are to be taken. Goes
  * from account to account by the index: what it costs does not depend on how many jobs wait.
  */
-const firstInLine = (queue: Queue) => sql<{ id: string }>`
+const firstInLine = ({ kind, now, perAccount }: Queue) => sql<{ id: string }>`
   with recursive accounts (id) as (
-    select min(account_id) from jobs where kind = ${queue.kind}
+    select min(account_id) from jobs where kind = ${kind}
     union all
-    select (select min(more.account_id) from jobs more where more.kind = ${queue.kind} and more.account_id > accounts.id)
+    select (select min(more.account_id) from jobs more where more.kind = ${kind} and more.account_id > accounts.id)
     from accounts where accounts.id is not null
   ), heads (id, run_at, created_at, running) as (
-    select head.id, head.run_at, head.created_at, ${countRunning(queue, 'accounts.id')}
+    select head.id, head.run_at, head.created_at, ${countRunning({ kind, now }, 'accounts.id')}
     from accounts join jobs head on head.id = (
       select id from jobs next
-      where next.kind = ${queue.kind} and next.account_id = accounts.id and ${mayRun('next', queue.now)}
+      where next.kind = ${kind} and next.account_id = accounts.id and ${mayRun('next', now)}
       order by next.run_at, next.created_at limit 1)
   )
-  select id from heads where running < ${queue.perAccount} order by running, run_at, created_at limit ${KNOWN_FIRST}`
+  select id from heads where running < ${perAccount} order by running, run_at, created_at limit ${KNOWN_FIRST}`
 
 /** Of some jobs, the one that is to be taken now. */
 const firstFree = (queue: Queue, jobs: readonly { id: string }[], lock: RawBuilder<unknown>) => sql<string>`(
