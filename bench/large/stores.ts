@@ -10,7 +10,7 @@ import { clearStore } from './clear-store.ts'
 import { databasePid, objectStorePids, printBar, watchProcessor } from './measure.ts'
 
 /** What the settings' guide says that one registration takes at most. */
-const MIB_MOST = 400
+const MIB_MOST = { folder: 400, s3: 450 }
 
 const FORMS = {
   raw: 'disk.raw',
@@ -80,6 +80,11 @@ export async function benchStores(options: StoresBench): Promise<void> {
   console.log('\n| | S3 | folder | how many times as fast S3 is |\n|---|---|---|---|')
   console.log(rows.join('\n'))
   console.log(`\n${notes.join('\n')}\n`)
-  for (const [kind, value] of Object.entries(peaks))
-    printBar({ what: `largest resident size, ${kind}`, value, unit: ' MiB', most: MIB_MOST })
+  for (const kind of ['folder', 's3'] as const)
+    printBar({
+      what: `largest resident size, ${kind}`,
+      value: peaks[kind],
+      unit: ' MiB',
+      most: MIB_MOST[kind],
+    })
 }
