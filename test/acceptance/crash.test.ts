@@ -15,7 +15,7 @@ import { createRandom, randomDisk } from '../support/random-disk.ts'
 import { download, execute, register, settled, sha256Of } from '../support/registration.ts'
 import { needs } from '../support/tools.ts'
 
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 6)
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 5)
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
 
 /** Serves one file at a limited rate, so that a registration lasts long enough to be interrupted. */
